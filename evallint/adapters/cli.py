@@ -1,0 +1,162 @@
+"""The command line. Exit codes: 0 clean, 1 findings, 2 the run itself failed, 130 interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+from evallint import __version__
+from evallint.finding import CONFIDENCES, SEVERITIES
+
+if TYPE_CHECKING:
+    from evallint.linting import Report, Text
+
+CLEAN, FOUND, FAILED, INTERRUPTED = 0, 1, 2, 130
+FORMAT_NAMES = ("full", "concise", "json")
+"""The names in `report.formats`, which `--version` and `--help` need not import."""
+
+_USAGE = """evallint [OPTIONS] PATH...   lint files and folders (- is standard input)
+       evallint rule CODE           explain a rule, such as EVL001"""
+_EPILOG = """Settings are read from [tool.evallint] of the nearest pyproject.toml. A `# noqa`
+or `# noqa: EVL001` comment silences its line.
+Exit codes: 0 nothing found, 1 findings, 2 the run itself failed."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line with `argv` (default: the process's arguments); returns the exit code and never raises for bad input."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a finding in a file named in another encoding is still a finding
+    try:
+        status = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return status
+    except OSError as error:
+        # Python would complain once more when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return FOUND  # the reader (such as `head`) has enough
+        return _fail(f"cannot write the findings: {error.strerror or error}")
+    except KeyboardInterrupt:
+        print("evallint: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except SystemExit as leaving:  # argparse, after it has said why
+        return leaving.code if isinstance(leaving.code, int) else FAILED
+    except Exception as error:
+        if os.environ.get("EVALLINT_DEBUG"):
+            raise
+        return _fail(f"internal error, please report it: {type(error).__name__}: {error}")
+
+
+def _run(argv: list[str]) -> int:
+    if argv[:1] == ["rule"] and (len(argv) == 2 or not os.path.exists("rule")):
+        return _rule(argv[1:])
+    options = _parser().parse_args(argv)
+    from evallint.settings import SettingsError
+
+    try:
+        return _lint(options)
+    except SettingsError as error:
+        return _fail(str(error))
+
+
+def _fail(message: str) -> int:
+    print(f"evallint: error: {message}", file=sys.stderr)
+    return FAILED
+
+
+def _codes(text: str) -> tuple[str, ...]:
+    from evallint.settings import code_prefix
+
+    try:
+        return tuple(code_prefix(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="evallint",
+        usage=_USAGE,
+        description="Finds the PyTorch bugs that raise no error.",
+        epilog=_EPILOG,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=26, width=80),
+        allow_abbrev=False,
+    )
+    parser.add_argument("paths", nargs="+", metavar="PATH", help=argparse.SUPPRESS)
+    codes: dict[str, Any] = {"type": _codes, "metavar": "CODES", "action": "extend"}
+    parser.add_argument("--select", help="report only codes that start so: EVL001,EVL1", **codes)
+    parser.add_argument("--ignore", help="report no codes that start so (the longer wins)", **codes)
+    parser.add_argument("--extend-select", help="report these codes as well", **codes)
+    level: dict[str, Any] = {"metavar": "LEVEL"}
+    parser.add_argument("--confidence", choices=CONFIDENCES, help="least certainty: low, medium (default), high", **level)
+    parser.add_argument("--severity", choices=SEVERITIES, help="least weight: note (default), warning, error", **level)
+    parser.add_argument("--output-format", choices=FORMAT_NAMES, default="full", metavar="FORMAT", help="full (default), concise, json")
+    parser.add_argument("--statistics", action="store_true", help="count the findings of each code")
+    parser.add_argument("--exit-zero", action="store_true", help="exit with 0 even if there are findings")
+    parser.add_argument("--stdin-filename", metavar="NAME", help="what to call standard input")
+    parser.add_argument("--version", action="version", version=f"evallint {__version__}", help="print the version")
+    return parser
+
+
+def _lint(options: argparse.Namespace) -> int:
+    from evallint.adapters.progress import Progress
+    from evallint.linting import lint_paths
+
+    paths = [path for path in options.paths if path != "-"]
+    texts = [_standard_input(options.stdin_filename)] if "-" in options.paths else []
+    names = ("select", "ignore", "extend_select", "confidence", "severity")
+    changes = {name: _frozen(getattr(options, name)) for name in names if getattr(options, name) is not None}
+    with Progress(sys.stderr) as progress:
+        report = lint_paths(paths, changes=changes, texts=texts, say=progress.say)
+    _print(report, options, sys.stdout)
+    for problem in report.errors:
+        _fail(f"{problem.path}: {problem.message}")
+    if report.errors:
+        return FAILED
+    return FOUND if report.findings and not options.exit_zero else CLEAN
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _standard_input(name: str | None) -> Text:
+    from evallint.linting import Text
+
+    return Text(name or "<stdin>", sys.stdin.buffer.read())
+
+
+def _print(report: Report, options: argparse.Namespace, stream: TextIO) -> None:
+    from evallint.report.formats import FOR_PROGRAMS, renderer
+    from evallint.report.style import style_for
+
+    blocks = [(renderer(options.output_format)(report, style_for(stream)), stream)]
+    if options.statistics:
+        from evallint.report import statistics
+
+        blocks.append((statistics.render(report), sys.stderr if options.output_format in FOR_PROGRAMS else stream))
+    for text, where in blocks:
+        if text:
+            print(text, file=where)
+
+
+def _rule(arguments: list[str]) -> int:
+    if len(arguments) != 1 or arguments[0] in ("-h", "--help"):
+        print("usage: evallint rule CODE\n\nExplains a rule: what it finds, why that is a bug, and examples.")
+        return CLEAN if arguments[:1] in (["-h"], ["--help"]) else FAILED
+    from evallint.rules import registry
+
+    try:
+        text = registry.page(arguments[0])
+    except registry.UnknownRule as error:
+        return _fail(str(error))
+    print(text.rstrip("\n"))
+    return CLEAN
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""The flake8 plugin: the findings that the command line has for the same file alone, at the same places."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from evallint import __version__
+from evallint.source.screening import text_matters
+
+
+class Plugin:
+    """What flake8 makes for each file; libcst is imported only for a file that mentions PyTorch or a mode."""
+
+    name = "evallint"
+    version = __version__
+
+    def __init__(self, tree: ast.AST, filename: str, lines: list[str]) -> None:
+        self._filename = filename
+        self._lines = lines
+
+    def run(self) -> Iterator[tuple[int, int, str, type]]:
+        """Findings as (1-based line, 0-based column, text, type). `# noqa` is left to flake8, so that its --disable-noqa works."""
+        text = "".join(self._lines)
+        if not text_matters(text):
+            return
+        from evallint.linting import lint_text
+        from evallint.settings import SettingsError, settings_for
+
+        try:
+            settings = settings_for(self._filename)
+        except SettingsError as error:
+            yield 1, 0, f"EVL900 {error}", type(self)
+            return
+        for finding in lint_text(text, self._filename, settings, noqa=False):
+            yield finding.place.line, finding.place.column - 1, f"{finding.code} {finding.message}", type(self)

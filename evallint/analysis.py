@@ -1,0 +1,31 @@
+"""Sources to findings: the one road through the analysis, whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evallint.finding import Finding, Place
+from evallint.meaning.program import Program
+from evallint.meaning.project import Project
+from evallint.rules.base import ordered
+from evallint.rules.registry import rules
+from evallint.settings import Settings
+from evallint.source.file import Source
+from evallint.syntax.visitor import Unparsable, lower_file
+
+
+def analyse(sources: Sequence[Source], settings: Settings) -> list[Finding]:
+    """Lint `sources` as one program: every rule's findings, unfiltered (no `noqa`, no selection), and EVL900 for what cannot be parsed."""
+    files = []
+    findings: list[Finding] = []
+    for source in sources:
+        try:
+            files.append(lower_file(source.path, source.text))
+        except Unparsable as e:
+            here = Place(source.path, e.line, e.column, e.line, e.column)
+            findings.append(Finding(here, "EVL900", "unreadable-file", f"cannot parse the file: {e.reason}"))
+    facts = Program(Project(files, settings.extend_models)).analyse()
+    context = {source.path for source in sources if source.context}
+    for rule in rules():
+        findings += rule.check(facts)
+    return ordered(f for f in findings if f.place.path not in context)

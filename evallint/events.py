@@ -1,0 +1,321 @@
+"""The event tree: what the visitor makes of a file. Plain, picklable data that knows no syntax library.
+
+A function is a sequence of events (assignments, calls, branches, loops, with-blocks, tries, exits); an event holds values
+(names, attributes, calls, constants, and `Mix` for everything whose only meaning here is what flows into it).
+Spans are `(line, column, end_line, end_column)`, 1-based, in characters, the end exclusive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Span = tuple[int, int, int, int]
+
+
+@dataclass(slots=True, eq=False)
+class Value:
+    """Base of all values."""
+
+
+@dataclass(slots=True, eq=False)
+class Name(Value):
+    """A variable read."""
+
+    id: str
+
+
+@dataclass(slots=True, eq=False)
+class Const(Value):
+    """A literal: bool, None, str, int or float; any other literal is `Mix(())`."""
+
+    value: bool | None | str | int | float
+
+
+@dataclass(slots=True, eq=False)
+class Attr(Value):
+    """`base.name`."""
+
+    base: Value
+    name: str
+
+
+@dataclass(slots=True, eq=False)
+class Call(Value):
+    """`func(*args, **keywords)`; a starred argument is a `Star`, a double-starred one has the keyword `**`."""
+
+    func: Value
+    args: tuple[Value, ...]
+    keywords: tuple[tuple[str, Value], ...]
+    span: Span
+
+
+@dataclass(slots=True, eq=False)
+class Sub(Value):
+    """`base[index]`."""
+
+    base: Value
+    index: Value
+
+
+@dataclass(slots=True, eq=False)
+class Seq(Value):
+    """A list, tuple or set display."""
+
+    items: tuple[Value, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Map(Value):
+    """A dict display; the key of a `**` item is None."""
+
+    items: tuple[tuple[Value | None, Value], ...]
+
+
+@dataclass(slots=True, eq=False)
+class Compare(Value):
+    """A comparison with one operator: `is`, `is not`, `==`, `!=`, `in`, `not in`; all others are `Mix`."""
+
+    op: str
+    left: Value
+    right: Value
+
+
+@dataclass(slots=True, eq=False)
+class Not(Value):
+    """`not item`."""
+
+    item: Value
+
+
+@dataclass(slots=True, eq=False)
+class Bool(Value):
+    """`left and right` or `left or right`."""
+
+    op: str
+    left: Value
+    right: Value
+
+
+@dataclass(slots=True, eq=False)
+class IfValue(Value):
+    """`then if test else other`."""
+
+    test: Value
+    then: Value
+    other: Value
+
+
+@dataclass(slots=True, eq=False)
+class Lambda(Value):
+    """A lambda, as a function of one return."""
+
+    function: Function
+
+
+@dataclass(slots=True, eq=False)
+class Comprehension(Value):
+    """A comprehension or generator expression: a loop that yields `item` (for dicts, a `Mix` of key and value)."""
+
+    kind: str
+    item: Value
+    loops: tuple[tuple[Value, Value, tuple[Value, ...]], ...]
+
+
+@dataclass(slots=True, eq=False)
+class Star(Value):
+    """`*item` in a call, a display or a target."""
+
+    item: Value
+
+
+@dataclass(slots=True, eq=False)
+class Walrus(Value):
+    """`target := item`."""
+
+    target: Value
+    item: Value
+
+
+@dataclass(slots=True, eq=False)
+class Yield(Value):
+    """`yield item`."""
+
+    item: Value | None
+
+
+@dataclass(slots=True, eq=False)
+class Mix(Value):
+    """Any other expression: arithmetic, slices, f-strings. What flows into it flows out."""
+
+    items: tuple[Value, ...]
+
+
+NOTHING = Mix(())
+
+
+@dataclass(slots=True, eq=False)
+class Event:
+    """Base of all events."""
+
+
+@dataclass(slots=True, eq=False)
+class Assign(Event):
+    """`targets[0] = targets[1] = … = value`; `augmented` for `+=` and its kin."""
+
+    targets: tuple[Value, ...]
+    value: Value
+    augmented: bool = False
+    annotation: Value | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Do(Event):
+    """An expression statement."""
+
+    value: Value
+
+
+@dataclass(slots=True, eq=False)
+class Assert(Event):
+    """`assert test`."""
+
+    test: Value
+
+
+@dataclass(slots=True, eq=False)
+class Branch(Event):
+    """`if test: then else: other`; `test` is None where nothing is known of it (a `match` case)."""
+
+    test: Value | None
+    then: tuple[Event, ...]
+    other: tuple[Event, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Loop(Event):
+    """`for target in source` or, with no target, `while source`. The span is the header's, from the keyword on."""
+
+    target: Value | None
+    source: Value
+    body: tuple[Event, ...]
+    other: tuple[Event, ...]
+    span: Span
+
+
+@dataclass(slots=True, eq=False)
+class With(Event):
+    """`with item as target, …: body`."""
+
+    items: tuple[tuple[Value, Value | None], ...]
+    body: tuple[Event, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Try(Event):
+    """try, its handlers' bodies, else and finally."""
+
+    body: tuple[Event, ...]
+    handlers: tuple[tuple[Event, ...], ...]
+    other: tuple[Event, ...]
+    final: tuple[Event, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Return(Event):
+    """`return value`."""
+
+    value: Value | None
+
+
+@dataclass(slots=True, eq=False)
+class Exit(Event):
+    """`break`, `continue` or `raise`."""
+
+    kind: str
+    value: Value | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Define(Event):
+    """A nested function definition."""
+
+    function: Function
+
+
+@dataclass(slots=True, eq=False)
+class DefineClass(Event):
+    """A class definition."""
+
+    cls: Class
+
+
+@dataclass(slots=True, eq=False)
+class Import(Event):
+    """`import module as bound` (`name` None) or `from module import name as bound`; `level` counts leading dots."""
+
+    module: str
+    level: int
+    name: str | None
+    bound: str
+
+
+@dataclass(slots=True, eq=False)
+class Outer(Event):
+    """`global names` or `nonlocal names`."""
+
+    names: tuple[str, ...]
+    is_global: bool
+
+
+@dataclass(slots=True, eq=False)
+class Param:
+    """A parameter: `kind` is `pos`, `kw`, `*` or `**`."""
+
+    name: str
+    kind: str
+    default: Value | None
+    annotation: Value | None
+
+
+@dataclass(slots=True, eq=False)
+class Function:
+    """A function, method, lambda or (name `<module>`) a module's body."""
+
+    name: str
+    qualname: str
+    params: tuple[Param, ...]
+    body: tuple[Event, ...]
+    decorators: tuple[Value, ...]
+    span: Span
+    is_generator: bool
+    called: frozenset[str]
+    """Last names of everything that the body calls (nested functions included), and of all names passed on."""
+    receivers: frozenset[tuple[str, str]]
+    """(last name of the receiver, method) of every method call in the body."""
+    path: str = ""
+    has_closures: bool = False
+    """A nested function or lambda can outlive a call."""
+
+
+@dataclass(slots=True, eq=False)
+class Class:
+    """A class: its bases, its body as the events of a function, and its methods by name."""
+
+    name: str
+    qualname: str
+    bases: tuple[Value, ...]
+    body: tuple[Event, ...]
+    methods: dict[str, Function]
+    decorators: tuple[Value, ...]
+    span: Span
+    path: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class File:
+    """One parsed file: its body as a function, and every function and class in it."""
+
+    path: str
+    body: Function
+    functions: tuple[Function, ...]
+    classes: tuple[Class, ...]

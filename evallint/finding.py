@@ -1,0 +1,108 @@
+"""What every later step speaks: places, trails, edits and findings. Plain, picklable values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Confidence = Literal["low", "medium", "high"]
+Severity = Literal["note", "warning", "error"]
+Applicability = Literal["safe", "unsafe"]
+
+CONFIDENCES: tuple[Confidence, ...] = ("low", "medium", "high")
+SEVERITIES: tuple[Severity, ...] = ("note", "warning", "error")
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Place:
+    """A span of source text. Lines and columns are 1-based and count characters; the end is exclusive."""
+
+    path: str
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One stop of a trail: a place and what happens there (Markdown, one line)."""
+
+    place: Place
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Replace the text between two positions (1-based, end exclusive) by `text`."""
+
+    start_line: int
+    start_column: int
+    end_line: int
+    end_column: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """Edits of one file that together remove one finding."""
+
+    applicability: Applicability
+    edits: tuple[Edit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One claim about one place, with the few places that make it true, in the order they happen."""
+
+    place: Place
+    code: str
+    name: str
+    message: str
+    confidence: Confidence = "high"
+    severity: Severity = "warning"
+    function: str = ""
+    model: str = ""
+    trail: tuple[Step, ...] = ()
+    fix: Fix | None = None
+
+    def sort_key(self) -> tuple[Place, str, str]:
+        """The order of findings in every output: by place, then code, then message."""
+        return (self.place, self.code, self.message)
+
+    def to_json(self) -> dict[str, Any]:
+        """The finding as the JSON object of the `json` format."""
+        here = self.place
+        row: dict[str, Any] = {
+            "path": here.path,
+            "line": here.line,
+            "column": here.column,
+            "end_line": here.end_line,
+            "end_column": here.end_column,
+            "code": self.code,
+            "name": self.name,
+            "message": self.message,
+            "confidence": self.confidence,
+            "severity": self.severity,
+            "function": self.function,
+            "model": self.model,
+            "trail": [
+                {"path": s.place.path, "line": s.place.line, "column": s.place.column, "note": s.note} for s in self.trail
+            ],
+            "fix": None,
+        }
+        if self.fix is not None:
+            row["fix"] = {
+                "applicability": self.fix.applicability,
+                "edits": [
+                    {
+                        "start_line": e.start_line,
+                        "start_column": e.start_column,
+                        "end_line": e.end_line,
+                        "end_column": e.end_column,
+                        "text": e.text,
+                    }
+                    for e in self.fix.edits
+                ],
+            }
+        return row

@@ -1,0 +1,535 @@
+"""Calls of the project's own code: functions are run where they are called, in the state of the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from evallint import events as ev
+from evallint.events import Call, Class, Function, Value
+from evallint.meaning import names
+from evallint.meaning.evaluate import Evaluate
+from evallint.meaning.facts import Stop
+from evallint.meaning.libraries import LIBRARIES
+from evallint.meaning.machine import MOST_FRAMES, Args, Frame, Thing, last_name, made, text_of
+from evallint.meaning.values import OFF, ON, UNKNOWN, V, World, constants, flowed, join, meet, of
+
+PLAIN_DECORATORS = frozenset(("staticmethod", "classmethod", "property", "abstractmethod", "override", "wraps", "lru_cache", "cache", "cached_property"))
+COMMON_METHODS = frozenset(
+    "get set update run step forward train eval append add items keys values pop join split format read write open close copy to cuda cpu fit"
+    " transform load save reset size shape mean sum view item backward zero_grad log print start stop init build create setup call apply"
+    " parameters state_dict load_state_dict __init__ __call__ fit_transform index count sort extend insert remove replace encode decode"
+    " predict_proba max min dump flush next data name info warning error debug".split()
+)
+
+
+class Calls(Evaluate):
+    """Calls, constructors, decorators, context managers."""
+
+    def call(self, node: Call, w: World) -> V:
+        func = node.func
+        if isinstance(func, ev.Attr):
+            base = self.value(func.base, w)
+            args = self.args(node, w)
+            return self.call_method(base, func, args, node, w)
+        if isinstance(func, ev.Name) and func.id == "super" and not node.args:
+            frame = self.frame
+            if frame.cls is not None and frame.self_loc is not None:
+                return of(("super", frame.cls, frame.self_loc))
+        value = self.value(func, w)
+        if isinstance(func, ev.Name) and func.id == "super" and len(node.args) == 2:
+            args = self.args(node, w)
+            first = next((a[1] for a in args.pos[0].atoms if a[0] == "k"), None)
+            loc = next((a[1] for a in args.pos[1].atoms if a[0] == "o"), None)
+            if first is not None and loc is not None:
+                return of(("super", first, loc))
+        return self.call_value(value, self.args(node, w), node, w, func, last_name(func))
+
+    def args(self, node: Call, w: World) -> Args:
+        """Evaluate a call's arguments."""
+        args = Args([], {})
+        for item in node.args:
+            value = self.value(item, w)
+            if isinstance(item, ev.Star):
+                parts = next((a[1] for a in value.atoms if a[0] == "q"), None)
+                if parts is not None and len(value.atoms) == 1:
+                    args.pos += parts
+                else:
+                    args.open = True
+                    if value.data:
+                        args.kw.setdefault("*", value)
+            elif args.open:
+                args.kw.setdefault(f"*{len(args.kw)}", value)
+            else:
+                args.pos.append(value)
+        for key, item in node.keywords:
+            value = self.value(item, w)
+            if key == "**":
+                table = next((a[1] for a in value.atoms if a[0] == "d"), None)
+                if table is not None:
+                    args.kw.update({str(k): v for k, v in table})
+                else:
+                    args.open = True
+            else:
+                args.kw[key] = value
+        return args
+
+    def call_method(self, base: V, func: ev.Attr, args: Args, node: Call, w: World) -> V:
+        """`base.name(...)`."""
+        name = func.name
+        found: V | None = None
+        for atom in base.atoms:
+            kind = atom[0]
+            if kind == "x":
+                value = self.call_external(f"{atom[1]}.{name}", args, node, w)
+            elif kind == "m":
+                value = self.call_value(self.global_value(atom[1], name, w), args, node, w, func, name)
+            elif kind == "o":
+                value = self.call_object(atom[1], base, name, args, node, w)
+            elif kind == "k":
+                value = self.call_on_class(atom[1], name, args, node, w)
+            elif kind == "super":
+                value = self.call_super(atom[1], atom[2], name, args, node, w)
+            elif kind in ("q", "l", "d"):
+                value = self.call_container(atom, base, func, args, node, w)
+            elif kind == "f" and name == "__wrapped__":
+                value = self.call_value(of(atom), args, node, w, func, name)
+            else:
+                value = self.call_object(("void", self.path, id(func)), base, name, args, node, w)
+            found = value if found is None else join(found, value)
+        if found is None:
+            loc = ("void", self.path, text_of(func.base), id(self.frame.function))
+            self.thing(loc).name = last_name(func.base)
+            found = self.call_object(loc, base, name, args, node, w)
+        return found
+
+    def call_on_class(self, cls: Class, name: str, args: Args, node: Call, w: World) -> V:
+        found = self.project.method(cls, name)
+        if found is None:
+            if name in ("from_pretrained", "load_from_checkpoint", "from_config"):
+                return self.construct(cls, args, node, w, "given" if name == "from_pretrained" else "fresh")
+            return self.result(node, args)
+        owner, method = found
+        decorators = {last_name(d) for d in method.decorators}
+        if "classmethod" in decorators:
+            return self.call_function(method, 0, of(("k", cls)), args, node, w, owner)
+        if "staticmethod" in decorators or not args.pos:
+            return self.call_function(method, 0, None, args, node, w, owner)
+        return self.call_function(method, 0, args.pos[0], Args(args.pos[1:], args.kw, args.open), node, w, owner)
+
+    def call_super(self, cls: Class, loc: Any, name: str, args: Args, node: Call, w: World) -> V:
+        real = self.thing(loc).cls or cls
+        found = self.project.method(real if cls in self.project.mro(real) else cls, name, cls)
+        if found is not None:
+            return self.call_function(found[1], 0, of(("o", loc)), args, node, w, found[0])
+        if name in ("train", "eval") and self.project.is_module(cls):
+            self.switch(loc, name, args, node, w, "self")
+            return of(("o", loc))
+        return self.result(node, args)
+
+    def switch(self, loc: Any, name: str, args: Args, node: Call, w: World, text: str) -> None:
+        """`.eval()` or `.train(flag)` on a module."""
+        raise NotImplementedError
+
+    def call_container(self, atom: Any, base: V, func: ev.Attr, args: Args, node: Call, w: World) -> V:
+        """Methods of lists and dicts with known items."""
+        name = func.name
+        if name in ("append", "add", "extend", "insert") and args.pos:
+            added = args.pos[-1]
+            if added.data:
+                self.used(added, "append")
+            grown = self.added(V(frozenset((atom,))), of(("l", added)) if name != "extend" else added)
+            value = V(grown.atoms, base.data | added.data, base.graph | added.graph)
+            if isinstance(func.base, (ev.Name, ev.Attr)):
+                self.bind(func.base, value, w)
+            return UNKNOWN
+        if atom[0] == "d" and name in ("items", "values", "keys"):
+            if name == "items":
+                values = tuple(of(("q", (of(("c", "str", k)), v))) for k, v in atom[1])
+            else:
+                values = tuple(v if name == "values" else of(("c", "str", k)) for k, v in atom[1])
+            return of(("q", values)) if values else UNKNOWN
+        if atom[0] == "d" and name == "get" and args.pos:
+            keys = constants(args.pos[0])
+            return dict(atom[1]).get(keys[0], UNKNOWN) if keys and len(keys) == 1 else UNKNOWN
+        if name == "pop":
+            return self.item_of(of(atom), ("item", self.path, id(node)))
+        return V(frozenset(), base.data, base.graph)
+
+    def result(self, node: Call, args: Args | None = None, base: V = UNKNOWN) -> V:
+        """The unknown result of a call: a new object into which the arguments flowed."""
+        flow = flowed([*args.all(), base]) if args is not None else base
+        return V(frozenset((("o", ("ret", self.path, node.span, self.chain())),)), flow.data, flow.graph)
+
+    def call_value(self, func: V, args: Args, node: Call, w: World, display: Value, name: str) -> V:
+        found: V | None = None
+        for atom in func.atoms:
+            kind = atom[0]
+            if kind == "f":
+                value = self.call_function(atom[1], atom[2], atom[3], args, node, w)
+            elif kind == "k":
+                value = self.construct(atom[1], args, node, w)
+            elif kind == "x":
+                value = self.call_external(atom[1], args, node, w)
+            elif kind == "p":
+                value = self.call_value(atom[1], Args([*atom[2], *args.pos], {**dict(atom[3]), **args.kw}, args.open), node, w, display, name)
+            elif kind == "w":
+                value = self.wrapped(atom, args, node, w, display, name)
+            elif kind == "g" and args.pos:
+                value = of(("w", atom[1], args.pos[0]))
+            elif kind == "o":
+                value = self.call_object(atom[1], func, "__call__", args, node, w)
+            else:
+                value = self.result(node, args)
+            found = value if found is None else join(found, value)
+        if found is None:
+            loc = ("void", self.path, text_of(display), id(self.frame.function))
+            self.thing(loc).name = name
+            found = self.call_object(loc, func, "__call__", args, node, w)
+        return found
+
+    def wrapped(self, atom: Any, args: Args, node: Call, w: World, display: Value, name: str) -> V:
+        before = w.grad
+        self.set_grad(w, atom[1])
+        value = self.call_value(atom[2], args, node, w, display, name)
+        w.grad = before
+        return value
+
+    def set_grad(self, w: World, setting: str) -> None:
+        """Enter a grad mode."""
+        w.grad = {"on": ON, "off": OFF}.get(setting, ON | OFF)
+
+    # Functions
+
+    def call_function(self, fn: Function, act: int, self_value: V | None, args: Args, node: Call | None, w: World, cls: Class | None = None) -> V:
+        cls = cls or self.project.class_of_method.get(id(fn))
+        if self_value is None and cls is not None and args.pos and "staticmethod" not in {last_name(d) for d in fn.decorators}:
+            self_value, args = args.pos[0], Args(args.pos[1:], args.kw, args.open)
+        if cls is not None and self.framework_hook(cls, fn):
+            return self.result(node, args) if node is not None else UNKNOWN
+        decorations = self.decorated(fn, act, w)
+        if any(kind == "context" for kind, _ in decorations):
+            return of(("y", fn, tuple(args.pos), tuple(sorted(args.kw.items(), key=lambda kv: kv[0])), act, self_value))
+        settings = [value for kind, value in decorations if kind == "grad"]
+        wraps = [value for kind, value in decorations if kind == "wrap"]
+        before = w.grad
+        if wraps and node is not None and all(id(fn) != id(f.function) for f in self.frames):
+            inner = of(("f", self.undecorated(fn), act, self_value))
+            self.visited.add(id(fn))
+            result = UNKNOWN
+            for value in reversed(wraps):
+                inner = self.call_value(value, Args([inner], {}), node, w, node.func, "")
+            if any(a[0] in ("f", "w") for a in inner.atoms):
+                result = self.call_value(inner, args, node, w, node.func, fn.name)
+                return result
+        for setting in settings:
+            self.set_grad(w, setting)
+        value = self.run_function(fn, act, self_value, args, node, w, cls)
+        if settings:
+            w.grad = before
+            if all(s == "off" for s in settings):
+                value = V(value.atoms, value.data)
+        return value
+
+    def undecorated(self, fn: Function) -> Function:
+        """The function without its decorators."""
+        found = self.plain.get(id(fn))
+        if found is None:
+            found = self.plain[id(fn)] = replace(fn, decorators=())
+            if id(fn) in self.project.relevant:
+                self.project.relevant.add(id(found))
+            if id(fn) in self.project.class_of_method:
+                self.project.class_of_method[id(found)] = self.project.class_of_method[id(fn)]
+        return found
+
+    def framework_hook(self, cls: Class, fn: Function) -> bool:
+        """Whether a framework calls this method, in a mode of its choice."""
+        return False
+
+    def decorated(self, fn: Function, act: int, w: World) -> list[tuple[str, Any]]:
+        """What a function's decorators do, the outermost first."""
+        if not fn.decorators:
+            return []
+        found = self.decorations.get(id(fn))
+        if found is None:
+            found = self.decorations[id(fn)] = []
+            self.frames.append(Frame(fn, act or self.owner(fn.path), None, None, Stop(fn.path, fn.qualname, None)))
+            try:
+                for decorator in fn.decorators:
+                    name = last_name(decorator.func if isinstance(decorator, ev.Call) else decorator)
+                    if name in ("contextmanager", "asynccontextmanager"):
+                        found.append(("context", None))
+                    elif name not in PLAIN_DECORATORS:
+                        value = self.value(decorator, w.copy())
+                        for atom in value.atoms:
+                            if atom[0] == "g":
+                                found.append(("grad", atom[1]))
+                            elif atom[0] == "x" and atom[1].rsplit(".", 1)[-1] in ("no_grad", "inference_mode"):
+                                found.append(("grad", "off"))
+                            elif atom[0] == "x" and atom[1].endswith(".enable_grad"):
+                                found.append(("grad", "on"))
+                            elif atom[0] == "f":
+                                found.append(("wrap", value))
+            finally:
+                self.frames.pop()
+        return found
+
+    def run_function(self, fn: Function, act: int, self_value: V | None, args: Args, node: Call | None, w: World, cls: Class | None) -> V:
+        """Bind the arguments and run the body. Too deep, recursive or irrelevant functions are not entered."""
+        if len(self.frames) >= MOST_FRAMES or sum(f.function is fn for f in self.frames) or (
+            id(fn) not in self.project.relevant and fn.name != "<lambda>" and not is_small(fn)
+        ):
+            return self.skipped(fn, args, node, w, cls)
+        self.visited.add(id(fn))
+        frame = self.enter(fn, act, self_value, node, cls)
+        self.bind_args(frame, fn, args, w)
+        return self.finish(frame, w)
+
+    def skipped(self, fn: Function, args: Args, node: Call | None, w: World, cls: Class | None) -> V:
+        return self.result(node, args) if node is not None else UNKNOWN
+
+    def enter(self, fn: Function, act: int, self_value: V | None, node: Call | None, cls: Class | None) -> Frame:
+        """A new frame on the stack."""
+        loc = next((a[1] for a in self_value.atoms if a[0] == "o"), None) if self_value is not None else None
+        is_module = cls is not None and self.project.is_module(cls)
+        receiver = ""
+        if node is not None and isinstance(node.func, ev.Attr):
+            receiver = text_of(node.func.base)
+        stop = Stop(fn.path, fn.qualname, node.span if node is not None else None, receiver, cls.name if cls else "", is_module, fn.span)
+        frame = Frame(fn, self.new_act(fn.path, act or self.owner(fn.path)), loc, cls, stop)
+        frame.globals.clear()
+        self.frames.append(frame)
+        if self_value is not None and fn.params and cls is not None:
+            frame.stop.owner = cls.name
+        self._self_value = self_value
+        return frame
+
+    _self_value: V | None = None
+
+    def bind_args(self, frame: Frame, fn: Function, args: Args, w: World) -> None:
+        """Bind arguments to parameters as Python does; a missing one gets its default."""
+        rest = list(args.pos)
+        if self._self_value is not None and frame.cls is not None:
+            rest.insert(0, self._self_value)
+        kw = {k: v for k, v in args.kw.items() if not k.startswith("*")}
+        for param in fn.params:
+            key = (frame.act, param.name)
+            if param.kind == "pos" and rest:
+                w.vars[key] = rest.pop(0)
+            elif param.kind in ("pos", "kw") and param.name in kw:
+                w.vars[key] = kw.pop(param.name)
+            elif param.kind == "*":
+                w.vars[key] = of(("q", tuple(rest))) if not args.open else UNKNOWN
+                rest = []
+            elif param.kind == "**":
+                w.vars[key] = of(("d", tuple(sorted(kw.items(), key=lambda kv: kv[0])))) if not args.open else UNKNOWN
+            elif param.default is not None and not args.open:
+                w.vars[key] = self.value(param.default, w)
+            else:
+                loc = ("param", fn.path, fn.qualname, param.name, self.chain())
+                self.thing(loc).name = param.name
+                w.vars[key] = of(("o", loc))
+            self.annotate(w.vars[key], param, fn.path)
+
+    def annotate(self, value: V, param: ev.Param, path: str) -> None:
+        """Give an object of unknown class the class that its annotation names."""
+        if param.annotation is None or len(value.atoms) != 1:
+            return
+        (atom,) = value.atoms
+        if atom[0] != "o" or self.thing(atom[1]).cls is not None or self.thing(atom[1]).kind:
+            return
+        for name in annotated_names(param.annotation):
+            found = self.project.dotted(path, name)
+            if found is not None and found[0] == "k":
+                thing = self.thing(atom[1])
+                thing.cls = found[1]
+                thing.kind = "model" if self.project.is_module(found[1]) else "instance"
+                return
+            if found is not None and found[0] == "x":
+                if found[1].endswith(("nn.Module", ".LightningModule", ".PreTrainedModel")):
+                    self.thing(atom[1]).kind = "loss" if names.is_loss_name(param.name) else "model"
+                elif found[1].endswith((".Tensor", ".DataLoader", ".device", ".Dataset", ".ndarray")):
+                    self.thing(atom[1]).kind = "data"
+
+    def finish(self, frame: Frame, w: World) -> V:
+        """Run a frame's body and pop it; `w` becomes the joined state of all its exits."""
+        try:
+            after = self.run(frame.function.body, w)
+            self.run_nested(frame, after)
+        finally:
+            self.frames.pop()
+        value: V | None = None
+        ends: list[World] = []
+        if after is not None:
+            ends.append(after)
+            value = None if frame.returns else UNKNOWN
+        for world, returned in frame.returns:
+            if all(world is not e for e in ends):
+                ends.append(world)
+            value = returned if value is None else join(value, returned)
+        if frame.function.is_generator:
+            value = V(frozenset((("l", frame.yielded),)), frame.yielded.data, frame.yielded.graph)
+        if ends:
+            end = ends[0]
+            for other in ends[1:]:
+                end = meet(end, other, self.defaults)
+            if end is not w:
+                w.become(end)
+        if not frame.function.has_closures:
+            w.vars.drop(frame.act)
+        return value if value is not None else UNKNOWN
+
+    def run_nested(self, frame: Frame, after: World | None) -> None:
+        """Functions defined here that nobody was seen to call (event handlers, callbacks) run at the end."""
+        for fn, act in frame.nested:
+            if id(fn) not in self.visited and id(fn) in self.project.relevant:
+                world = after.copy() if after is not None else frame.returns[-1][0].copy() if frame.returns else None
+                if world is not None:
+                    args = Args([self.parameter(fn, p) for p in fn.params if p.kind == "pos"], {})
+                    self.call_function(fn, act, None, args, None, world)
+
+    def parameter(self, fn: Function, param: ev.Param) -> V:
+        """The unknown value of a root's parameter."""
+        loc = ("param", fn.path, fn.qualname, param.name)
+        thing = self.thing(loc)
+        thing.name = param.name
+        value = of(("o", loc))
+        self.annotate(value, param, fn.path)
+        return value
+
+    # Objects of the project's classes
+
+    def construct(self, cls: Class, args: Args, node: Call, w: World, mode: str = "fresh") -> V:
+        """`Class(...)`."""
+        loc = ("new", self.path, node.span, self.chain(), *self.tags)
+        thing = Thing(cls, cls.name, name=self.things[loc].name if loc in self.things else "")
+        self.things[loc] = thing
+        w.attrs.drop(loc)
+        value = of(("o", loc))
+        if self.project.is_module(cls):
+            thing.kind = "loss" if self.is_loss(cls) else "model"
+            for key in [k for k in w.modes if k[0] == "child" and k[1] == loc]:
+                del w.modes[key]
+            w.modes[loc] = made(mode, self.path, node.span, self.frame.stop.function, f"{cls.name}(…)")
+        else:
+            thing.kind = "instance"
+        init = self.project.method(cls, "__init__")
+        if init is not None:
+            self.call_function(init[1], 0, value, args, node, w, init[0])
+        else:
+            for number, arg in enumerate(args.all()):
+                if arg.atoms:
+                    self.set_attr(w, loc, f"#{number}", arg)
+            if any(last_name(d.func if isinstance(d, ev.Call) else d) == "dataclass" for d in cls.decorators) or self.project.is_a(cls, "framework_classes"):
+                for key, arg in args.kw.items():
+                    self.set_attr(w, loc, key, arg)
+        return value
+
+    def is_loss(self, cls: Class) -> bool:
+        """A Module that measures: named as a loss, and building no layers of its own."""
+        return names.is_loss_name(cls.name) and not any(
+            names.is_model_name(n) or n in ("Linear", "Conv2d", "Sequential", "Embedding") for m in cls.methods.values() for n in m.called
+        )
+
+    # Context managers
+
+    def with_values(self, values: list[tuple[V, Value | None]], body: Callable[[World], World | None], w: World) -> World | None:
+        if not values:
+            return body(w)
+        (value, target), rest = values[0], values[1:]
+        inner = lambda world: self.with_values(rest, body, world)  # noqa: E731
+        for atom in value.atoms:
+            if atom[0] == "y" and len(value.atoms) == 1:
+                return self.with_generator(atom, target, inner, w)
+        locs = [a[1] for a in value.atoms if a[0] == "o"]
+        cls = self.thing(locs[0]).cls if len(locs) == 1 else None
+        if cls is not None and (enter := self.project.method(cls, "__enter__")) is not None:
+            got = self.call_function(enter[1], 0, of(("o", locs[0])), Args([], {}), None, w, enter[0])
+            if target is not None:
+                self.bind(target, got if got.atoms else value, w)
+            after = inner(w)
+            leave = self.project.method(cls, "__exit__")
+            if after is not None and leave is not None:
+                self.call_function(leave[1], 0, of(("o", locs[0])), Args([UNKNOWN] * 3, {}), None, after, leave[0])
+            return after
+        return self.with_atoms(value, target, inner, w)
+
+    def with_generator(self, atom: Any, target: Value | None, inner: Callable[[World], World | None], w: World) -> World | None:
+        _, fn, pos, kw, act, self_value = atom
+        if len(self.frames) >= MOST_FRAMES or any(f.function is fn for f in self.frames):
+            return inner(w)
+        self.visited.add(id(fn))
+        outer_frames = len(self.frames)
+        frame = self.enter(fn, act, self_value, None, self.project.class_of_method.get(id(fn)))
+        ran: list[bool] = []
+
+        def on_yield(world: World, value: V) -> World | None:
+            inside = self.frames[outer_frames:]
+            del self.frames[outer_frames:]
+            frame.on_yield, again = None, frame.on_yield
+            try:
+                if target is not None:
+                    self.bind(target, value, world)
+                after = inner(world)
+            finally:
+                self.frames.extend(inside)
+                frame.on_yield = again
+            ran.append(after is not None)
+            return after
+
+        frame.on_yield = on_yield
+        self.bind_args(frame, fn, Args(list(pos), dict(kw)), w)
+        self.finish(frame, w)
+        return w if not ran or any(ran) else None
+
+    def with_atoms(self, value: V, target: Value | None, inner: Callable[[World], World | None], w: World) -> World | None:
+        """Contexts from outside the project: grad modes, and known names that switch to eval and back."""
+        grads = [a for a in value.atoms if a[0] == "g" or (a[0] == "x" and a[1].rsplit(".", 1)[-1] in ("no_grad", "inference_mode", "enable_grad"))]
+        before = w.grad
+        if grads:
+            settings = {("off" if not a[1].endswith("enable_grad") else "on") if a[0] == "x" else a[1] for a in grads}
+            if len(value.atoms) > len(grads):
+                settings |= {"on" if "on" in before else "off"}
+            before = next((frozenset(a[2]) for a in grads if a[0] == "g" and a[2]), before)
+            self.set_grad(w, settings.pop() if len(settings) == 1 else "both")
+        marks = [a for a in value.atoms if a[0] == "e"]
+        modes = dict(w.modes) if marks else None
+        for mark in marks:
+            for loc in mark[1]:
+                self.set_mode(w, loc, made("eval", self.path, mark[2], self.frame.stop.function, "eval"))
+            if mark[3]:
+                w.grad = OFF
+        if target is not None:
+            self.bind(target, V(frozenset(a for a in value.atoms if a[0] not in ("g", "e")), value.data, value.graph), w)
+        after = inner(w)
+        if after is not None and (grads or marks or any(a[0] == "x" and a[1].endswith("ExitStack") for a in value.atoms)):
+            after.grad = before
+            if modes is not None:
+                after.modes = modes
+        return after
+
+
+def is_small(fn: Function) -> bool:
+    """A getter or the like: what it returns may be a model."""
+    return len(fn.body) <= 2 and isinstance(fn.body[-1] if fn.body else None, ev.Return)
+
+
+def annotated_names(node: Value) -> list[Value]:
+    """The class names in an annotation: `X`, `"X"`, `Optional[X]`, `X | None`."""
+    if isinstance(node, (ev.Name, ev.Attr)):
+        return [node]
+    if isinstance(node, ev.Const) and isinstance(node.value, str) and node.value.replace(".", "").replace("_", "").isalnum():
+        parts = node.value.split(".")
+        value: Value = ev.Name(parts[0])
+        for part in parts[1:]:
+            value = ev.Attr(value, part)
+        return [value]
+    if isinstance(node, ev.Sub) and last_name(node.base) in ("Optional", "Union"):
+        return [n for n in (node.index.items if isinstance(node.index, ev.Seq) else (node.index,)) for n in annotated_names(n)]
+    if isinstance(node, ev.Mix):
+        return [n for item in node.items for n in annotated_names(item)]
+    return []
+
+
+__all__ = ["COMMON_METHODS", "LIBRARIES", "Calls"]

@@ -1,0 +1,534 @@
+"""Values: what an expression can be in an abstract state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from evallint import events as ev
+from evallint.events import Value
+from evallint.meaning.flow import Flow
+from evallint.meaning.machine import Fork, last_name
+from evallint.meaning.values import UNKNOWN, V, World, const, constants, flowed, join, of
+
+CUTS = frozenset(("data", "grad", "shape", "dtype", "device", "ndim"))
+SELF_ATTRIBUTES = frozenset(("module", "_orig_mod", "_fsdp_wrapped_module"))
+
+
+class Evaluate(Flow):
+    """Evaluates values, conditions and targets."""
+
+    def value(self, node: Value | None, w: World) -> V:
+        if node is None:
+            return UNKNOWN
+        return VALUES[type(node)](self, node, w)
+
+    def name(self, node: ev.Name, w: World) -> V:
+        act = self.frame.act
+        if node.id in self.frame.globals:
+            act = self.owner(self.path)
+        while act:
+            found = w.vars.get((act, node.id))
+            if found is not None:
+                return self.stained(found, w)
+            act = self.parents.get(act, 0)
+        return self.global_value(self.path, node.id, w)
+
+    def global_value(self, path: str, name: str, w: World) -> V:
+        """A module's global as its own code left it."""
+        found = w.vars.get((self.owner(path), name))
+        if found is not None:
+            return found
+        atom = self.project.lookup(path, name)
+        if atom is not None:
+            if atom[0] == "v":
+                return self.module_global(atom[1], atom[2], w)
+            return of(atom)
+        if name in ("True", "False", "None"):
+            return UNKNOWN
+        event = self.project.globals.get(path, {}).get(name)
+        if event is not None:
+            return self.module_global(path, name, w)
+        return of(("o", ("global", path, name))) if name not in BUILTINS else of(("x", f"builtins.{name}"))
+
+    def module_global(self, path: str, name: str, w: World) -> V:
+        """A variable of another module's body: a constant as it is, anything else as an object of unknown mode."""
+        found = w.vars.get((self.owner(path), name))
+        if found is not None:
+            return found
+        event = self.project.globals.get(path, {}).get(name)
+        if isinstance(event, ev.Assign) and isinstance(event.value, ev.Const):
+            return const(event.value.value)
+        if isinstance(event, ev.Assign) and isinstance(event.value, (ev.Name, ev.Attr)):
+            atom = self.project.dotted(path, event.value)
+            if atom is not None and atom[0] != "v":
+                return of(atom)
+        loc = ("global", path, name)
+        self.thing(loc).name = name
+        return of(("o", loc))
+
+    def stained(self, value: V, w: World) -> V:
+        """A value together with what was stored into its object."""
+        if w.stained:
+            for atom in value.atoms:
+                if atom[0] == "o" and atom[1] in w.stained:
+                    stain = w.stained[atom[1]]
+                    value = V(value.atoms, value.data | stain.data, value.graph | stain.graph)
+        return value
+
+    def constant(self, node: ev.Const, w: World) -> V:
+        return const(node.value)
+
+    def attr(self, node: ev.Attr, w: World) -> V:
+        return self.attribute(self.value(node.base, w), node.name, w)
+
+    def attribute(self, base: V, name: str, w: World) -> V:
+        found: V | None = None
+        for atom in base.atoms:
+            value = self.attribute_of(atom, name, w)
+            found = value if found is None else join(found, value)
+        if found is None:
+            found = UNKNOWN
+        if base.data:
+            graph = base.graph if name not in CUTS else frozenset()
+            found = V(found.atoms, found.data | base.data, found.graph | graph)
+            if name == "grad":
+                for number in base.data:
+                    self.forwards[number].grad_used = True
+        elif name == "grad":
+            self.frame.wants_grad = True
+        return found
+
+    def attribute_of(self, atom: tuple[Any, ...], name: str, w: World) -> V:
+        kind = atom[0]
+        if kind == "x":
+            return of(("x", f"{atom[1]}.{name}"))
+        if kind == "m":
+            return self.global_value(atom[1], name, w)
+        if kind == "o":
+            return self.attribute_of_object(atom[1], name, w)
+        if kind == "k":
+            method = self.project.method(atom[1], name)
+            if method is not None:
+                return of(("f", method[1], 0, None))
+            return self.class_constant(atom[1], name, w)
+        return UNKNOWN
+
+    def class_constant(self, cls: ev.Class, name: str, w: World) -> V:
+        for owner in self.project.mro(cls):
+            for event in owner.body:
+                if isinstance(event, ev.Assign) and any(isinstance(t, ev.Name) and t.id == name for t in event.targets):
+                    if isinstance(event.value, ev.Const):
+                        return const(event.value.value)
+                    atom = self.project.dotted(owner.path, event.value)
+                    return of(atom) if atom is not None and atom[0] != "v" else of(("o", ("class", owner.path, owner.qualname, name)))
+        return of(("o", ("class", cls.path, cls.qualname, name)))
+
+    def attribute_of_object(self, loc: tuple[Any, ...], name: str, w: World) -> V:
+        found = w.attrs.get((loc, name))
+        if found is not None:
+            return self.stained(found, w)
+        if name == "training":
+            return of(("s", loc, self.mode_of(w, loc)))
+        thing = self.thing(loc)
+        if name in SELF_ATTRIBUTES and (thing.cls is None or thing.kind == "model"):
+            return of(("o", loc))
+        if thing.cls is not None:
+            method = self.project.method(thing.cls, name)
+            if method is not None:
+                if any(last_name(d) in ("property", "cached_property", "lazy_property") for d in method[1].decorators):
+                    return self.call_function(method[1], 0, of(("o", loc)), self.no_args(), None, w, method[0])
+                return of(("f", method[1], 0, of(("o", loc))))
+            for owner in self.project.mro(thing.cls):
+                for event in owner.body:
+                    if isinstance(event, ev.Assign) and isinstance(event.value, ev.Const):
+                        if any(isinstance(t, ev.Name) and t.id == name for t in event.targets):
+                            return const(event.value.value)
+        return of(("o", self.child(loc, name)))
+
+    def no_args(self) -> Any:
+        from evallint.meaning.machine import Args
+
+        return Args([], {})
+
+    def sub(self, node: ev.Sub, w: World) -> V:
+        base = self.value(node.base, w)
+        index = self.value(node.index, w)
+        found: V | None = None
+        keys = constants(index)
+        for atom in base.atoms:
+            value = UNKNOWN
+            if atom[0] == "q" and keys and len(keys) == 1 and isinstance(keys[0], int) and -len(atom[1]) <= keys[0] < len(atom[1]):
+                value = atom[1][keys[0]]
+            elif atom[0] in ("q", "l"):
+                value = self.item_of(of(atom), ("item", self.path, id(node)))
+            elif atom[0] == "d" and keys and len(keys) == 1:
+                table = dict(atom[1])
+                value = table.get(keys[0], UNKNOWN)
+            elif atom[0] == "o":
+                key = f"[{keys[0]}]" if keys and len(keys) == 1 else "[]"
+                value = w.attrs.get((atom[1], key)) or UNKNOWN
+                if not value.atoms:
+                    value = of(("o", self.child(atom[1], key)))
+            elif atom[0] in ("x", "f", "k"):
+                value = of(atom)
+            found = value if found is None else join(found, value)
+        found = found if found is not None else UNKNOWN
+        return V(found.atoms, found.data | base.data, found.graph | base.graph) if base.data else found
+
+    def seq(self, node: ev.Seq, w: World) -> V:
+        values: list[V] = []
+        loose = False
+        for item in node.items:
+            if isinstance(item, ev.Star):
+                inner = self.value(item.item, w)
+                parts = next((a[1] for a in inner.atoms if a[0] == "q"), None)
+                if parts is None or len(inner.atoms) != 1:
+                    values.append(self.item_of(inner, ("item", self.path, id(item))))
+                    loose = True
+                else:
+                    values += parts
+            else:
+                values.append(self.value(item, w))
+        flow = flowed(values)
+        if loose or len(values) > 12:
+            inner = UNKNOWN
+            for v in values:
+                inner = join(inner, v)
+            return V(frozenset((("l", inner),)), flow.data, flow.graph)
+        return V(frozenset((("q", tuple(values)),)), flow.data, flow.graph)
+
+    def map(self, node: ev.Map, w: World) -> V:
+        items: list[tuple[Any, V]] = []
+        values: list[V] = []
+        for key, item in node.items:
+            value = self.value(item, w)
+            values.append(value)
+            keys = constants(self.value(key, w)) if key is not None else None
+            if keys and len(keys) == 1:
+                items.append((keys[0], value))
+            elif key is None:
+                for atom in value.atoms:
+                    if atom[0] == "d":
+                        items += atom[1]
+        flow = flowed(values)
+        return V(frozenset((("d", tuple(items[:40])),)), flow.data, flow.graph)
+
+    def compare(self, node: ev.Compare, w: World) -> V:
+        left, right = self.value(node.left, w), self.value(node.right, w)
+        found = self.compared(node, left, right)
+        if found is not None:
+            return const(found)
+        key = self.comparison_key(node, left, right)
+        atoms = frozenset((("b", *key),)) if key is not None else frozenset()
+        return V(atoms, left.data | right.data)
+
+    def compared(self, node: ev.Compare, left: V, right: V) -> bool | None:
+        a, b = constants(left), constants(right)
+        if node.op in ("is", "is not") and b == [None]:
+            if left.atoms and a is None and all(self.is_something(x) for x in left.atoms):
+                return node.op == "is not"
+            if a is not None and len({x is None for x in a}) == 1:
+                return (a[0] is None) == (node.op == "is")
+            return None
+        if a is not None and b is not None and node.op in ("==", "!=", "is", "is not"):
+            answers = {(x == y) == (node.op in ("==", "is")) for x in a for y in b}
+            return answers.pop() if len(answers) == 1 else None
+        if a is not None and node.op in ("in", "not in"):
+            pool = [constants(v) for atom in right.atoms if atom[0] == "q" for v in atom[1]]
+            if pool and all(p is not None and len(p) == 1 for p in pool):
+                answers = {(x in [p[0] for p in pool if p]) == (node.op == "in") for x in a}
+                return answers.pop() if len(answers) == 1 else None
+        return None
+
+    def is_something(self, atom: tuple[Any, ...]) -> bool:
+        """Whether an atom is certainly not None."""
+        if atom[0] == "o":
+            return bool(atom[1][0] == "new")
+        return atom[0] in ("f", "k", "q", "l", "d", "p", "m")
+
+    def comparison_key(self, node: ev.Compare, left: V, right: V) -> tuple[Any, bool] | None:
+        """A name for the truth of a comparison with a constant, and its polarity."""
+        locs = [a[1] for a in left.atoms if a[0] == "o"]
+        fixed = constants(right)
+        if len(left.atoms) == 1 and locs and fixed is not None and len(fixed) == 1 and not left.data:
+            polarity = node.op in ("==", "is")
+            if node.op in ("==", "!=", "is", "is not"):
+                return ("is", locs[0], fixed[0]), polarity
+        return None
+
+    def not_(self, node: ev.Not, w: World) -> V:
+        value = self.value(node.item, w)
+        values = constants(value)
+        if values is not None and len({bool(v) for v in values}) == 1:
+            return const(not values[0])
+        key = self.key_of(value)
+        return V(frozenset((("b", key[0], not key[1]),)) if key else frozenset(), value.data)
+
+    def bool_(self, node: ev.Bool, w: World) -> V:
+        left = self.value(node.left, w)
+        known = self.known(left)
+        if known is not None:
+            return left if known == (node.op == "or") else self.value(node.right, w)
+        right = self.value(node.right, w)
+        if self.known(right) is (node.op == "and") and any(a[0] == "b" for a in left.atoms):
+            return left
+        atoms = frozenset(a for a in left.atoms | right.atoms if a[0] != "b" and a != ("c", "NoneType", None))
+        return V(atoms if len(atoms) <= 4 else frozenset(), left.data | right.data, left.graph | right.graph)
+
+    def if_value(self, node: ev.IfValue, w: World) -> V:
+        truth = self.truth(node.test, w, id(node), True)
+        if truth is not None:
+            return self.value(node.then if truth else node.other, w)
+        other = w.copy()
+        then, value = self.value(node.then, w), self.value(node.other, other)
+        merged = self.either(w, other)
+        if merged is not None:
+            w.become(merged)
+        return join(then, value)
+
+    def lambda_(self, node: ev.Lambda, w: World) -> V:
+        return of(("f", node.function, self.frame.act, None))
+
+    def comprehension(self, node: ev.Comprehension, w: World) -> V:
+        self.step()
+        source = UNKNOWN
+        for number, (target, over, tests) in enumerate(node.loops):
+            source = self.value(over, w)
+            rounds = self.rounds(source) if number == 0 and len(node.loops) == 1 else None
+            if rounds is not None:
+                values: list[V] = []
+                for at, item in enumerate(rounds):
+                    self.tags.append(at)
+                    self.bind(target, item, w)
+                    for test in tests:
+                        self.value(test, w)
+                    values.append(self.value(node.item, w))
+                    self.tags.pop()
+                flow = flowed(values)
+                return V(frozenset((("q", tuple(values)),)), flow.data, flow.graph)
+            self.bind(target, self.item_of(source, ("item", self.path, id(node), number, self.chain())), w)
+            for test in tests:
+                self.value(test, w)
+        value = self.value(node.item, w)
+        atoms = frozenset((("l", value),)) if node.kind != "DictComp" else frozenset()
+        if value.data:
+            self.used(value, "append")
+        return V(atoms, value.data, value.graph)
+
+    def used(self, value: V, use: str) -> None:
+        """Remember how the outputs of forwards are used."""
+        for number in value.data:
+            self.forwards[number].uses.add(use)
+
+    def star(self, node: ev.Star, w: World) -> V:
+        return self.value(node.item, w)
+
+    def walrus(self, node: ev.Walrus, w: World) -> V:
+        value = self.value(node.item, w)
+        self.bind(node.target, value, w)
+        return value
+
+    def yield_(self, node: ev.Yield, w: World) -> V:
+        value = self.value(node.item, w)
+        frame = self.frame
+        frame.yielded = join(frame.yielded, value)
+        if frame.on_yield is not None:
+            after = frame.on_yield(w, value)
+            if after is not None:
+                w.become(after)
+        return UNKNOWN
+
+    def mix(self, node: ev.Mix, w: World) -> V:
+        if not node.items:
+            return UNKNOWN
+        values = [self.value(item, w) for item in node.items]
+        if len(values) == 2 and all(any(a[0] in ("q", "l") for a in v.atoms) for v in values):
+            return self.added(values[0], values[1])
+        return flowed(values)
+
+    # Conditions
+
+    def key_of(self, value: V) -> tuple[Any, bool] | None:
+        """A name for the truth of a value that is not known but stays the same."""
+        if len(value.atoms) != 1:
+            return None
+        (atom,) = value.atoms
+        if atom[0] == "b":
+            return atom[1], atom[2]
+        if atom[0] == "o" and not value.data and atom[1][0] in ("param", "child", "global", "ret"):
+            return ("true", atom[1]), True
+        return None
+
+    def known(self, value: V) -> bool | None:
+        """The truth of a value, where it is certain or assumed."""
+        values = constants(value)
+        if values is not None:
+            answers = {bool(v) for v in values}
+            return answers.pop() if len(answers) == 1 else None
+        if len(value.atoms) == 1:
+            (atom,) = value.atoms
+            if atom[0] == "s":
+                modes = {m.mode for m in atom[2]}
+                if modes <= {"train", "fresh"}:
+                    return True
+                if modes <= {"eval", "given"}:
+                    return False
+                return None
+        key = self.key_of(value)
+        if key is not None:
+            return self.assumed(*key)
+        if value.atoms and all(self.is_something(a) for a in value.atoms) and all(a[0] in ("f", "k", "o") for a in value.atoms):
+            return True
+        return None
+
+    def assumed(self, key: Any, polarity: bool) -> bool | None:
+        """The answer that this run assumes. An object that is None is false, one that equals a text is true."""
+        answer = self.assumptions.get(key)
+        if answer is None and key[0] == "true":
+            if self.assumptions.get(("is", key[1], None)):
+                answer = False
+        elif answer is None and key[0] == "is" and key[2] is None:
+            if self.assumptions.get(("true", key[1])):
+                answer = False
+        elif answer is None and key[0] == "is":
+            for (kind, *rest), holds in self.assumptions.items():
+                if kind == "is" and rest[0] == key[1] and holds and rest[1] != key[2]:
+                    answer = False
+        return None if answer is None else answer == polarity
+
+    def truth(self, node: Value, w: World, site: int, matters: bool) -> bool | None:
+        if isinstance(node, ev.Not):
+            inner = self.truth(node.item, w, site, matters)
+            return None if inner is None else not inner
+        if isinstance(node, ev.Bool):
+            left = self.truth(node.left, w, site, matters)
+            if left is not None and left == (node.op == "or"):
+                return left
+            right = self.truth(node.right, w, site + 1, matters)
+            if right is not None and right == (node.op == "or"):
+                return right
+            return right if left is not None else None
+        if isinstance(node, ev.Compare) and is_main(node):
+            return self.frame.stop.span is None
+        value = self.value(node, w)
+        known = self.known(value)
+        if known is None and matters:
+            key = self.key_of(value)
+            if key is not None:
+                self.meet_key(key[0], site)
+        return known
+
+    def meet_key(self, key: Any, site: int) -> None:
+        """Remember that a condition was met; the second place that tests it splits the run. Raises Fork."""
+        places = self.met.setdefault(key, set())
+        places.add(site)
+        if len(places) > 1 and key not in self.assumptions and len(self.assumptions) < 4:
+            raise Fork(key)
+
+    # Targets
+
+    def bind(self, target: Value, value: V, w: World) -> None:
+        if isinstance(target, ev.Name):
+            self.bind_name(target.id, value, w)
+        elif isinstance(target, ev.Attr):
+            base = self.value(target.base, w)
+            if target.name == "requires_grad":
+                self.set_requires_grad(target.base, base, value, w)
+                return
+            if target.name == "training":
+                return
+            for atom in base.atoms:
+                if atom[0] == "o":
+                    self.set_attr(w, atom[1], target.name, value)
+                    for number in value.graph:
+                        self.forwards[number].stored = True
+        elif isinstance(target, ev.Sub):
+            base, index = self.value(target.base, w), constants(self.value(target.index, w))
+            for atom in base.atoms:
+                if atom[0] == "o":
+                    key = f"[{index[0]}]" if index and len(index) == 1 else "[]"
+                    self.set_attr(w, atom[1], key, value)
+            if value.data:
+                self.used(value, "append")
+                self.stain(target.base, value, w)
+        elif isinstance(target, ev.Star):
+            self.bind(target.item, V(frozenset(), value.data, value.graph), w)
+        elif isinstance(target, ev.Seq):
+            self.unpack(target, value, w)
+
+    def bind_name(self, name: str, value: V, w: World) -> None:
+        frame = self.frame
+        act = frame.act
+        if name in frame.globals:
+            act = self.owner(self.path)
+        elif name in frame.nonlocals:
+            while act and (act, name) not in w.vars:
+                act = self.parents.get(act, 0)
+        for atom in value.atoms:
+            if atom[0] == "o":
+                thing = self.thing(atom[1])
+                if not thing.name:
+                    thing.name = name
+        w.vars[act or frame.act, name] = value
+
+    def unpack(self, target: ev.Seq, value: V, w: World) -> None:
+        parts = next((a[1] for a in value.atoms if a[0] == "q" and len(a[1]) == len(target.items)), None)
+        for number, inner in enumerate(target.items):
+            if parts is not None:
+                part = parts[number]
+            else:
+                atoms = frozenset(("o", self.child(a[1], f"#{number}")) for a in value.atoms if a[0] == "o")
+                if not atoms:
+                    item = next((a[1] for a in value.atoms if a[0] == "l"), None)
+                    atoms = item.atoms if item is not None else atoms
+                held = [w.attrs[a[1], f"#{number}"] for a in value.atoms if a[0] == "o" and (a[1], f"#{number}") in w.attrs]
+                part = held[0] if held else V(atoms)
+            if value.data and not part.data:
+                part = V(part.atoms, value.data, value.graph)
+            self.bind(inner, part, w)
+
+    def stain(self, target: Value, value: V, w: World) -> None:
+        """What flowed into the object that `target` names."""
+        if isinstance(target, (ev.Name, ev.Attr, ev.Sub)):
+            base = self.value(target, w)
+            for atom in base.atoms:
+                if atom[0] == "o":
+                    before = w.stained.get(atom[1], UNKNOWN)
+                    w.stained[atom[1]] = V(frozenset(), before.data | value.data, before.graph | value.graph)
+            if isinstance(target, ev.Name) or (isinstance(target, ev.Attr) and not any(a[0] == "o" for a in base.atoms)):
+                self.bind(target, V(base.atoms, base.data | value.data, base.graph | value.graph), w)
+            elif isinstance(target, ev.Sub):
+                self.stain(target.base, value, w)
+
+    def set_requires_grad(self, node: Value, base: V, value: V, w: World) -> None:
+        """`x.requires_grad = flag`: frozen parameters, or an input whose gradient is wanted."""
+        raise NotImplementedError
+
+
+def is_main(node: ev.Compare) -> bool:
+    """`__name__ == "__main__"`."""
+    return node.op == "==" and any(isinstance(s, ev.Name) and s.id == "__name__" for s in (node.left, node.right))
+
+
+BUILTINS = frozenset(dir(__builtins__) if not isinstance(__builtins__, dict) else __builtins__)
+
+VALUES: dict[type, Callable[[Any, Any, World], V]] = {
+    ev.Name: Evaluate.name,
+    ev.Const: Evaluate.constant,
+    ev.Attr: Evaluate.attr,
+    ev.Call: lambda machine, node, w: machine.call(node, w),
+    ev.Sub: Evaluate.sub,
+    ev.Seq: Evaluate.seq,
+    ev.Map: Evaluate.map,
+    ev.Compare: Evaluate.compare,
+    ev.Not: Evaluate.not_,
+    ev.Bool: Evaluate.bool_,
+    ev.IfValue: Evaluate.if_value,
+    ev.Lambda: Evaluate.lambda_,
+    ev.Comprehension: Evaluate.comprehension,
+    ev.Star: Evaluate.star,
+    ev.Walrus: Evaluate.walrus,
+    ev.Yield: Evaluate.yield_,
+    ev.Mix: Evaluate.mix,
+}

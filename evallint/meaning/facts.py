@@ -1,0 +1,97 @@
+"""Facts: what the flow analysis found out, as plain data. The only thing that rules read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from evallint.events import Span
+from evallint.meaning.values import Modes
+
+
+@dataclass(slots=True, eq=False)
+class LoopFact:
+    """One loop on the way to a forward, in one context of calls."""
+
+    path: str
+    span: Span
+    function: str
+    source: str
+    """The names in what is looped over, joined by spaces."""
+    target: str = ""
+    trains: bool = False
+    """A training step runs somewhere inside."""
+    endless: bool = False
+    """A `while` loop."""
+
+
+@dataclass(slots=True, eq=False)
+class Stop:
+    """One function on the stack of calls: its name, its class, where it was called from."""
+
+    path: str
+    function: str
+    span: Span | None
+    """The call that entered it (None for the root)."""
+    caller: str = ""
+    owner: str = ""
+    module: bool = False
+    """It is a method of an `nn.Module`."""
+    span_of_function: Span = (1, 1, 1, 1)
+    trains: bool = False
+    """A training step runs in this activation."""
+
+
+@dataclass(slots=True, eq=False)
+class Forward:
+    """One forward call in one context."""
+
+    path: str
+    span: Span
+    text: str
+    """The called object as written: `model`, `self.net`."""
+    method: str
+    stops: tuple[Stop, ...]
+    """The stack of functions, the root first."""
+    loops: tuple[LoopFact, ...]
+    depth_of_loop: tuple[int, ...]
+    """For each loop, the index in `stops` of the function that holds it."""
+    modes: Modes
+    grad: frozenset[str]
+    frozen: bool
+    layers: str = "unknown"
+    """What the class says of the mode: "none" (no mode-dependent layer), "some", or "unknown"."""
+    layer: str = ""
+    """A mode-dependent layer of the class, as it is called there."""
+    known: bool = False
+    """The object is known to be a module by construction, class or use, and not by name alone."""
+    certain_caller: bool = True
+    """The root of its stack is called by nobody in the program; False where calls could not be followed."""
+    carries_no_grad: bool = False
+    trained: bool = False
+    """A backward reached what was computed from it."""
+    stepped: bool = False
+    """An optimizer step followed that backward."""
+    grad_used: bool = False
+    """`autograd.grad` or an input's `.grad` was computed through it."""
+    wants_grad: bool = False
+    """The function asks for gradients of inputs."""
+    escapes: bool = False
+    """Its graph leaves through the return of a function whose callers cannot be seen."""
+    stored: bool = False
+    """Its graph is kept in an attribute."""
+    uses: set[str] = field(default_factory=set)
+    """How its output is used: "item", "detach", "argmax", "append", "metric", …"""
+    spoiled: bool = False
+    """In a training loop whose step could not be followed."""
+    loc: tuple[Any, ...] | None = None
+    offbeat: bool = False
+    """Met only when a parameter has another value than its default."""
+    assumed: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Facts:
+    """All forwards of a program, in the order in which they were met."""
+
+    forwards: list[Forward] = field(default_factory=list)

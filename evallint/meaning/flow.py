@@ -1,0 +1,385 @@
+"""Statements: how the abstract state goes through assignments, branches, loops, with-blocks, tries and exits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from evallint import events as ev
+from evallint.events import Event, Value
+from evallint.meaning.facts import LoopFact
+from evallint.meaning.machine import Frame, Machine, last_name
+from evallint.meaning.project import blocks
+from evallint.meaning.values import UNKNOWN, V, World, constants, join, meet, of
+
+MOST_PASSES = 3
+MOST_UNROLLED = 6
+TELLING = frozenset(
+    "eval train backward step no_grad inference_mode set_grad_enabled enable_grad zero_grad set_training_mode".split()
+)
+
+
+class Flow(Machine):
+    """Runs events."""
+
+    _matters: dict[int, bool]
+
+    def run(self, events: Sequence[Event], w: World) -> World | None:
+        for event in events:
+            self.step()
+            after = RUN[type(event)](self, event, w)
+            if after is None:
+                return None
+            w = after
+        return w
+
+    def do(self, event: ev.Do, w: World) -> World | None:
+        self.value(event.value, w)
+        if isinstance(event.value, ev.Call) and last_name(event.value.func) in ("exit", "_exit") and len(event.value.args) <= 1:
+            if not isinstance(event.value.func, ev.Attr) or last_name(event.value.func.base) in ("sys", "os"):
+                return None
+        return w
+
+    def assign(self, event: ev.Assign, w: World) -> World | None:
+        value = self.value(event.value, w)
+        if event.augmented:
+            before = self.value(event.targets[0], w)
+            value = self.added(before, value)
+        if not value.atoms and event.annotation is not None and isinstance(event.targets[0], (ev.Name, ev.Attr)):
+            value = self.annotated(event, value)
+        for target in event.targets:
+            self.bind(target, value, w)
+        return w
+
+    def added(self, before: V, value: V) -> V:
+        """What `before += value` leaves."""
+        items = [v for v in (before, value) for a in v.atoms if a[0] in ("q", "l")]
+        atoms = before.atoms if items else frozenset()
+        if items:
+            inner = UNKNOWN
+            for v in items:
+                for a in v.atoms:
+                    for x in a[1] if a[0] == "q" else (a[1],) if a[0] == "l" else ():
+                        inner = join(inner, x)
+            atoms = frozenset((("l", inner),))
+        return V(atoms, before.data | value.data, before.graph | value.graph)
+
+    def annotated(self, event: ev.Assign, value: V) -> V:
+        return value
+
+    def assert_(self, event: ev.Assert, w: World) -> World | None:
+        truth = self.truth(event.test, w, id(event), False)
+        if truth is None:
+            self.suppose(event.test, True, w)
+        return w
+
+    def suppose(self, test: Value, holds: bool, w: World) -> bool:
+        """Narrow the state by a condition; False where it cannot hold."""
+        if isinstance(test, ev.Not):
+            return self.suppose(test.item, not holds, w)
+        if isinstance(test, ev.Bool):
+            if (test.op == "and") == holds:
+                return self.suppose(test.left, holds, w) and self.suppose(test.right, holds, w)
+            return True
+        if isinstance(test, (ev.Name, ev.Attr)):
+            value = self.value(test, w)
+            for atom in value.atoms:
+                if atom[0] == "s" and len(value.atoms) == 1:
+                    loc, snapshot = atom[1], atom[2]
+                    fits = frozenset(m for m in snapshot if m.mode == "unknown" or (m.mode in ("train", "fresh")) == holds)
+                    if not fits:
+                        return False
+                    if isinstance(test, ev.Attr):
+                        if snapshot == self.mode_of(w, loc):
+                            w.modes[loc] = fits
+                    elif not holds:
+                        self.set_mode(w, loc, fits)
+        return True
+
+    def branch(self, event: ev.Branch, w: World) -> World | None:
+        if event.test is None:
+            other = w.copy()
+            return self.either(self.run(event.then, w), self.run(event.other, other))
+        matters = self.matters(event)
+        truth = self.truth(event.test, w, id(event), matters)
+        if truth is not None:
+            return self.run(event.then if truth else event.other, w)
+        other = w.copy()
+        then = self.run(event.then, w) if self.suppose(event.test, True, w) else None
+        after = self.run(event.other, other) if self.suppose(event.test, False, other) else None
+        return self.either(then, after)
+
+    def either(self, a: World | None, b: World | None) -> World | None:
+        if a is None or b is None:
+            return b if a is None else a
+        return meet(a, b, self.defaults)
+
+    def matters(self, event: Event) -> bool:
+        """Whether a branch switches modes or grad mode, trains, or leaves the function: then its condition is worth remembering."""
+        found = self._matters.get(id(event))
+        if found is None:
+            found = self._matters[id(event)] = any(self.telling(b) for b in blocks(event))
+        return found
+
+    def telling(self, body: Sequence[Event]) -> bool:
+        for event in body:
+            if isinstance(event, (ev.Return, ev.Exit)):
+                return True
+            if isinstance(event, ev.Do) and isinstance(event.value, ev.Call):
+                name = last_name(event.value.func)
+                if name in TELLING or "backward" in name or "step" in name or "train" in name:
+                    return True
+            elif isinstance(event, ev.Assign) and isinstance(event.value, ev.Call):
+                name = last_name(event.value.func)
+                if name in TELLING or "loader" in name:
+                    return True
+            elif any(self.telling(b) for b in blocks(event)):
+                return True
+        return False
+
+    # Loops
+
+    def loop(self, event: ev.Loop, w: World) -> World | None:
+        source = self.value(event.source, w)
+        fact = self.loop_fact(event)
+        rounds = self.rounds(source) if event.target is not None else None
+        forever = event.target is None and isinstance(event.source, ev.Const) and bool(event.source.value)
+        self.loops.append((fact, len(self.frames) - 1))
+        frame = self.frame
+        frame.breaks.append([])
+        try:
+            after = self.unrolled(event, rounds, w) if rounds is not None else self.repeated(event, source, w, forever)
+        finally:
+            self.loops.pop()
+            left = frame.breaks.pop()
+        if after is not None and event.other:
+            after = self.run(event.other, after)
+        for world in left:
+            after = world if after is None else meet(after, world, self.defaults)
+        return after
+
+    def loop_fact(self, event: ev.Loop) -> LoopFact:
+        key = (id(event), self.context())
+        fact = self.loop_facts.get(key)
+        if fact is None:
+            target = " ".join(sorted(names_in(event.target))) if event.target is not None else ""
+            fact = LoopFact(
+                self.path, event.span, self.frame.stop.function, " ".join(sorted(names_in(event.source))), target, endless=event.target is None
+            )
+            self.loop_facts[key] = fact
+        return fact
+
+    def rounds(self, source: V) -> list[V] | None:
+        """The items of a loop over a short display, when they tell rounds apart (phases, models)."""
+        if len(source.atoms) != 1:
+            return None
+        (atom,) = source.atoms
+        if atom[0] == "q" and 0 < len(atom[1]) <= MOST_UNROLLED:
+            items: list[V] = list(atom[1])
+            return items if any(v.atoms for v in items) else None
+        return None
+
+    def round(self, event: ev.Loop, item: V | None, w: World) -> World | None:
+        """One pass through a loop's body; the state at its end, `continue` included."""
+        frame = self.frame
+        frame.continues.append([])
+        if event.target is not None and item is not None:
+            self.bind(event.target, item, w)
+        after = self.run(event.body, w)
+        for world in frame.continues.pop():
+            after = world if after is None else meet(after, world, self.defaults)
+        return after
+
+    def unrolled(self, event: ev.Loop, rounds: list[V], w: World) -> World | None:
+        after: World | None = w
+        for number, item in enumerate(rounds):
+            if after is None:
+                break
+            self.tags.append(number)
+            try:
+                after = self.round(event, item, after)
+            finally:
+                self.tags.pop()
+        return after
+
+    def repeated(self, event: ev.Loop, source: V, w: World, forever: bool) -> World | None:
+        after: World | None = None
+        for _ in range(MOST_PASSES):
+            before = w.copy()
+            item = self.item(event, source) if event.target is not None else None
+            after = self.round(event, item, w)
+            if after is None:
+                w = before
+                break
+            if after.modes == before.modes and after.grad == before.grad:
+                break
+            w = meet(before, after.copy(), self.defaults)
+        if forever:
+            return None
+        if event.target is None and after is not None:
+            self.value(event.source, after)
+        if after is None:
+            return w if not self.frame.breaks[-1] else None
+        return after
+
+    def item(self, event: ev.Loop, source: V) -> V:
+        """An item of what a loop runs over."""
+        return self.item_of(source, ("item", self.path, event.span, self.chain()))
+
+    def item_of(self, source: V, loc: tuple[Any, ...]) -> V:
+        """An item of a container; of an unknown one, a new object."""
+        found: V | None = None
+        for atom in source.atoms:
+            items: tuple[V, ...] = ()
+            if atom[0] == "q":
+                items = atom[1]
+            elif atom[0] == "l":
+                items = (atom[1],)
+            elif atom[0] == "d":
+                items = tuple(of(("c", "str", k)) for k, _ in atom[1])
+            elif atom[0] == "o":
+                items = tuple(of(("o", loc)) for loc in self.held(atom[1]))
+            for v in items:
+                found = v if found is None else join(found, v)
+        if found is None or not found.atoms:
+            return V(frozenset((("o", loc),)), source.data, source.graph)
+        return V(found.atoms, found.data | source.data, found.graph | source.graph)
+
+    def held(self, loc: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """The modules that a container module was built from."""
+        return [self.child(loc, "[]")] if self.thing(loc).kind == "model" else []
+
+    # With, try, exits
+
+    def with_(self, event: ev.With, w: World) -> World | None:
+        values = [(self.value(item, w), target) for item, target in event.items]
+        return self.with_values(values, lambda inner: self.run(event.body, inner), w)
+
+    def try_(self, event: ev.Try, w: World) -> World | None:
+        frame = self.frame
+        marks = (len(frame.returns), [len(b) for b in frame.breaks], [len(c) for c in frame.continues])
+        troubled = w.copy()
+        frame.raised.append([])
+        after: World | None = w
+        for inner in event.body:
+            after = self.run((inner,), after) if after is not None else None
+            if after is None:
+                break
+            if event.handlers and after.modes != troubled.modes:
+                troubled = meet(troubled, after.copy(), self.defaults)
+        for world in frame.raised.pop():
+            troubled = meet(troubled, world, self.defaults)
+        if after is not None and event.other:
+            after = self.run(event.other, after)
+        for handler in event.handlers:
+            after = self.either(after, self.run(handler, troubled.copy()))
+        if event.final:
+            if after is not None:
+                after = self.run(event.final, after)
+            self.finally_(event.final, marks, frame)
+        return after
+
+    def finally_(self, final: tuple[Event, ...], marks: tuple[int, list[int], list[int]], frame: Frame) -> None:
+        """Run a finally block on the paths that leave its try early."""
+        for at in range(marks[0], len(frame.returns)):
+            world, value = frame.returns[at]
+            after = self.run(final, world)
+            if after is not None and at < len(frame.returns):
+                frame.returns[at] = (after, value)
+        for stacks, lengths in ((frame.breaks, marks[1]), (frame.continues, marks[2])):
+            for stack, length in zip(stacks, lengths, strict=False):
+                for at in range(length, len(stack)):
+                    stack[at] = self.run(final, stack[at]) or stack[at]
+
+    def return_(self, event: ev.Return, w: World) -> World | None:
+        value = self.value(event.value, w) if event.value is not None else UNKNOWN
+        self.frame.returns.append((w, value))
+        return None
+
+    def exit(self, event: ev.Exit, w: World) -> World | None:
+        if event.value is not None:
+            self.value(event.value, w)
+        frame = self.frame
+        if event.kind == "break" and frame.breaks:
+            frame.breaks[-1].append(w)
+        elif event.kind == "continue" and frame.continues:
+            frame.continues[-1].append(w)
+        elif event.kind == "raise" and frame.raised:
+            frame.raised[-1].append(w)
+        return None
+
+    # Definitions
+
+    def define(self, event: ev.Define, w: World) -> World | None:
+        frame = self.frame
+        if frame.function.name != "<module>":
+            if all(f is not event.function for f, _ in frame.nested):
+                frame.nested.append((event.function, frame.act))
+            self.bind(ev.Name(event.function.name), of(("f", event.function, frame.act, None)), w)
+            outside = [d for d in event.function.decorators if isinstance(d, (ev.Call, ev.Attr))]
+            for decorator in outside:
+                self.value(decorator, w)
+        return w
+
+    def define_class(self, event: ev.DefineClass, w: World) -> World | None:
+        if self.frame.function.name != "<module>":
+            self.bind(ev.Name(event.cls.name), of(("k", event.cls)), w)
+        return w
+
+    def import_(self, event: ev.Import, w: World) -> World | None:
+        if self.frame.function.name != "<module>" and event.name != "*":
+            atom = self.project.imported(self.path, event)
+            bound = event.bound if event.name is not None or "." not in event.bound else event.bound.split(".")[0]
+            if atom is not None:
+                value = self.attribute(of(("m", atom[1])), atom[2], w) if atom[0] == "v" else of(atom)
+                self.bind(ev.Name(bound), value, w)
+        return w
+
+    def outer(self, event: ev.Outer, w: World) -> World | None:
+        (self.frame.globals if event.is_global else self.frame.nonlocals).update(event.names)
+        return w
+
+
+def names_in(node: Value | None) -> set[str]:
+    """All names and attribute names in a value."""
+    found: set[str] = set()
+    stack: list[Any] = [node]
+    while stack:
+        at = stack.pop()
+        if isinstance(at, ev.Name):
+            found.add(at.id)
+        elif isinstance(at, ev.Attr):
+            found.add(at.name)
+            stack.append(at.base)
+        elif isinstance(at, ev.Call):
+            stack += [at.func, *at.args]
+        elif isinstance(at, (ev.Sub, ev.Star)):
+            stack.append(at.base if isinstance(at, ev.Sub) else at.item)
+            if isinstance(at, ev.Sub) and isinstance(at.index, ev.Const) and isinstance(at.index.value, str):
+                found.add(at.index.value)
+        elif isinstance(at, (ev.Seq, ev.Mix)):
+            stack += at.items
+        elif isinstance(at, ev.Const) and isinstance(at.value, str) and at.value.isidentifier():
+            found.add(at.value)
+        elif isinstance(at, ev.IfValue):
+            stack += [at.then, at.other]
+    return found
+
+
+RUN: dict[type, Callable[[Any, Any, World], World | None]] = {
+    ev.Do: Flow.do,
+    ev.Assign: Flow.assign,
+    ev.Assert: Flow.assert_,
+    ev.Branch: Flow.branch,
+    ev.Loop: Flow.loop,
+    ev.With: Flow.with_,
+    ev.Try: Flow.try_,
+    ev.Return: Flow.return_,
+    ev.Exit: Flow.exit,
+    ev.Define: Flow.define,
+    ev.DefineClass: Flow.define_class,
+    ev.Import: Flow.import_,
+    ev.Outer: Flow.outer,
+}
+
+__all__ = ["Flow", "constants", "names_in"]

@@ -1,0 +1,151 @@
+"""Which classes depend on the mode: dropout, batch norm and the like among the layers that a class builds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from evallint import events as ev
+from evallint.events import Class, Event, Value
+from evallint.meaning.machine import Machine, last_name, text_of
+from evallint.meaning.project import blocks
+
+DEPENDENT = frozenset(
+    "Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout BatchNorm1d BatchNorm2d BatchNorm3d SyncBatchNorm LazyBatchNorm1d"
+    " LazyBatchNorm2d LazyBatchNorm3d RReLU MultiheadAttention Transformer TransformerEncoder TransformerEncoderLayer TransformerDecoder"
+    " TransformerDecoderLayer DropPath BatchNorm".split()
+)
+WITH_DROPOUT = frozenset(("LSTM", "GRU", "RNN"))
+INDEPENDENT = frozenset(
+    "Linear Bilinear Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d Embedding EmbeddingBag LayerNorm GroupNorm ReLU GELU SiLU Tanh"
+    " Sigmoid Softmax LogSoftmax LeakyReLU ELU SELU PReLU Softplus Flatten Unflatten Identity MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d"
+    " AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool2d Upsample ZeroPad2d ReflectionPad2d PixelShuffle Parameter ModuleList ModuleDict Sequential"
+    " ParameterList LSTMCell GRUCell RNNCell Module MSELoss CrossEntropyLoss BCELoss BCEWithLogitsLoss L1Loss NLLLoss InstanceNorm1d InstanceNorm2d RMSNorm".split()
+)
+
+
+class Layers(Machine):
+    """Answers what a model's class says of the mode."""
+
+    def layers_of(self, loc: Any) -> tuple[str, str]:
+        """("none" | "some" | "unknown", the layer as the class names it)."""
+        thing = self.things.get(loc)
+        if thing is None or thing.cls is None:
+            tail = thing.made_by.rsplit(".", 1)[-1] if thing is not None else ""
+            if thing is not None and thing.made_by.startswith("torch.nn.") and tail in INDEPENDENT - {"Sequential", "ModuleList", "ModuleDict"}:
+                return "none", ""
+            return "unknown", ""
+        return self.class_layers(thing.cls, set())
+
+    def class_layers(self, cls: Class, seen: set[int]) -> tuple[str, str]:
+        """What a class builds, its bases and the project's classes among its parts included."""
+        if id(cls) in seen:
+            return "none", ""
+        seen.add(id(cls))
+        known = self.layer_cache.get(id(cls))
+        if known is not None:
+            return known
+        verdict = "none"
+        layer = ""
+        outside = [b for b in self.project.outside_bases(cls) if not b.endswith((".Module", "object", ".ABC", ".Generic"))]
+        if outside:
+            verdict = "unknown"
+        for owner in self.project.mro(cls):
+            for target, node in built(owner):
+                found, name = self.built_layer(owner, node, seen)
+                if found == "some":
+                    layer = f"{target} ({name})" if target else name
+                    self.layer_cache[id(cls)] = ("some", layer)
+                    return "some", layer
+                if found == "unknown":
+                    verdict = "unknown"
+        self.layer_cache[id(cls)] = (verdict, layer)
+        return verdict, layer
+
+    def built_layer(self, cls: Class, node: Value, seen: set[int]) -> tuple[str, str]:
+        """What one call or attribute read in a class says."""
+        if isinstance(node, ev.Attr):
+            return ("some", "self.training is read") if node.name == "training" else ("none", "")
+        assert isinstance(node, ev.Call)
+        name = last_name(node.func)
+        if name in DEPENDENT:
+            rate = node.args[0] if node.args else next((v for k, v in node.keywords if k == "p"), None)
+            if "Drop" in name and isinstance(rate, ev.Const) and rate.value in (0, 0.0):
+                return "none", ""
+            shown = f"{name} p={rate.value}" if "Drop" in name and isinstance(rate, ev.Const) else name
+            return "some", shown
+        if name in WITH_DROPOUT:
+            rate = next((v for k, v in node.keywords if k == "dropout"), None)
+            return ("none", "") if rate is None or (isinstance(rate, ev.Const) and not rate.value) else ("some", name)
+        if name in ("dropout", "dropout2d", "alpha_dropout"):
+            return "some", f"F.{name}"
+        if name in INDEPENDENT:
+            return "none", ""
+        atom = self.project.dotted(cls.path, node.func)
+        if atom is not None and atom[0] == "k":
+            return self.class_layers(atom[1], seen) if self.project.is_module(atom[1]) else ("none", "")
+        if atom is not None and atom[0] == "x" and atom[1].startswith(("torch.nn.functional", "torch.nn.init", "math.", "numpy.")):
+            return "none", ""
+        if name[:1].isupper() or (atom is not None and atom[0] in ("x", "f") and name not in ("super", "len", "range", "zip", "print", "isinstance")):
+            if atom is not None and atom[0] == "x" and atom[1].startswith("torch.") and not atom[1].startswith("torch.nn."):
+                return "none", ""
+            return "unknown", ""
+        return "none", ""
+
+
+def built(cls: Class) -> Iterator[tuple[str, Value]]:
+    """Every call in `__init__` (with the attribute it is assigned to), and what the other methods say of dropout and `self.training`."""
+    for name, method in cls.methods.items():
+        if name in ("train", "eval"):
+            continue
+        for target, node in deep(method.body, ""):
+            if isinstance(node, ev.Call):
+                if name == "__init__" or name.startswith(("_make", "make_", "build", "_build", "init_")) or last_name(node.func) in ("dropout", "dropout2d", "alpha_dropout"):
+                    yield target, node
+            elif isinstance(node, ev.Attr) and node.name == "training" and name != "__init__":
+                yield "", node
+
+
+def deep(body: Sequence[Event], target: str) -> Iterator[tuple[str, Value]]:
+    """Calls and `.training` reads in events, with the assignment's target."""
+    for event in body:
+        if isinstance(event, ev.Assign):
+            yield from parts(event.value, text_of(event.targets[0]))
+        elif isinstance(event, (ev.Do, ev.Return)):
+            yield from parts(event.value, "")
+        elif isinstance(event, ev.Branch):
+            yield from parts(event.test, "")
+        elif isinstance(event, ev.Loop):
+            yield from parts(event.source, "")
+        for inner in blocks(event):
+            yield from deep(inner, target)
+
+
+def parts(node: Any, target: str) -> Iterator[tuple[str, Value]]:
+    """The calls and attribute reads inside a value."""
+    if isinstance(node, ev.Call):
+        yield target, node
+        for item in (node.func, *node.args, *(v for _, v in node.keywords)):
+            yield from parts(item, target)
+    elif isinstance(node, ev.Attr):
+        if node.name == "training":
+            yield target, node
+        yield from parts(node.base, target)
+    elif isinstance(node, (ev.Seq, ev.Mix)):
+        for item in node.items:
+            yield from parts(item, target)
+    elif isinstance(node, ev.Map):
+        for _, item in node.items:
+            yield from parts(item, target)
+    elif isinstance(node, (ev.Not, ev.Star)):
+        yield from parts(node.item, target)
+    elif isinstance(node, (ev.Bool, ev.Compare)):
+        yield from parts(node.left, target)
+        yield from parts(node.right, target)
+    elif isinstance(node, ev.IfValue):
+        for item in (node.test, node.then, node.other):
+            yield from parts(item, target)
+    elif isinstance(node, ev.Comprehension):
+        yield from parts(node.item, target)
+    elif isinstance(node, ev.Sub):
+        yield from parts(node.base, target)

@@ -1,0 +1,307 @@
+"""What every part of the flow analysis shares: the frames, the objects, the run's assumptions and its facts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from evallint.events import Attr, Call, Class, Event, Function, Name, Span, Sub, Value
+from evallint.meaning import names
+from evallint.meaning.facts import Forward, LoopFact, Stop
+from evallint.meaning.project import Project
+from evallint.meaning.values import UNKNOWN, Ids, Loc, Mode, Modes, V, World
+
+MOST_STEPS = 30000
+MOST_FRAMES = 14
+
+
+class Fork(Exception):
+    """The run needs to know the truth of a condition that it met twice: run again with each answer."""
+
+    def __init__(self, key: tuple[Any, ...]) -> None:
+        self.key = key
+
+
+class TooLong(Exception):
+    """The run has taken as many steps as one may."""
+
+
+@dataclass(slots=True, eq=False)
+class Thing:
+    """What is known of an object: its class, what made it, how it is named."""
+
+    cls: Class | None = None
+    made_by: str = ""
+    kind: str = ""
+    """"model", "loss", "optimizer", "instance", "data", or empty."""
+    name: str = ""
+    default: V | None = None
+    """For a parameter of a root: its default."""
+    trains: tuple[Loc, ...] = ()
+    """For an optimizer: the modules whose parameters it was given."""
+    opaque: bool = False
+    """An optimizer that was given something else than a module's parameters."""
+
+
+@dataclass(slots=True, eq=False)
+class Frame:
+    """One activation of a function."""
+
+    function: Function
+    act: int
+    self_loc: Loc | None
+    cls: Class | None
+    stop: Stop
+    returns: list[tuple[World, V]] = field(default_factory=list)
+    breaks: list[list[World]] = field(default_factory=list)
+    continues: list[list[World]] = field(default_factory=list)
+    raised: list[list[World]] = field(default_factory=list)
+    globals: set[str] = field(default_factory=set)
+    nonlocals: set[str] = field(default_factory=set)
+    nested: list[tuple[Function, int]] = field(default_factory=list)
+    forwards: list[int] = field(default_factory=list)
+    yielded: V = UNKNOWN
+    on_yield: Callable[[World, V], World | None] | None = None
+    wants_grad: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Args:
+    """Evaluated arguments; `open` when a starred argument of unknown length was among them."""
+
+    pos: list[V]
+    kw: dict[str, V]
+    open: bool = False
+
+    def all(self) -> list[V]:
+        """Every argument."""
+        return [*self.pos, *self.kw.values()]
+
+    def get(self, index: int, name: str) -> V | None:
+        """An argument by position or name."""
+        if index < len(self.pos):
+            return self.pos[index]
+        return self.kw.get(name)
+
+
+class Machine(ABC):
+    """The state of one run over a program, and the calls by which its parts reach each other."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.things: dict[Loc, Thing] = {}
+        self.children: dict[Loc, set[str]] = {}
+        self.defaults: dict[Loc, Modes] = {}
+        self.parents: dict[int, int] = {}
+        self.module_acts: dict[str, int] = {}
+        self.act_paths: dict[int, str] = {}
+        self.acts = 0
+        self.visited: set[int] = set()
+        self.decorations: dict[int, list[tuple[str, Any]]] = {}
+        self.plain: dict[int, Function] = {}
+        self.hooks: dict[int, bool] = {}
+        self.layer_cache: dict[int, tuple[str, str]] = {}
+        self.uses_by_file: dict[str, dict[str, frozenset[str]]] = {}
+        self._matters: dict[int, bool] = {}
+        self.begin({})
+
+    def begin(self, assumptions: dict[tuple[Any, ...], bool]) -> None:
+        """Start a run under these assumptions."""
+        self.assumptions = assumptions
+        self.met: dict[tuple[Any, ...], set[int]] = {}
+        self.frames: list[Frame] = []
+        self.loops: list[tuple[LoopFact, int]] = []
+        self.tags: list[Any] = []
+        self.loop_facts: dict[tuple[Any, ...], LoopFact] = {}
+        self.forwards: list[Forward] = []
+        self.forward_ids: dict[tuple[Any, ...], int] = {}
+        self.pending: set[int] = set()
+        self.steps = 0
+
+    # Objects
+
+    def thing(self, loc: Loc) -> Thing:
+        """What is known of the object at a location."""
+        found = self.things.get(loc)
+        if found is None:
+            found = self.things[loc] = Thing()
+            if loc[0] == "child":
+                found.name = loc[2]
+        return found
+
+    def child(self, loc: Loc, name: str) -> Loc:
+        """The location of an attribute or item that nobody has assigned."""
+        depth, up = 0, loc
+        while up[0] == "child":
+            depth, up = depth + 1, up[1]
+        if depth > 5:
+            return loc
+        return ("child", loc, name)
+
+    def chain(self) -> tuple[Any, ...]:
+        """The last calls: tells apart objects made by one line for two callers."""
+        return tuple(f.stop.span for f in self.frames[-3:])
+
+    def context(self) -> tuple[Any, ...]:
+        """The whole stack of calls and the rounds of unrolled loops: what one fact is told apart by."""
+        return (*((id(f.function), f.stop.span) for f in self.frames), *self.tags)
+
+    def set_attr(self, w: World, loc: Loc, name: str, value: V) -> None:
+        """Assign an attribute."""
+        w.attrs[loc, name] = value
+        self.children.setdefault(loc, set()).add(name)
+        child = ("child", loc, name)
+        if child in w.modes:
+            del w.modes[child]
+
+    def owner(self, path: str) -> int:
+        """The activation of a module's body."""
+        if path not in self.module_acts:
+            self.module_acts[path] = self.new_act(path, 0)
+        return self.module_acts[path]
+
+    def new_act(self, path: str, parent: int) -> int:
+        """A new activation, and the one that its free names are looked up in."""
+        self.acts += 1
+        self.parents[self.acts] = parent
+        self.act_paths[self.acts] = path
+        return self.acts
+
+    @property
+    def frame(self) -> Frame:
+        """The innermost activation."""
+        return self.frames[-1]
+
+    @property
+    def path(self) -> str:
+        """The file of the code that is running."""
+        return self.frames[-1].function.path
+
+    def step(self) -> None:
+        """Count one event. Raises TooLong."""
+        self.steps += 1
+        if self.steps > MOST_STEPS:
+            raise TooLong
+
+    # Modes
+
+    def mode_of(self, w: World, loc: Loc) -> Modes:
+        """The modes that the module at `loc` can be in."""
+        return w.mode(loc, self.defaults)
+
+    def set_mode(self, w: World, loc: Loc, modes: Modes, seen: set[Loc] | None = None) -> None:
+        """Put a module and all that it holds in one of `modes`."""
+        seen = seen if seen is not None else set()
+        if loc in seen or len(seen) > 40:
+            return
+        seen.add(loc)
+        for other in [k for k in w.modes if k[0] == "child" and is_below(k, loc)]:
+            del w.modes[other]
+        w.modes[loc] = modes
+        for name in self.children.get(loc, ()):
+            value = w.attrs.get((loc, name))
+            if value is not None:
+                for atom in value.atoms:
+                    if atom[0] == "o" and self.thing(atom[1]).kind not in ("optimizer", "loss", "instance", "data"):
+                        self.set_mode(w, atom[1], modes, seen)
+                    elif atom[0] == "o" and (cls := self.thing(atom[1]).cls) is not None and self.project.is_module(cls):
+                        self.set_mode(w, atom[1], modes, seen)
+
+    # The parts
+
+    @abstractmethod
+    def run(self, events: Sequence[Event], w: World) -> World | None:
+        """Run events; the state after them, or None where no path comes through."""
+
+    @abstractmethod
+    def value(self, node: Value, w: World) -> V:
+        """Evaluate a value."""
+
+    @abstractmethod
+    def bind(self, target: Value, value: V, w: World) -> None:
+        """Assign a value to a target."""
+
+    @abstractmethod
+    def call(self, node: Call, w: World) -> V:
+        """Evaluate a call."""
+
+    @abstractmethod
+    def call_value(self, func: V, args: Args, node: Call, w: World, display: Value, name: str) -> V:
+        """Call a value."""
+
+    @abstractmethod
+    def call_function(self, fn: Function, act: int, self_value: V | None, args: Args, node: Call | None, w: World, cls: Class | None = None) -> V:
+        """Run a function of the project in the current state."""
+
+    @abstractmethod
+    def call_external(self, dotted: str, args: Args, node: Call, w: World) -> V:
+        """Call something outside the project."""
+
+    @abstractmethod
+    def call_object(self, loc: Loc, base: V, method: str, args: Args, node: Call, w: World) -> V:
+        """Call a method of an object."""
+
+    @abstractmethod
+    def forward(self, loc: Loc, method: str, args: Args, node: Call, w: World, display: Value, known: bool) -> V:
+        """Record a forward call."""
+
+    @abstractmethod
+    def attribute(self, base: V, name: str, w: World) -> V:
+        """Read an attribute."""
+
+    @abstractmethod
+    def truth(self, node: Value, w: World, site: int, matters: bool) -> bool | None:
+        """Whether a condition holds, where that is known or assumed."""
+
+    @abstractmethod
+    def with_values(self, values: list[tuple[V, Value | None]], body: Callable[[World], World | None], w: World) -> World | None:
+        """Run a body inside context managers."""
+
+    @abstractmethod
+    def call_later(self, func: V, args: Args, node: Call, w: World) -> V:
+        """Call a function that was handed to code outside the project."""
+
+    @abstractmethod
+    def training_step(self, ids: Ids, w: World) -> None:
+        """A backward ran through the graphs of these forwards."""
+
+
+def is_below(loc: Loc, top: Loc) -> bool:
+    """Whether `loc` is a descendant of `top`."""
+    while loc[0] == "child":
+        loc = loc[1]
+        if loc == top:
+            return True
+    return False
+
+
+def text_of(node: Value) -> str:
+    """A value as the user wrote it, for names, attributes and subscripts."""
+    if isinstance(node, Name):
+        return node.id
+    if isinstance(node, Attr):
+        return f"{text_of(node.base)}.{node.name}"
+    if isinstance(node, Sub):
+        return f"{text_of(node.base)}[…]"
+    if isinstance(node, Call):
+        return f"{text_of(node.func)}(…)"
+    return "…"
+
+
+def last_name(node: Value) -> str:
+    """The last name of a dotted or subscripted value, or an empty string."""
+    while isinstance(node, Sub):
+        node = node.base
+    if isinstance(node, Name):
+        return node.id
+    return node.name if isinstance(node, Attr) else ""
+
+
+def made(mode: str, path: str, span: Span | None, function: str = "", text: str = "", over: bool = False) -> Modes:
+    """A single mode as a set."""
+    return frozenset((Mode(mode, path, span, function, text, over),))
+
+
+__all__ = ["Args", "Fork", "Frame", "Machine", "Thing", "TooLong", "is_below", "last_name", "made", "names", "text_of"]

@@ -1,0 +1,94 @@
+"""What names say. The last resort of the analysis: a class, a constructor or a use is better evidence."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+
+
+@lru_cache(maxsize=20000)
+def words(name: str) -> tuple[str, ...]:
+    """The lower-case words of an identifier: `valLoader2` and `val_loader_2` both give val, loader, 2."""
+    return tuple(w.lower() for w in _WORDS.findall(name))
+
+
+MODEL_WORDS = frozenset(
+    "model net network netg netd encoder decoder generator discriminator classifier backbone critic actor policy vae gan unet"
+    " transformer bert gpt resnet vit clip lm llm student teacher embedder autoencoder predictor ema module nn cnn rnn lstm gru mlp"
+    " detector segmentor segmenter recognizer denoiser sampler diffusion prior posterior regressor seq2seq vqvae vgg inception"
+    " densenet efficientnet unet3d gcn gnn gat flow score vocoder tagger parser ranker reranker retriever embedding embeddings learner qnet".split()
+)
+MODEL_SHORT = frozenset(("G", "D", "E", "F", "C", "net", "g_ema", "netG", "netD", "netE", "netF", "netC"))
+WEAK_MODEL_WORDS = frozenset("score flow prior sampler parser embedding embeddings learner posterior ranker nn clip module".split())
+NOT_MODEL_WORDS = frozenset(
+    "criterion loss losses metric metrics tokenizer tokenize transform transforms transformation optimizer optim opt scheduler dataset data"
+    " loader dataloader fn func function name path dir file cfg config args kwargs params param id ids type cls class output outputs"
+    " out input inputs size dim info dict state weights weight hook logger writer saver url key keys list init factory builder version"
+    " summary step time device dtype callback hparams evaluator iterator iter batch sample samples env environment trainer test arch"
+    " parallel wrapper spec signature kind str shape mean std accuracy acc count vocab processor preprocess collate timer".split()
+)
+EVALUATION_WORDS = frozenset(
+    "eval evaluate evaluation evaluating evaluator val valid validate validation validating test testing tester tests infer inference"
+    " predict prediction predictions predicting predictor generate generation sample sampling embed embeds embedding embeddings encode"
+    " transcribe translate detect decode greedy beam score scoring classify segment benchmark visualize visualise visualization"
+    " plot demo show extract extraction reconstruct reconstruction interpolate fid accuracy rollout caption answer"
+    " perplexity ppl export inferences retrieve retrieval search query rank".split()
+)
+STRONG_EVALUATION_WORDS = frozenset(
+    "eval evaluate evaluation val valid validate validation test testing infer inference predict prediction predictions benchmark fid"
+    " accuracy perplexity ppl transcribe translate demo generate sample".split()
+)
+TRAIN_WORDS = frozenset("train training trainer fit optimize optimise learn pretrain finetune update epoch".split())
+LOADER_EVAL_WORDS = frozenset("val valid validation validate test testing dev eval evaluation holdout infer inference predict".split())
+DATA_WORDS = frozenset("loader loaders dataloader dataloaders dataset datasets batches data batch iterator".split())
+LOADER_TRAIN_WORDS = frozenset(("train", "training"))
+DELIBERATE_WORDS = ("mc_dropout", "mcdropout", "monte_carlo", "montecarlo", "update_bn", "bn_update", "recalibrat", "calibrate_bn",
+    "batchnorm", "batch_norm", "enable_dropout", "activate_dropout", "stochastic", "uncertain", "bayesian", "dropout", "bn_calib", "reset_bn", "precise_bn", "swa", "lsuv", "mc_sampl",
+    "mc_predict", "mc_forward", "epistemic")  # fmt: skip
+GRADIENT_WORDS = frozenset(
+    "attack attacks adversarial adversary fgsm pgd saliency gradcam cam attribution attributions attribute integrated gradients gradient grad grads"
+    " jacobian hessian fisher influence explain explainer explanation sensitivity deepfool perturb perturbation craft lrp"
+    " smoothgrad backprop backward penalty forces force stress inversion invert dream lime shap captum".split()
+)
+
+
+def is_model_name(name: str) -> bool:
+    """Whether a variable of this name is usually a model."""
+    if name in MODEL_SHORT:
+        return True
+    parts = words(name)
+    if not parts:
+        return False
+    parts = tuple(p for p in parts if not p.isdigit()) or parts
+    if parts[-1] in NOT_MODEL_WORDS or parts[0] in ("get", "build", "make", "create", "load", "save", "init", "is", "has", "n", "num", "use", "set"):
+        return False
+    if parts[-1] in MODEL_WORDS and parts[-1] not in WEAK_MODEL_WORDS:
+        return True
+    return any(p in ("model", "net", "network") for p in parts) and not any(p in NOT_MODEL_WORDS for p in parts)
+
+
+def is_not_model_name(name: str) -> bool:
+    """Whether a variable of this name is usually no model, even if it has an `eval` or a `train`."""
+    parts = words(name)
+    return bool(parts) and parts[-1] in NOT_MODEL_WORDS and not any(p in ("model", "net", "network") for p in parts[-1:])
+
+
+def is_optimizer_name(name: str) -> bool:
+    """Whether a variable of this name is usually an optimizer (or a gradient scaler that steps one)."""
+    parts = words(name)
+    return any(p in ("opt", "optim", "optimizer", "optimiser", "optimizers", "opts", "solver", "adam", "sgd", "optg", "optd") for p in parts) and not any(
+        p in ("scheduler", "config", "name", "path") for p in parts
+    )
+
+
+def is_loss_name(name: str) -> bool:
+    """Whether a callable of this name is usually a loss or a metric."""
+    parts = words(name)
+    return any(p in ("criterion", "criterions", "loss", "losses", "metric", "metrics", "cost", "crit", "objective") for p in parts)
+
+
+def has_words(name: str, vocabulary: frozenset[str]) -> bool:
+    """Whether any word of the name is in the vocabulary."""
+    return any(w in vocabulary for w in words(name))

@@ -1,0 +1,360 @@
+"""Methods of objects: what `x.name(...)` does when x is a model, an optimizer, a tensor, an instance, or not known."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from typing import Any
+
+from evallint import events as ev
+from evallint.events import Call, Class, Function, Value
+from evallint.meaning import names
+from evallint.meaning.libraries import LIBRARIES
+from evallint.meaning.machine import Args, last_name, text_of
+from evallint.meaning.torch_calls import COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT, TorchCalls
+from evallint.meaning.values import OFF, UNKNOWN, V, World, flowed, join, of
+
+MODE_METHODS = frozenset(("eval", "train"))
+SETTERS = frozenset(("set_training_mode", "set_train_mode", "set_mode", "set_training"))
+
+
+class Objects(TorchCalls):
+    """Calls methods of objects."""
+
+    def call_object(self, loc: Any, base: V, method: str, args: Args, node: Call, w: World) -> V:
+        display = node.func
+        if method != "__call__":
+            stored = w.attrs.get((loc, method))
+            if stored is not None and stored.atoms:
+                return self.call_value(self.stained(stored, w), args, node, w, display, method)
+        thing = self.thing(loc)
+        if thing.cls is not None:
+            found = self.call_own(loc, thing.cls, method, args, node, w)
+            if found is not None:
+                return found
+        if thing.kind == "optimizer" or (method == "step" and self.steps_optimizer(loc, args)):
+            return self.call_optimizer(loc, method, args, node, w)
+        if method in MODE_METHODS and self.is_mode_call(loc, method, args, node):
+            self.switch(loc, method, args, node, w, text_of(display))
+            return V(base.atoms) if base.atoms else of(("o", loc))
+        if method in SETTERS and len(args.all()) == 1 and (self.modelness(loc, last_name(display.base)) if isinstance(display, ev.Attr) else ""):
+            self.switch(loc, "train", args, node, w, text_of(display))
+            return UNKNOWN
+        special = self.call_special(loc, base, method, args, node, w)
+        if special is not None:
+            return special
+        shown = display.base if method != "__call__" and isinstance(display, ev.Attr) else display
+        kind = self.modelness(loc, last_name(shown))
+        if method == "__call__":
+            return self.call_callable(loc, base, kind, args, node, w, shown)
+        inner = self.child(loc, method)
+        if kind and method not in NOT_FORWARDS and not method.startswith(("set_", "load_", "save_", "init_", "freeze", "unfreeze", "register_", "update_", "_init", "log")):
+            named = names.words(method)
+            if method in FORWARD_METHODS or names.is_model_name(method) or named[:1] in (("encode",), ("decode",), ("forward",), ("predict",), ("generate",), ("sample",), ("infer",), ("extract",), ("embed",)):
+                return self.forward(loc, method, args, node, w, shown, kind == "known")
+        if not kind and self.modelness(inner, method) and isinstance(display, ev.Attr) and method not in COMMON_METHODS and not self.methods_named(method):
+            return self.forward(inner, "__call__", args, node, w, display, self.modelness(inner, method) == "known")
+        if method in SAME_OBJECT and not base.data and base.atoms:
+            return V(base.atoms)
+        return self.call_unknown(loc, base, method, args, node, w, kind)
+
+    def call_callable(self, loc: Any, base: V, kind: str, args: Args, node: Call, w: World, shown: Value) -> V:
+        """`x(...)`."""
+        if kind:
+            if loc[0] == "child" and loc[2] in FORWARD_METHODS and last_name(shown) == loc[2] and not names.is_model_name(loc[2]):
+                return self.forward(loc[1], loc[2], args, node, w, shown, kind == "known")
+            return self.forward(loc, "__call__", args, node, w, shown, kind == "known")
+        thing = self.thing(loc)
+        name = last_name(shown) or thing.name
+        flow = flowed(args.all())
+        if flow.data:
+            if names.is_loss_name(name) or thing.kind == "loss":
+                self.used(flow, "metric")
+            if self.is_training_call(name, args) or LIBRARIES.matches("training_calls", f"*.{name}"):
+                self.training_step(flow.data, w)
+        for value in args.all():
+            for atom in value.atoms:
+                if atom[0] == "f" and thing.kind != "optimizer":
+                    self.frames[0].nested.append((atom[1], atom[2])) if atom[3] is None else None
+        found = self.runs_argument(args, node, w, name)
+        result = self.result(node, args, base)
+        return V(result.atoms, result.data | found.data, result.graph | found.graph)
+
+    def runs_argument(self, args: Args, node: Call, w: World, name: str) -> V:
+        """An unknown callable that is handed a model by keyword (an inferer), or runs one by its name."""
+        found = UNKNOWN
+        if "inferer" in name.lower() or "inference" in name.lower():
+            for value, shown in self.shown(args, node):
+                for atom in value.atoms:
+                    if atom[0] == "o" and self.modelness(atom[1], last_name(shown)):
+                        found = join(found, self.forward(atom[1], "__call__", Args([], {}), node, w, shown, True))
+                    elif atom[0] in ("f", "p"):
+                        found = join(found, self.call_later(of(atom), Args([], {}, open=True), node, w))
+        return found
+
+    # Classes of the project
+
+    def call_own(self, loc: Any, cls: Class, method: str, args: Args, node: Call, w: World) -> V | None:
+        """A method that the object's own class defines; None where it defines none."""
+        project = self.project
+        is_module = project.is_module(cls)
+        found = project.method(cls, "forward" if method == "__call__" and is_module else method)
+        if method in MODE_METHODS and is_module:
+            override = found
+            if override is None or is_mode_method(override[1]):
+                self.switch(loc, method, args, node, w, text_of(node.func))
+                return of(("o", loc))
+        if found is None:
+            if is_module:
+                return None
+            others = self.overrides(cls, method)
+            if not others:
+                return None
+            return self.any_of(others, loc, args, node, w)
+        owner, fn = found
+        if is_module and method in ("forward", "__call__"):
+            if self.thing(loc).kind == "loss":
+                flow = flowed(args.all())
+                self.used(flow, "metric")
+                return self.result(node, args)
+            shown = node.func.base if method == "forward" and isinstance(node.func, ev.Attr) else node.func
+            return self.forward_own(loc, fn, owner, method, args, node, w, shown)
+        if is_abstract(fn):
+            others = self.overrides(cls, method)
+            if others:
+                return self.any_of(others, loc, args, node, w)
+        if any(last_name(d) in ("property", "cached_property") for d in fn.decorators):
+            value = self.call_function(fn, 0, of(("o", loc)), Args([], {}), None, w, owner)
+            return self.call_value(value, args, node, w, node.func, method)
+        static = any(last_name(d) == "staticmethod" for d in fn.decorators)
+        return self.call_function(fn, 0, None if static else of(("o", loc)), args, node, w, owner)
+
+    def forward_own(self, loc: Any, fn: Function, owner: Class, method: str, args: Args, node: Call, w: World, shown: Value) -> V:
+        """A forward whose code can be read: it may switch its own mode or carry its own no_grad."""
+        touched = fn.called & {"train", "eval"} and any(r == "self" and m in MODE_METHODS for r, m in fn.receivers)
+        settings = [v for k, v in self.decorated(fn, 0, w) if k == "grad"]
+        before = w.grad
+        for setting in settings:
+            self.set_grad(w, setting)
+        if touched and sum(f.function is fn for f in self.frames) == 0:
+            self.call_function(fn, 0, of(("o", loc)), args, node, w, owner)
+        value = self.forward(loc, method, args, node, w, shown, True)
+        w.grad = before
+        return value
+
+    def overrides(self, cls: Class, method: str) -> list[tuple[Class, Function]]:
+        """What subclasses make of a method."""
+        found = [(c, c.methods[method]) for c in self.project.subclasses.get(id(cls), ()) if method in c.methods]
+        return [pair for pair in found if id(pair[1]) in self.project.relevant][:3]
+
+    def any_of(self, methods: list[tuple[Class, Function]], loc: Any, args: Args, node: Call, w: World) -> V:
+        """One of several methods runs."""
+        before = w.copy()
+        found: V | None = None
+        ends: list[World] = []
+        for owner, fn in methods:
+            world = before.copy()
+            value = self.call_function(fn, 0, of(("o", loc)), args, node, world, owner)
+            found = value if found is None else join(found, value)
+            ends.append(world)
+        after = ends[0]
+        for other in ends[1:]:
+            joined = self.either(after, other)
+            after = joined if joined is not None else after
+        w.become(after)
+        return found if found is not None else UNKNOWN
+
+    # Objects of unknown class
+
+    def is_mode_call(self, loc: Any, method: str, args: Args, node: Call) -> bool:
+        """Whether `.eval()` / `.train(...)` on an unknown object is `nn.Module`'s."""
+        thing = self.thing(loc)
+        if thing.kind in ("loss", "data"):
+            return thing.kind == "loss"
+        if thing.kind == "instance":
+            return False
+        values = args.all()
+        name = last_name(node.func.base) if isinstance(node.func, ev.Attr) else ""
+        if names.is_optimizer_name(name) or (names.is_not_model_name(name) and not names.is_model_name(name)):
+            return False
+        if method == "eval":
+            return not values
+        if len(values) > 1 or any(k != "mode" for k in args.kw):
+            return False
+        if not values:
+            return True
+        flag = values[0]
+        if isinstance(node.args[0] if node.args else None, (ev.Const,)):
+            return self.known(flag) is not None
+        return self.modelness(loc, name) != "" or any(a[0] in ("b", "s") for a in flag.atoms)
+
+    def steps_optimizer(self, loc: Any, args: Args) -> bool:
+        name = self.thing(loc).name or (loc[2] if loc[0] == "child" else "")
+        return names.is_optimizer_name(name) or name in ("scaler", "grad_scaler", "amp_scaler", "accelerator", "engine", "model_engine") or any(
+            a[0] == "o" and (self.thing(a[1]).kind == "optimizer" or names.is_optimizer_name(self.thing(a[1]).name)) for v in args.all() for a in v.atoms
+        )
+
+    def call_optimizer(self, loc: Any, method: str, args: Args, node: Call, w: World) -> V:
+        if method == "step":
+            for value in args.all():
+                for atom in value.atoms:
+                    if atom[0] in ("f", "p"):
+                        self.call_later(of(atom), Args([], {}), node, w)
+            which = next((a[1] for v in args.all() for a in v.atoms if a[0] == "o" and self.thing(a[1]).kind == "optimizer"), loc)
+            self.optimizer_step(which, w)
+            return UNKNOWN
+        flow = flowed(args.all())
+        if flow.data and method in ("backward", "minimize", "scale_loss"):
+            self.training_step(flow.data, w)
+        if method == "minimize":
+            self.optimizer_step(loc, w)
+        return V(frozenset(), flow.data, flow.graph)
+
+    def call_special(self, loc: Any, base: V, method: str, args: Args, node: Call, w: World) -> V | None:
+        """Methods whose name alone says what they do."""
+        flow = flowed([base, *args.all()])
+        if method == "backward" or method in ("manual_backward", "backward_step"):
+            self.training_step(flow.data, w)
+            return UNKNOWN
+        if method == "grad" and flow.data and not self.thing(loc).kind:
+            for number in flow.data:
+                self.forwards[number].grad_used = True
+        if method == "requires_grad_":
+            return self.requires_grad(loc, base, args, node, w)
+        if method in ("parameters", "named_parameters"):
+            parameter = ("o", ("child", loc, "<parameter>"))
+            item = of(parameter) if method == "parameters" else of(("q", (UNKNOWN, of(parameter))))
+            return V(frozenset((("l", item), ("o", ("child", loc, "<parameters>")))))
+        if method in ("children", "modules", "named_children", "named_modules"):
+            inner = of(("o", self.child(loc, "<child>")))
+            return of(("l", inner if not method.startswith("named") else of(("q", (UNKNOWN, inner)))))
+        if method == "enter_context" and args.pos:
+            for atom in args.pos[0].atoms:
+                if atom[0] == "g":
+                    self.set_grad(w, atom[1])
+                elif atom[0] == "e":
+                    for model in atom[1]:
+                        from evallint.meaning.machine import made
+
+                        self.set_mode(w, model, made("eval", self.path, node.span, self.frame.stop.function, "eval"))
+            return args.pos[0]
+        if base.data:
+            return self.call_on_output(base, flow, method, args, node, w)
+        if method in ("append", "extend", "add", "put", "update", "store", "push", "record", "insert", "log", "add_scalar") and flow.data:
+            self.used(flow, "append" if method not in ("update", "log", "add_scalar") else "metric")
+            if isinstance(node.func, ev.Attr):
+                self.stain(node.func.base, flow, w)
+            return UNKNOWN
+        if method == "items" and not args.all():
+            key = self.child(loc, "[]")
+            held = w.attrs.get((loc, "[]"))
+            return of(("l", of(("q", (UNKNOWN, held if held is not None and held.atoms else of(("o", key)))))))
+        if method == "values" and not args.all():
+            held = w.attrs.get((loc, "[]"))
+            return of(("l", held if held is not None and held.atoms else of(("o", self.child(loc, "[]")))))
+        return None
+
+    def call_on_output(self, base: V, flow: V, method: str, args: Args, node: Call, w: World) -> V:
+        """A method of something computed by a forward."""
+        if method in METRICS:
+            self.used(base, method)
+        atoms = frozenset((("o", ("ret", self.path, node.span, self.chain())),))
+        if method == "requires_grad_":
+            return V(atoms, flow.data, flow.graph)
+        return V(atoms, flow.data, frozenset() if method in CUTTING else flow.graph)
+
+    def requires_grad(self, loc: Any, base: V, args: Args, node: Call, w: World) -> V:
+        flag = args.get(0, "requires_grad")
+        on = self.known(flag) is not False if flag is not None else True
+        name = last_name(node.func.base) if isinstance(node.func, ev.Attr) else ""
+        if loc[0] == "child" and loc[2] == "<parameter>":
+            w.frozen = w.frozen - {loc[1]} if on else w.frozen | {loc[1]}
+        elif self.modelness(loc, name):
+            w.frozen = w.frozen - {loc} if on else w.frozen | {loc}
+        elif on:
+            self.frame.wants_grad = True
+        return base if base.atoms else of(("o", loc))
+
+    def methods_named(self, method: str) -> list[tuple[Class, Function]]:
+        """The project's methods of a name, where the name says enough to guess them from it."""
+        if method in COMMON_METHODS:
+            return []
+        found = [(c, f) for c, f in self.project.methods.get(method, ()) if id(f) in self.project.relevant and not is_abstract(f) and self.project.connected(self.path, f.path)]
+        return found if len(found) <= 2 else []
+
+    def call_unknown(self, loc: Any, base: V, method: str, args: Args, node: Call, w: World, kind: str) -> V:
+        """A method of an object of unknown class: the project's own of that name, or no effect but the flow of its arguments."""
+        flow = flowed([base, *args.all()])
+        guessed = [] if base.data else [(c, f) for c, f in self.methods_named(method) if not kind or self.project.is_module(c)]
+        if guessed and not any(a[0] in ("x",) for a in base.atoms):
+            fitting = [(c, f) for c, f in guessed if fits(f, args)]
+            if fitting:
+                return self.any_of(fitting, loc, args, node, w)
+        if flow.data and self.is_training_call(method, args):
+            self.training_step(flow.data, w)
+        elif self.is_training_name(method) and not kind:
+            self.training_step(flow.data, w) if flow.data else None
+        if flow.data and (names.is_loss_name(method) or "acc" in method or "metric" in method):
+            self.used(flow, "metric")
+        for value in args.all():
+            for atom in value.atoms:
+                if atom[0] == "f" and atom[3] is None:
+                    self.frames[0].nested.append((atom[1], atom[2]))
+        found = self.runs_argument(args, node, w, method)
+        result = V(frozenset((("o", ("ret", self.path, node.span, self.chain())),)), flow.data | found.data, flow.graph | found.graph)
+        if method in CUTTING:
+            return V(result.atoms, result.data)
+        return result
+
+    def is_training_name(self, name: str) -> bool:
+        """A method whose name says that it trains with what it is handed."""
+        return bool(name) and ("backward" in name or name in ("train_step", "optimize_parameters", "update_parameters", "train_on_batch", "optimizer_step"))
+
+    def framework_hook(self, cls: Class, fn: Function) -> bool:
+        key = id(fn)
+        found = self.hooks.get(key)
+        if found is None:
+            found = self.hooks[key] = (
+                self.project.is_a(cls, "framework_classes")
+                and fn.name != "__init__"
+                and any(fnmatch(fn.name, p) for p in HOOKS)
+            )
+        return found
+
+
+HOOKS = (
+    "training_step", "validation_step", "test_step", "predict_step", "prediction_step", "evaluation_step", "compute_loss", "shared_step", "_shared_step",
+    "_step", "configure_*", "on_*", "*_epoch_end", "*_step_end", "optimizer_step", "forward", "training_*", "before_*", "after_*",
+    "validation_*", "test_*_end", "setup", "prepare_data", "valid_step", "train_step", "eval_forward",
+)  # fmt: skip
+
+
+def is_mode_method(fn: Function) -> bool:
+    """An override of `Module.train(mode)` or `Module.eval()`, not a procedure of that name."""
+    params = [p for p in fn.params[1:] if p.kind in ("pos", "kw")]
+    if fn.name == "eval":
+        return not params
+    if len(params) > 1:
+        return False
+    if not params:
+        return "train" in fn.called or "super" in fn.called or "eval" in fn.called
+    return params[0].name in ("mode", "training", "train", "flag", "is_train") or (isinstance(params[0].default, ev.Const) and params[0].default.value is True)
+
+
+def is_abstract(fn: Function) -> bool:
+    """A body that does nothing but raise, pass or hold a docstring."""
+    if any(last_name(d) == "abstractmethod" for d in fn.decorators):
+        return True
+    return all(isinstance(e, ev.Exit) and e.kind == "raise" for e in fn.body)
+
+
+def fits(fn: Function, args: Args) -> bool:
+    """Whether a method can be called with these arguments."""
+    plain = [p for p in fn.params[1:] if p.kind == "pos"]
+    if any(p.kind in ("*", "**") for p in fn.params) or args.open:
+        return True
+    names_ = {p.name for p in fn.params}
+    needed = [p for p in plain if p.default is None]
+    return len(args.pos) <= len(plain) and all(k in names_ for k in args.kw) and len(args.pos) + len(args.kw) >= len(needed)
+
+
+__all__ = ["OFF", "Objects"]

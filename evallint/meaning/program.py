@@ -1,0 +1,216 @@
+"""Where the analysis begins: module bodies first, then what nobody is seen to call, each in the states that it can be entered in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from evallint.events import Class, Const, File, Function
+from evallint.meaning.facts import Facts, Forward
+from evallint.meaning.machine import Args, Fork, Frame, Stop, TooLong
+from evallint.meaning.objects import Objects, is_abstract
+from evallint.meaning.project import Project
+from evallint.meaning.values import UNKNOWN, UNKNOWN_MODE, V, World, const, meet, of
+
+MOST_RUNS = 10
+MOST_METHODS = 30
+Root = Callable[[World], V]
+
+
+class Program(Objects):
+    """Runs every root of a project and gathers the facts."""
+
+    def __init__(self, project: Project) -> None:
+        super().__init__(project)
+        self.facts = Facts()
+        self.worlds: dict[str, World] = {}
+        self.class_worlds: dict[int, World] = {}
+        self.may_fork = True
+        self.certain = True
+
+    def analyse(self) -> Facts:
+        """The facts of the whole program."""
+        for path, file in self.project.files.items():
+            self.worlds[path] = self.module(file)
+        functions = [f for file in self.project.files.values() for f in file.functions if id(f) in self.project.relevant]
+        methods = {id(m) for pairs in self.project.methods.values() for _, m in pairs}
+        tops = [f for f in functions if "." not in f.qualname or id(f) in methods]
+        tops = [f for f in tops if self.is_root(f)]
+        for f in tops:
+            if not self.has_callers(f):
+                self.certain = True
+                self.function(f)
+        self.certain = False
+        for f in tops:
+            if id(f) not in self.visited:
+                self.function(f)
+        return self.facts
+
+    def is_root(self, fn: Function) -> bool:
+        """Whether a function may be entered from outside by its user (a framework's hooks and forwards are not)."""
+        cls = self.project.class_of_method.get(id(fn))
+        if cls is None:
+            return True
+        if self.framework_hook(cls, fn):
+            return False
+        if fn.name in ("forward", "__init__", "train", "eval") and self.project.is_module(cls):
+            return fn.name in ("train",) and len(fn.params) > 2
+        return fn.name != "__init__" and not is_abstract(fn)
+
+    def has_callers(self, fn: Function) -> bool:
+        """Whether anything in the project calls something of this name, or passes it on."""
+        return any(other is not fn and self.project.connected(other.path, fn.path) for other in self.project.called_names.get(fn.name, ()))
+
+    # Roots
+
+    def module(self, file: File) -> World:
+        """Run a module's body; the state that it leaves is what its functions find."""
+        result = World()
+
+        def root(w: World) -> V:
+            frame = Frame(file.body, self.owner(file.path), None, None, Stop(file.path, "<module>", None))
+            self.frames.append(frame)
+            try:
+                after = self.run(file.body.body, w)
+            finally:
+                self.frames.pop()
+            if after is not None:
+                result.become(after)
+            return UNKNOWN
+
+        if file.body.called:
+            self.root(root, World())
+        strip(result)
+        return result
+
+    def function(self, fn: Function) -> None:
+        """Run a function that is called from outside: its parameters are anything, its object is in any state that its methods leave."""
+        cls = self.project.class_of_method.get(id(fn))
+        start = self.class_world(cls) if cls is not None else self.worlds[fn.path]
+        self.root(lambda w: self.enter_root(fn, cls, w), start)
+
+    def enter_root(self, fn: Function, cls: Class | None, w: World) -> V:
+        """Call a root with symbolic arguments."""
+        static = any(getattr(d, "id", "") == "staticmethod" for d in fn.decorators)
+        me = of(("o", self_loc(cls))) if cls is not None and not static else None
+        if cls is not None and any(getattr(d, "id", "") == "classmethod" for d in fn.decorators):
+            me = of(("k", cls))
+        params = fn.params[1:] if me is not None else fn.params
+        args = Args([], {})
+        for param in params:
+            if param.kind in ("pos", "kw"):
+                value = self.parameter(fn, param)
+                default = param.default
+                if isinstance(default, Const) and isinstance(default.value, (bool, str)):
+                    for atom in value.atoms:
+                        self.thing(atom[1]).default = const(default.value)
+                args.kw[param.name] = value
+        return self.call_function(fn, 0, me, args, None, w, cls)
+
+    def root(self, run: Root, start: World) -> None:
+        """Run a root under every combination of answers to the conditions that matter, and keep the facts."""
+        waiting: list[dict[Any, bool]] = [{}]
+        runs = 0
+        while waiting and runs < MOST_RUNS:
+            assumptions = waiting.pop()
+            runs += 1
+            self.begin(assumptions)
+            w = start.copy()
+            value = UNKNOWN
+            try:
+                value = run(w)
+            except Fork as fork:
+                waiting += [{**assumptions, fork.key: True}, {**assumptions, fork.key: False}]
+                continue
+            except TooLong:
+                pass
+            for number in value.graph:
+                self.forwards[number].escapes = True
+            offbeat = any(self.is_offbeat(key, answer) for key, answer in assumptions.items())
+            for forward in self.forwards:
+                forward.offbeat = offbeat
+                forward.certain_caller = self.certain
+                forward.assumed = bool(assumptions)
+            self.facts.forwards += self.forwards
+
+    def is_offbeat(self, key: Any, answer: bool) -> bool:
+        """Whether an assumption contradicts a parameter's default."""
+        default = self.thing(key[1]).default if key[1] in self.things else None
+        if default is None:
+            return False
+        value = next(iter(default.atoms))[2]
+        if key[0] == "true":
+            return bool(value) != answer
+        return (value == key[2]) != answer
+
+    def meet_key(self, key: Any, site: int) -> None:
+        if self.may_fork:
+            super().meet_key(key, site)
+
+    # Classes
+
+    def class_world(self, cls: Class) -> World:
+        """The state in which a method of a class can be entered: after its constructor and any of its public methods."""
+        found = self.class_worlds.get(id(cls))
+        if found is not None:
+            return found
+        world = self.worlds[cls.path].copy()
+        self.class_worlds[id(cls)] = world
+        loc = self_loc(cls)
+        thing = self.thing(loc)
+        is_module = self.project.is_module(cls)
+        thing.cls, thing.kind, thing.name = cls, "model" if is_module else "instance", "self"
+        seen, self.may_fork = set(self.visited), False
+        try:
+            self.build(cls, loc, world, is_module)
+        finally:
+            self.visited, self.may_fork = seen, True
+        strip(world)
+        return world
+
+    def build(self, cls: Class, loc: Any, world: World, is_module: bool) -> None:
+        init = self.project.method(cls, "__init__")
+        if init is not None:
+            self.quietly(init[1], init[0], loc, world)
+            strip(world)
+        if is_module:
+            self.set_mode(world, loc, UNKNOWN_MODE)
+            return
+        inner = {n for c in self.project.mro(cls) for m in c.methods.values() for r, n in m.receivers if r == "self"}
+        before = world.copy()
+        count = 0
+        for owner in self.project.mro(cls):
+            for name, method in owner.methods.items():
+                if name in ("__init__",) or name in inner or id(method) not in self.project.relevant or count >= MOST_METHODS:
+                    continue
+                if self.framework_hook(cls, method) or self.project.method(cls, name) != (owner, method):
+                    continue
+                count += 1
+                after = before.copy()
+                self.quietly(method, owner, loc, after)
+                strip(after)
+                world.become(meet(world.copy(), after, self.defaults))
+
+    def quietly(self, fn: Function, cls: Class, loc: Any, w: World) -> None:
+        """Run a method for the state that it leaves; its facts are dropped."""
+        self.begin({})
+        args = Args([], {p.name: self.parameter(fn, p) for p in fn.params[1:] if p.kind in ("pos", "kw") and p.default is None})
+        try:
+            self.call_function(fn, 0, of(("o", loc)), args, None, w, cls)
+        except (TooLong, Fork):
+            self.frames.clear()
+
+
+def self_loc(cls: Class) -> tuple[Any, ...]:
+    """The location of a root's object."""
+    return ("self", cls.path, cls.qualname)
+
+
+def strip(w: World) -> None:
+    """Forget which forwards' outputs are where: their run is over."""
+    w.vars.strip()
+    w.attrs.strip()
+    w.stained = {}
+
+
+__all__ = ["Forward", "Program"]

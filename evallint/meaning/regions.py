@@ -1,0 +1,279 @@
+"""Evaluation regions: which forwards measure, validate, predict or generate, and what says so."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from evallint.events import Span
+from evallint.finding import Confidence
+from evallint.meaning import names
+from evallint.meaning.facts import Facts, Forward, LoopFact, Stop
+from evallint.meaning.values import OFF, Mode
+
+STRONG_USES = frozenset("item numpy tolist argmax argmin max topk eq metric".split())
+WEAK_USES = frozenset("detach cpu append sigmoid softmax round".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Where an evaluation is, and the evidence that it is one."""
+
+    path: str
+    span: Span
+    loop: LoopFact | None
+    function: str
+    kind: str
+    """"validation", "test", "prediction", "generation" or "evaluation"."""
+    named: bool
+    """A function, class or file is named for evaluation."""
+    strongly: bool
+    loader: bool
+    """What the loop runs over is named for evaluation."""
+    silent: bool
+    """Recording is off."""
+    switched: bool
+    """Somebody put the model in eval mode on the way."""
+    used: bool
+    """The output goes into numbers, not into a loss."""
+    training: bool
+    """It stands in code that trains."""
+
+
+def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
+    """The innermost loop around a forward when no training step runs in it, and the index of the function that holds it."""
+    if forward.loops and not forward.loops[-1].trains:
+        return forward.loops[-1], forward.depth_of_loop[-1]
+    return None, len(forward.stops) - 1
+
+
+def free_stops(forward: Forward) -> list[Stop]:
+    """The innermost functions on the stack in which no training step runs."""
+    stops: list[Stop] = []
+    for stop in reversed(forward.stops):
+        if stop.trains:
+            break
+        stops.append(stop)
+    return stops
+
+
+def region_of(forward: Forward) -> Region:
+    """The region that a forward belongs to."""
+    loop, depth = evaluation_loop(forward)
+    free = free_stops(forward)
+    holder = forward.stops[depth]
+    spoken = [own_name(s) for s in free]
+    if len(free) == len(forward.stops):
+        spoken += [s.owner for s in free if s.owner]
+    own_loops = [fact for fact in forward.loops if not fact.trains]
+    listened = [fact.source for fact in own_loops] + [fact.target for fact in own_loops]
+    loader = any(names.has_words(s, names.LOADER_EVAL_WORDS) for s in listened)
+    strongly = any(names.has_words(n, names.STRONG_EVALUATION_WORDS) and not names.has_words(n, names.TRAIN_WORDS) for n in spoken)
+    return Region(
+        path=loop.path if loop else forward.path,
+        span=loop.span if loop else forward.span,
+        loop=loop,
+        function=holder.function,
+        kind=kind_of([*listened, *spoken]),
+        named=strongly or any(names.has_words(n, names.EVALUATION_WORDS) and not names.has_words(n, names.TRAIN_WORDS) for n in spoken),
+        strongly=strongly,
+        loader=loader,
+        silent=forward.grad == OFF,
+        switched=any(m.mode == "eval" for m in forward.modes),
+        used=bool(forward.uses & STRONG_USES),
+        training=any(s.trains for s in forward.stops) and not free,
+    )
+
+
+def own_name(stop: Stop) -> str:
+    """What a function is called: for a module's body, its file."""
+    if stop.function == "<module>":
+        return posixpath.basename(stop.path).rsplit(".", 1)[0]
+    parts = stop.function.split(".")
+    return parts[-1] if parts[-1] != "<lambda>" else parts[0]
+
+
+KINDS = (
+    ("validation", frozenset("val valid validate validation dev".split())),
+    ("test", frozenset("test tests testing tester".split())),
+    ("generation", frozenset("generate generation sample sampling decode greedy".split())),
+    ("prediction", frozenset("predict prediction predictions infer inference predictor".split())),
+)
+
+
+def kind_of(spoken: list[str]) -> str:
+    """What to call the region."""
+    for kind, vocabulary in KINDS:
+        if any(names.has_words(n, vocabulary) for n in spoken):
+            return kind
+    return "evaluation"
+
+
+def is_deliberate(forward: Forward) -> bool:
+    """Training mode is meant: Monte Carlo dropout, recalibration of batch norm, by the names around."""
+    around = [s.function for s in forward.stops] + [s.owner for s in forward.stops] + [m.text for m in forward.modes]
+    return any(word in text.lower() for text in around for word in names.DELIBERATE_WORDS)
+
+
+def wants_gradients(forward: Forward) -> bool:
+    """Gradients are the product: attacks, saliency, attribution, forces."""
+    if forward.wants_grad or forward.grad_used:
+        return True
+    around = [own_name(s) for s in forward.stops[-3:]] + [forward.stops[-1].owner]
+    return any(names.has_words(n, names.GRADIENT_WORDS) for n in around)
+
+
+def usual(facts: Facts) -> list[Forward]:
+    """Forwards without those that only an unusual argument value reaches where the usual one evaluates at the same place."""
+    default = {(f.path, f.span) for f in facts.forwards if not f.offbeat and not f.trained}
+    return [f for f in facts.forwards if not (f.offbeat and (f.path, f.span) in default)]
+
+
+@dataclass(slots=True, eq=False)
+class Claim:
+    """One region that is wrong, with the forwards that make it so."""
+
+    region: Region
+    forwards: list[Forward]
+    confidence: Confidence
+    modes: list[Mode]
+
+    @property
+    def forward(self) -> Forward:
+        """The first of them."""
+        return self.forwards[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A switch to eval that a training step meets."""
+
+    mode: Mode
+    forward: Forward
+    confidence: Confidence
+
+
+RANK: dict[Confidence, int] = {"low": 0, "medium": 1, "high": 2}
+
+
+def gathered(rows: Iterator[tuple[Region, Forward, Confidence, list[Mode]]]) -> list[Claim]:
+    """One claim a region: the surest context leads, every model is named once."""
+    claims: dict[object, Claim] = {}
+    for region, forward, confidence, modes in rows:
+        key: object = (region.path, region.span) if region.loop is not None else (forward.path, forward.stops[-1].function, forward.stops[-1].span_of_function)
+        claim = claims.get(key)
+        if claim is None:
+            claims[key] = Claim(region, [forward], confidence, modes)
+        elif RANK[confidence] > RANK[claim.confidence]:
+            claims[key] = Claim(region, [forward, *(f for f in claim.forwards if f.text != forward.text)], confidence, modes)
+        elif all(f.text != forward.text for f in claim.forwards) and confidence == claim.confidence:
+            claim.forwards.append(forward)
+            if region.loop is None and region.span < claim.region.span and region.path == claim.region.path:
+                claim.region = region
+    return list(claims.values())
+
+
+def eval_claims(facts: Facts) -> list[Claim]:
+    """Evaluation regions whose forward may run in training mode."""
+    return gathered(_eval_rows(facts))
+
+
+def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
+    for forward in usual(facts):
+        bad = sorted((m for m in forward.modes if m.mode in ("train", "fresh", "unknown")), key=lambda m: (m.mode == "unknown", m.where or (0, 0, 0, 0)))
+        if not bad or forward.trained or forward.spoiled or forward.grad_used:
+            continue
+        region = region_of(forward)
+        if is_deliberate(forward) or chosen(forward, bad):
+            continue
+        confidence = eval_confidence(forward, region, bad)
+        if confidence is not None:
+            yield region, forward, confidence, bad
+
+
+def chosen(forward: Forward, bad: list[Mode]) -> bool:
+    """`.train()` in the evaluating function itself, with no `.eval()` of the model near: it is meant."""
+    own = {s.function for s in free_stops(forward)}
+    return all(m.mode == "train" and m.function in own and not any(s.trains for s in forward.stops) for m in bad)
+
+
+def eval_confidence(forward: Forward, region: Region, bad: list[Mode]) -> Confidence | None:
+    """How sure a missing eval is; None where nothing says that this is an evaluation."""
+    proven = [m for m in bad if m.mode != "unknown"]
+    signs = region.silent + region.strongly + region.loader + region.used
+    if region.training and not (region.used and (region.loader or region.silent or region.loop is not None)):
+        return None
+    if signs == 0 and not (region.named and region.loop is not None):
+        return None
+    if not proven:
+        if region_is_own_method(forward):
+            return None
+        if any(m.mode == "eval" for m in forward.modes):
+            return "low"
+        if not forward.certain_caller:
+            return "low"
+        if region.silent or region.loader or region.strongly:
+            return "medium"
+        data = region.loop is not None and names.has_words(region.loop.source, names.DATA_WORDS)
+        return "medium" if region.used and data and forward.known else "low"
+    if region.silent or region.loader or region.strongly:
+        return "high" if forward.known else "medium"
+    return "medium" if forward.known and (region.used or region.named) else "low"
+
+
+def region_is_own_method(forward: Forward) -> bool:
+    """The region is in a method of the module itself, entered in its caller's mode."""
+    return forward.stops[0].module
+
+
+def grad_claims(facts: Facts) -> list[Claim]:
+    """Evaluation regions in which autograd records for nothing."""
+    return gathered(_grad_rows(facts))
+
+
+def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
+    for forward in usual(facts):
+        if "on" not in forward.grad or forward.trained or forward.spoiled or forward.frozen or forward.carries_no_grad:
+            continue
+        if wants_gradients(forward):
+            continue
+        region = region_of(forward)
+        confidence = grad_confidence(forward, region)
+        if confidence is not None:
+            yield region, forward, confidence, []
+
+
+def grad_confidence(forward: Forward, region: Region) -> Confidence | None:
+    """How sure a missing no_grad is; None where nothing says that this is an evaluation."""
+    if region.training and not region.switched and not (region.used and region.loop is not None):
+        return None
+    if forward.escapes and region.loop is None and not (region.used or forward.uses & WEAK_USES):
+        return None
+    evaluating = region.switched or region.strongly or region.loader
+    if not evaluating and not (region.named and (region.used or region.loop is not None)):
+        return None
+    if len(forward.grad) > 1:
+        return "low"
+    if region.switched and (region.loop is not None or region.used or forward.uses & WEAK_USES):
+        return "high" if forward.known else "medium"
+    if region.used or forward.uses & WEAK_USES or region.loop is not None:
+        return "medium"
+    return "low" if not region.switched else "medium"
+
+
+def train_claims(facts: Facts) -> list[Switch]:
+    """Switches to eval that a training step meets with nothing in between that undoes them."""
+    found: dict[tuple[str, Span], Switch] = {}
+    for forward in facts.forwards:
+        if not forward.stepped or "on" not in forward.grad or forward.frozen:
+            continue
+        others = [m for m in forward.modes if m.mode != "eval"]
+        for mode in forward.modes:
+            if mode.mode != "eval" or mode.where is None or not (mode.over or others):
+                continue
+            confidence: Confidence = "high" if forward.known else "medium"
+            key = (mode.path, mode.where)
+            if key not in found or RANK[confidence] > RANK[found[key].confidence]:
+                found[key] = Switch(mode, forward, confidence)
+    return list(found.values())

@@ -1,0 +1,431 @@
+"""What calls mean to PyTorch: mode switches, grad modes, forwards, backwards, optimizer steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evallint import events as ev
+from evallint.events import Call, Value
+from evallint.meaning import names
+from evallint.meaning.calls import COMMON_METHODS, Calls
+from evallint.meaning.facts import Forward
+from evallint.meaning.layers import Layers
+from evallint.meaning.libraries import LIBRARIES
+from evallint.meaning.machine import Args, Thing, is_below, last_name, made, text_of
+from evallint.meaning.values import OFF, ON, UNKNOWN, UNKNOWN_MODE, Ids, Mode, Modes, V, World, constants, flowed, join, of
+
+SAME_OBJECT = frozenset(
+    "to cuda cpu half float double bfloat16 type requires_grad_ apply share_memory add_module register_module npu xpu train eval ipex prepare".split()
+)
+NOT_FORWARDS = frozenset(
+    "to cuda cpu half float double bfloat16 type requires_grad_ apply share_memory add_module register_module parameters named_parameters modules named_modules"
+    " children named_children state_dict load_state_dict buffers named_buffers zero_grad register_buffer register_parameter register_forward_hook"
+    " register_forward_pre_hook register_full_backward_hook register_backward_hook get_parameter get_submodule get_buffer extra_repr init_weights save"
+    " save_pretrained load resize_token_embeddings get_input_embeddings gradient_checkpointing_enable compile fit save_checkpoint load_checkpoint"
+    " load_weights save_weights save_model load_model freeze unfreeze summary __repr__ print_trainable_parameters no_sync set_input optimize_parameters"
+    " tie_weights update_target update_weights init_hidden init_state reset reset_parameters clear_cache set_epoch get_lr".split()
+)
+FORWARD_METHODS = frozenset(
+    "forward generate encode decode predict sample infer inference embed transcribe translate detect segment classify extract_features forward_features"
+    " encode_image encode_text get_image_features get_text_features get_embedding get_embeddings get_features log_prob reconstruct greedy_decode"
+    " beam_search predict_proba encoder decoder features logits __call__ forward_once forward_one extract_feat simple_test forward_test forward_dummy"
+    " encode_first_stage decode_first_stage p_sample ddim_sample apply_model push_forward".split()
+)
+CUTTING = frozenset("detach detach_ item numpy tolist argmax argmin data_ptr".split())
+METRICS = frozenset("item numpy tolist argmax argmin max topk eq detach cpu sigmoid softmax round".split())
+HIGHER_ORDER = frozenset(
+    "builtins.map builtins.filter builtins.sorted functools.reduce itertools.starmap torch.utils.checkpoint.checkpoint torch.func.vmap torch.vmap".split()
+)
+EVIDENCE = frozenset("parameters named_parameters state_dict load_state_dict eval named_modules requires_grad_ zero_grad children modules".split())
+
+
+class TorchCalls(Layers, Calls):
+    """Gives calls their PyTorch meaning."""
+
+    # Modes
+
+    def switch(self, loc: Any, name: str, args: Args, node: Call, w: World, text: str) -> None:
+        before = self.mode_of(w, loc)
+        flag = args.get(0, "mode")
+        settings = {"eval"} if name == "eval" else {"train"}
+        snapshot: Modes = frozenset()
+        if name == "train" and flag is not None:
+            known = self.known(flag)
+            if known is None:
+                for atom in flag.atoms:
+                    if atom[0] == "s":
+                        snapshot |= atom[2]
+                key = self.key_of(flag)
+                if key is not None and not snapshot:
+                    self.meet_key(key[0], id(node))
+                    self.meet_key(key[0], -id(node))
+                settings = set() if snapshot else {"train", "eval"}
+            else:
+                settings = {"train" if known else "eval"}
+        over = any(m.mode in ("train", "fresh") or m.over for m in before)
+        modes: Modes = snapshot
+        for setting in settings:
+            modes |= made(setting, self.path, node.span, self.frame.stop.function, text, over=over and setting == "eval")
+        self.set_mode(w, loc, modes)
+
+    def set_requires_grad(self, node: Value, base: V, value: V, w: World) -> None:
+        flag = self.known(value)
+        owners = [a[1] for a in base.atoms if a[0] == "o"]
+        models = [loc[1] for loc in owners if loc[0] == "child" and loc[2] == "<parameter>"]
+        if flag is False:
+            w.frozen |= frozenset(models)
+        elif models:
+            w.frozen -= frozenset(models)
+        elif flag is not False and not names.is_model_name(last_name(node)):
+            self.frame.wants_grad = True
+
+    # Calls outside the project
+
+    def call_external(self, dotted: str, args: Args, node: Call, w: World) -> V:
+        tail = dotted.rsplit(".", 1)[-1]
+        torchy = dotted.startswith(("torch.", "th."))
+        if tail in ("no_grad", "inference_mode") and (torchy or tail == dotted):
+            if args.pos and any(a[0] == "f" for a in args.pos[0].atoms):
+                return of(("w", "off", args.pos[0]))
+            flag = args.get(0, "mode")
+            return of(("g", "on" if flag is not None and self.known(flag) is False else "off", ()))
+        if tail == "enable_grad" and torchy:
+            return of(("g", "on", ()))
+        if tail == "set_grad_enabled" and (torchy or tail == dotted):
+            return self.set_grad_enabled(args, node, w)
+        if LIBRARIES.matches("gradient_calls", dotted):
+            for number in flowed(args.all()).data:
+                self.forwards[number].grad_used = True
+            for value in args.all():
+                for atom in value.atoms:
+                    if atom[0] in ("f", "p"):
+                        self.frame.wants_grad = True
+            return self.result(node, args)
+        if LIBRARIES.matches("training_calls", dotted):
+            self.training_step(flowed(args.all()).data, w)
+            return UNKNOWN
+        if tail == "partial" and args.pos:
+            return of(("p", args.pos[0], tuple(args.pos[1:]), tuple(sorted(args.kw.items(), key=lambda kv: kv[0]))))
+        if LIBRARIES.matches("wrappers", dotted) and args.all():
+            model = args.pos[0] if args.pos else args.all()[0]
+            return model if model.atoms and any(a[0] in ("o", "f") for a in model.atoms) else self.result(node, args)
+        if LIBRARIES.matches("copies", dotted) and args.pos:
+            return self.copied(args.pos[0], node, w)
+        if dotted.startswith("builtins."):
+            return self.builtin(tail, args, node, w)
+        if LIBRARIES.matches("optimizers", dotted) and tail[:1].isupper():
+            return self.optimizer(dotted, args, node)
+        if tail in ("evaluating",) or tail in CONTEXT_NAMES:
+            found = self.eval_context(tail, args, node)
+            if found is not None:
+                return found
+        if LIBRARIES.matches("losses", dotted):
+            return self.new_thing("loss", dotted, args, node, w)
+        if LIBRARIES.matches("models_in_eval_mode", dotted):
+            return self.new_model(dotted, "given", args, node, w)
+        if LIBRARIES.matches("models_in_training_mode", dotted) and not dotted.endswith((".functional",)) and ".functional." not in dotted:
+            made_here = self.new_model(dotted, "fresh", args, node, w)
+            if tail == "create_model_and_transforms":
+                return of(("q", (made_here, UNKNOWN, UNKNOWN)))
+            return made_here
+        if LIBRARIES.matches("runs_model", dotted) or dotted in HIGHER_ORDER:
+            return self.runs(args, node, w)
+        return self.passed(dotted, tail, args, node, w)
+
+    def passed(self, dotted: str, tail: str, args: Args, node: Call, w: World) -> V:
+        """Any other function outside the project: training steps by name and arguments, callbacks, metrics."""
+        flow = flowed(args.all())
+        if flow.data:
+            if self.is_training_call(tail, args):
+                self.training_step(flow.data, w)
+            if tail in METRICS or names.is_loss_name(tail) or "acc" in tail or "score" in tail:
+                self.used(flow, "metric")
+        for value in args.all():
+            for atom in value.atoms:
+                if atom[0] in ("f", "p", "w") and dotted.startswith(("torch.", "monai.", "ignite.")) is False and tail in ("run", "apply", "submit"):
+                    self.call_later(of(atom), Args([], {}, open=True), node, w)
+        result = self.result(node, args)
+        if tail in CUTTING or dotted.startswith(("numpy.", "np.")):
+            return V(result.atoms, result.data)
+        return result
+
+    def is_training_call(self, name: str, args: Args) -> bool:
+        """A call that back-propagates, by its name and by what it is handed (a loss and an optimizer)."""
+        if "backward" in name:
+            return True
+        has_optimizer = any(
+            a[0] == "o" and (self.thing(a[1]).kind == "optimizer" or names.is_optimizer_name(self.thing(a[1]).name))
+            for v in args.all() for a in v.atoms
+        )  # fmt: skip
+        return has_optimizer
+
+    def set_grad_enabled(self, args: Args, node: Call, w: World) -> V:
+        flag = args.get(0, "mode")
+        known = self.known(flag) if flag is not None else None
+        before = tuple(sorted(w.grad))
+        if known is None and flag is not None:
+            key = self.key_of(flag)
+            if key is not None:
+                self.meet_key(key[0], id(node))
+                self.meet_key(key[0], -id(node))
+        setting = "both" if known is None else "on" if known else "off"
+        self.set_grad(w, setting)
+        return of(("g", setting, before))
+
+    def copied(self, value: V, node: Call, w: World) -> V:
+        """A deep copy: a new object in the mode of the old one."""
+        atoms: set[Any] = set()
+        for atom in value.atoms:
+            if atom[0] == "o":
+                loc = ("new", self.path, node.span, self.chain(), atom[1][0])
+                old = self.thing(atom[1])
+                self.things[loc] = Thing(old.cls, old.made_by, old.kind, "")
+                for name in self.children.get(atom[1], set()):
+                    inner = w.attrs.get((atom[1], name))
+                    if inner is not None and not any(a[0] == "o" for a in inner.atoms):
+                        self.set_attr(w, loc, name, inner)
+                w.modes[loc] = self.mode_of(w, atom[1])
+                atoms.add(("o", loc))
+            else:
+                atoms.add(atom)
+        return V(frozenset(atoms), value.data, value.graph)
+
+    def builtin(self, tail: str, args: Args, node: Call, w: World) -> V:
+        first = args.pos[0] if args.pos else UNKNOWN
+        if tail in ("next", "iter", "list", "tuple", "reversed", "sorted", "set"):
+            if tail == "next":
+                return self.item_of(first, ("item", self.path, node.span, self.chain()))
+            if args.pos and tail == "sorted" and "key" in args.kw:
+                self.call_later(args.kw["key"], Args([self.item_of(first, ("item", self.path, node.span))], {}), node, w)
+            return first
+        if tail == "zip":
+            shared = [self.rounds(v) for v in args.pos]
+            if shared and all(r is not None for r in shared):
+                rows = tuple(of(("q", tuple(row))) for row in zip(*[r for r in shared if r is not None], strict=False))
+                if rows:
+                    return of(("q", rows))
+            items = tuple(self.item_of(v, ("item", self.path, node.span, n)) for n, v in enumerate(args.pos))
+            flow = flowed(args.pos)
+            return V(frozenset((("l", of(("q", items))),)), flow.data, flow.graph)
+        if tail == "enumerate":
+            rounds = self.rounds(first)
+            if rounds is not None:
+                return of(("q", tuple(of(("q", (UNKNOWN, v))) for v in rounds)))
+            item = self.item_of(first, ("item", self.path, node.span, self.chain()))
+            return V(frozenset((("l", of(("q", (UNKNOWN, item)))),)), first.data, first.graph)
+        if tail in ("map", "filter") and len(args.pos) > 1:
+            items = [self.item_of(v, ("item", self.path, node.span, n)) for n, v in enumerate(args.pos[1:])]
+            value = self.call_later(first, Args(items, {}), node, w)
+            return V(frozenset((("l", value),)), value.data, value.graph)
+        if tail == "getattr" and len(args.pos) >= 2:
+            keys = constants(args.pos[1])
+            if keys and len(keys) == 1 and isinstance(keys[0], str):
+                return self.attribute(first, keys[0], w)
+            return self.result(node, args)
+        if tail == "setattr" and len(args.pos) == 3:
+            keys = constants(args.pos[1])
+            for atom in first.atoms:
+                if atom[0] == "o" and keys and len(keys) == 1:
+                    self.set_attr(w, atom[1], str(keys[0]), args.pos[2])
+            return UNKNOWN
+        if tail == "dict" and args.kw and not args.pos:
+            return of(("d", tuple(args.kw.items())))
+        if tail in ("float", "int", "print", "str", "round", "len", "range"):
+            flow = flowed(args.all())
+            if flow.data and tail != "len":
+                self.used(flow, "item")
+            return V(frozenset(), flow.data)
+        if tail in ("sum", "min", "max", "abs"):
+            return flowed([*args.all(), *(a[1] for v in args.pos for a in v.atoms if a[0] == "l")])
+        return V(frozenset(), *(lambda f: (f.data, f.graph))(flowed(args.all()))) if tail != "type" else UNKNOWN
+
+    def optimizer(self, dotted: str, args: Args, node: Call) -> V:
+        loc = ("new", self.path, node.span, self.chain())
+        owners: set[Any] = set()
+        opaque = False
+        stack = list(args.pos[:1] or [args.kw.get("params", UNKNOWN)])
+        while stack:
+            value = stack.pop()
+            for atom in value.atoms:
+                if atom[0] == "o":
+                    at = atom[1]
+                    while at[0] == "child" and at[2] in ("<parameter>", "<parameters>"):
+                        at = at[1]
+                    if at != atom[1]:
+                        owners.add(at)
+                    elif at[0] == "ret":
+                        opaque = False
+                elif atom[0] in ("q",):
+                    stack += atom[1]
+                elif atom[0] == "l":
+                    stack.append(atom[1])
+                elif atom[0] == "d":
+                    stack += [v for _, v in atom[1]]
+        first = node.args[0] if node.args else None
+        if not owners and isinstance(first, ev.Seq) and not any(isinstance(i, (ev.Call, ev.Map, ev.Star)) for i in first.items):
+            opaque = True
+        self.things[loc] = Thing(None, dotted, "optimizer", "optimizer", trains=tuple(owners), opaque=opaque)
+        return of(("o", loc))
+
+    def eval_context(self, tail: str, args: Args, node: Call) -> V | None:
+        locs = tuple(a[1] for v in args.all() for a in v.atoms if a[0] == "o")
+        if not locs:
+            return None
+        return of(("e", locs, node.span, LIBRARIES.matches("no_grad_contexts", tail)))
+
+    def new_thing(self, kind: str, dotted: str, args: Args, node: Call, w: World) -> V:
+        if not dotted.rsplit(".", 1)[-1][:1].isupper():
+            flow = flowed(args.all())
+            if flow.data:
+                self.used(flow, "metric")
+            return V(frozenset((("o", ("ret", self.path, node.span, self.chain())),)), flow.data, flow.graph)
+        loc = ("new", self.path, node.span, self.chain())
+        self.things[loc] = Thing(None, dotted, kind, "")
+        return of(("o", loc))
+
+    def new_model(self, dotted: str, mode: str, args: Args, node: Call, w: World) -> V:
+        loc = ("new", self.path, node.span, self.chain(), *self.tags)
+        self.things[loc] = Thing(None, dotted, "model", self.things[loc].name if loc in self.things else "")
+        inner: Modes = frozenset()
+        for number, value in enumerate(args.all()):
+            for atom in value.atoms:
+                held = atom[1] if atom[0] in ("q",) else (atom[1],) if atom[0] == "l" else tuple(v for _, v in atom[1]) if atom[0] == "d" else (of(atom),)
+                for at, item in enumerate(held):
+                    for one in item.atoms:
+                        if one[0] == "o" and (self.thing(one[1]).kind == "model" or one[1][0] == "child"):
+                            self.set_attr(w, loc, f"#{number}.{at}", of(one))
+                            if dotted.startswith("torch.nn."):
+                                inner |= self.mode_of(w, one[1])
+        if inner and all(m.mode in ("eval", "given", "unknown") for m in inner):
+            w.modes[loc] = inner  # parts of a model in eval mode, wrapped anew
+        else:
+            w.modes[loc] = made(mode, self.path, node.span, self.frame.stop.function, f"{text_of(node.func)}(…)")
+        return of(("o", loc))
+
+    def runs(self, args: Args, node: Call, w: World) -> V:
+        """A library function that runs the model or function handed to it."""
+        rest = Args([v for v in args.all() if not any(a[0] in ("f", "p") for a in v.atoms)], {}, open=True)
+        found = UNKNOWN
+        for value, shown in self.shown(args, node):
+            for atom in value.atoms:
+                if atom[0] in ("f", "p", "w"):
+                    found = join(found, self.call_later(of(atom), Args([], {}, open=True), node, w))
+                elif atom[0] == "o" and self.modelness(atom[1], last_name(shown)):
+                    found = join(found, self.forward(atom[1], "__call__", rest, node, w, shown, True))
+        flow = flowed([*args.all(), found])
+        return V(frozenset((("o", ("ret", self.path, node.span, self.chain())),)), flow.data, flow.graph)
+
+    def shown(self, args: Args, node: Call) -> list[tuple[V, Value]]:
+        """Arguments with how they are written."""
+        written = [a for a in node.args if not isinstance(a, ev.Star)]
+        pairs = list(zip(args.pos, written, strict=False))
+        return pairs + [(args.kw[k], v) for k, v in node.keywords if k in args.kw]
+
+    def call_later(self, func: V, args: Args, node: Call, w: World) -> V:
+        return self.call_value(func, args, node, w, node.func, last_name(node.func))
+
+    # Training
+
+    def training_step(self, ids: Ids, w: World) -> None:
+        for fact, _ in self.loops:
+            fact.trains = True
+        for frame in self.frames:
+            frame.stop.trains = True
+        for number in ids:
+            self.forwards[number].trained = True
+            self.pending.add(number)
+        if not ids:
+            for number in self.frame.forwards:
+                self.forwards[number].spoiled = True
+
+    def optimizer_step(self, loc: Any, w: World) -> None:
+        """`optimizer.step()`: what was back-propagated since the last one is trained by it."""
+        thing = self.things.get(loc)
+        for fact, _ in self.loops:
+            fact.trains = True
+        for frame in self.frames:
+            frame.stop.trains = True
+        for number in self.pending:
+            forward = self.forwards[number]
+            if thing is not None and thing.opaque:
+                continue
+            if thing is not None and thing.trains and forward.loc is not None:
+                if not any(forward.loc == t or is_below(forward.loc, t) or is_below(t, forward.loc) for t in thing.trains):
+                    continue
+            forward.stepped = True
+
+    # Forwards
+
+    def modelness(self, loc: Any, name: str) -> str:
+        """Whether the object is a model: "known" by class, constructor or use, "named" by its name alone, or empty."""
+        thing = self.things.get(loc)
+        if thing is not None and thing.kind:
+            return "known" if thing.kind == "model" else ""
+        own = name or (thing.name if thing is not None else "")
+        if names.is_loss_name(own) or names.is_not_model_name(own) or names.is_optimizer_name(own):
+            return ""
+        used = self.used_in_file(self.path).get(own, frozenset())
+        if used & EVIDENCE and (used & {"parameters", "named_parameters", "load_state_dict"} or names.is_model_name(own) or "eval" in used):
+            return "known"
+        if thing is not None and thing.name != own and names.is_model_name(thing.name) and loc[0] in ("param", "child", "global"):
+            return "named"
+        return "named" if names.is_model_name(own) or own in self.project.extend_models else ""
+
+    def used_in_file(self, path: str) -> dict[str, frozenset[str]]:
+        """The methods that are called on each name of a file."""
+        found = self.uses_by_file.get(path)
+        if found is None:
+            table: dict[str, set[str]] = {}
+            file = self.project.files.get(path)
+            if file is not None:
+                for fn in (*file.functions, file.body):
+                    for receiver, method in fn.receivers:
+                        table.setdefault(receiver, set()).add(method)
+            found = self.uses_by_file[path] = {k: frozenset(v) for k, v in table.items()}
+        return found
+
+    def forward(self, loc: Any, method: str, args: Args, node: Call, w: World, display: Value, known: bool) -> V:
+        key = (id(node), loc, self.context())
+        number = self.forward_ids.get(key)
+        modes = self.mode_of(w, loc)
+        if number is None:
+            number = self.forward_ids[key] = len(self.forwards)
+            layers, layer = self.layers_of(loc)
+            fact = Forward(
+                self.path, node.span, self.shown_name(display, loc), method, tuple(f.stop for f in self.frames), tuple(f for f, _ in self.loops),
+                tuple(d for _, d in self.loops), modes, w.grad, w.is_frozen(loc), layers, layer, known,
+            )  # fmt: skip
+            fact.loc = loc
+            self.forwards.append(fact)
+        else:
+            fact = self.forwards[number]
+            fact.modes |= modes
+            fact.grad |= w.grad
+        if any(f.wants_grad for f in self.frames[-2:]):
+            fact.wants_grad = True
+        fact.carries_no_grad = method in NO_GRAD_METHODS and self.thing(loc).cls is None
+        for frame in self.frames:
+            frame.forwards.append(number)
+        flow = flowed(args.all())
+        recorded = w.grad != OFF and not fact.carries_no_grad
+        data = flow.data | {number}
+        graph = (flow.graph | {number}) if recorded else frozenset()
+        return V(frozenset((("o", ("ret", self.path, node.span, self.chain())),)), data, graph)
+
+    def shown_name(self, display: Value, loc: Any) -> str:
+        """The model as the user names it: for calls inside a module's own methods, the receiver outside."""
+        for frame in reversed(self.frames):
+            if frame.stop.module and frame.stop.caller and frame.stop.caller != "self":
+                return frame.stop.caller
+            if not frame.stop.module:
+                break
+        return text_of(display)
+
+
+CONTEXT_NAMES = frozenset(
+    "evaluating eval_mode evaluation_mode set_eval eval_context model_eval_mode in_eval_mode evaluate_mode temp_eval switch_to_eval_mode"
+    " evaluation inference_context unset_training".split()
+)
+NO_GRAD_METHODS = frozenset(("generate",))
+
+__all__ = ["COMMON_METHODS", "FORWARD_METHODS", "NOT_FORWARDS", "ON", "SAME_OBJECT", "UNKNOWN_MODE", "Mode", "TorchCalls"]

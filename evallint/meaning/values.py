@@ -1,0 +1,277 @@
+"""Abstract values and the abstract state ("world") of the flow analysis.
+
+An atom is a hashable tuple whose first item is its kind:
+
+    ("c", type, value)        a constant
+    ("o", loc)                an object at an abstract location
+    ("f", function, act, self) a function of the project, its closure's activation, and its bound object
+    ("k", cls)                a class of the project
+    ("x", dotted)             something outside the project, by dotted name
+    ("m", path)               a module of the project
+    ("g", setting, before)    a grad-mode context: setting "on", "off" or "both"
+    ("w", setting, value)     a function wrapped by such a context
+    ("s", loc, modes)         what `loc.training` was when it was read
+    ("b", key, polarity)      a truth value that is not known but always the same
+    ("q", values)             a list or tuple with known items
+    ("l", value)              a list of unknown length, and what its items can be
+    ("d", ((key, value), …))  a dict with constant keys
+    ("p", value, args, kws)   functools.partial
+    ("y", function, args, kws, act, self)  a context manager made by a generator function
+    ("super", cls, loc)       super() in a method of cls
+
+A location is a tuple: ("new", site, chain), ("param", function, name), ("child", parent, name), …
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+Atom = tuple[Any, ...]
+Loc = tuple[Any, ...]
+Ids = frozenset[int]
+NO_IDS: Ids = frozenset()
+MOST_ATOMS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class V:
+    """An abstract value: what it can be (nothing known when empty), and which forwards' outputs flowed into it.
+
+    `data` are forwards whose numbers reach this value; `graph` those whose autograd graph does.
+    """
+
+    atoms: frozenset[Atom] = frozenset()
+    data: Ids = NO_IDS
+    graph: Ids = NO_IDS
+
+
+UNKNOWN = V()
+
+
+def of(*atoms: Atom) -> V:
+    """A value that is one of `atoms`."""
+    return V(frozenset(atoms))
+
+
+def const(value: Any) -> V:
+    """A constant's value."""
+    return V(frozenset((("c", type(value).__name__, value),)))
+
+
+NONE = const(None)
+
+
+def join(a: V, b: V) -> V:
+    """A value that is one or the other."""
+    if a is b or a == b:
+        return a
+    atoms = a.atoms | b.atoms
+    if len(atoms) > MOST_ATOMS:
+        atoms = frozenset(x for x in atoms if x[0] == "o")
+        if len(atoms) > MOST_ATOMS:
+            atoms = frozenset()
+    return V(atoms, a.data | b.data, a.graph | b.graph)
+
+
+def flowed(values: Any) -> V:
+    """A new value into which all `values` flowed."""
+    data: Ids = NO_IDS
+    graph: Ids = NO_IDS
+    for v in values:
+        if v.data:
+            data |= v.data
+            graph |= v.graph
+    return V(frozenset(), data, graph) if data else UNKNOWN
+
+
+def constants(v: V) -> list[Any] | None:
+    """The values `v` can have when all of them are constants, else None."""
+    if not v.atoms or any(a[0] != "c" for a in v.atoms):
+        return None
+    return [a[2] for a in v.atoms]
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """One mode that a module can be in, and what put it there.
+
+    `mode`: "train" (by a call), "fresh" (training mode by construction), "eval", "given" (eval mode by a factory), or
+    "unknown" (the caller's). `where` is the span of the call, `path` its file, `over` tells whether a `train()` or a
+    construction preceded an "eval", `function` the function that holds the call.
+    """
+
+    mode: str
+    path: str = ""
+    where: tuple[int, int, int, int] | None = None
+    function: str = ""
+    text: str = ""
+    over: bool = False
+
+
+Modes = frozenset[Mode]
+UNKNOWN_MODE: Modes = frozenset((Mode("unknown"),))
+ON = frozenset(("on",))
+OFF = frozenset(("off",))
+
+
+class Store:
+    """A map of two-part keys whose copies share what neither has changed since."""
+
+    __slots__ = ("own", "rows")
+
+    def __init__(self) -> None:
+        self.rows: dict[Any, dict[str, V]] = {}
+        self.own: set[Any] = set()
+
+    def copy(self) -> Store:
+        """A copy; the cost is that of the first parts of the keys."""
+        other = Store.__new__(Store)
+        other.rows = dict(self.rows)
+        other.own = set()
+        self.own = set()
+        return other
+
+    def get(self, key: tuple[Any, str]) -> V | None:
+        """The value of a key, or None."""
+        row = self.rows.get(key[0])
+        return None if row is None else row.get(key[1])
+
+    def __contains__(self, key: tuple[Any, str]) -> bool:
+        return self.get(key) is not None
+
+    def __getitem__(self, key: tuple[Any, str]) -> V:
+        return self.rows[key[0]][key[1]]
+
+    def __setitem__(self, key: tuple[Any, str], value: V) -> None:
+        self.row(key[0])[key[1]] = value
+
+    def row(self, first: Any) -> dict[str, V]:
+        """The row of a first part, to be written to."""
+        row = self.rows.get(first)
+        if first not in self.own:
+            row = dict(row) if row is not None else {}
+            self.rows[first] = row
+            self.own.add(first)
+        assert row is not None
+        return row
+
+    def drop(self, first: Any) -> None:
+        """Forget a row."""
+        self.rows.pop(first, None)
+        self.own.discard(first)
+
+    def meet(self, other: Store) -> None:
+        """Take in the values of another path."""
+        rows = self.rows
+        for first, theirs in other.rows.items():
+            mine = rows.get(first)
+            if mine is theirs:
+                continue
+            if mine is None:
+                rows[first] = theirs
+                other.own.discard(first)
+                continue
+            for name, value in theirs.items():
+                before = mine.get(name)
+                if before is not value:
+                    joined = value if before is None else join(before, value)
+                    if joined is not before:
+                        mine = self.row(first)
+                        mine[name] = joined
+
+    def strip(self) -> None:
+        """Forget what flowed into the values."""
+        for first, row in list(self.rows.items()):
+            cleaned = {k: clean(v) for k, v in row.items()}
+            if any(cleaned[k] is not v for k, v in row.items()):
+                self.rows[first] = cleaned
+                self.own.add(first)
+
+
+def clean(value: V) -> V:
+    """A value without what flowed into it, or into the values inside it."""
+    atoms = frozenset(clean_part(a) if a[0] in ("q", "l", "d", "p", "w", "y") else a for a in value.atoms)
+    return value if not value.data and atoms == value.atoms else V(atoms)
+
+
+def clean_part(part: Any) -> Any:
+    """`clean` for the values inside an atom."""
+    if isinstance(part, V):
+        return clean(part)
+    return tuple(clean_part(p) for p in part) if isinstance(part, tuple) else part
+
+
+class World:
+    """The abstract state: variables, attributes, modes, grad mode."""
+
+    __slots__ = ("attrs", "frozen", "grad", "modes", "stained", "vars")
+
+    def __init__(self) -> None:
+        self.vars = Store()
+        self.attrs = Store()
+        self.modes: dict[Loc, Modes] = {}
+        self.grad: frozenset[str] = ON
+        self.frozen: frozenset[Loc] = frozenset()
+        self.stained: dict[Loc, V] = {}
+
+    def copy(self) -> World:
+        """An independent copy."""
+        other = World.__new__(World)
+        other.vars = self.vars.copy()
+        other.attrs = self.attrs.copy()
+        other.modes = dict(self.modes)
+        other.grad = self.grad
+        other.frozen = self.frozen
+        other.stained = dict(self.stained)
+        return other
+
+    def become(self, other: World) -> None:
+        """Take over another world's state."""
+        self.vars, self.attrs, self.modes = other.vars, other.attrs, other.modes
+        self.grad, self.frozen, self.stained = other.grad, other.frozen, other.stained
+
+    def mode(self, loc: Loc, defaults: dict[Loc, Modes]) -> Modes:
+        """The modes that the module at `loc` can be in: its own, or its nearest ancestor's."""
+        while True:
+            found = self.modes.get(loc)
+            if found is None:
+                found = defaults.get(loc)
+            if found is not None:
+                return found
+            if loc[0] != "child":
+                return UNKNOWN_MODE
+            loc = loc[1]
+
+    def is_frozen(self, loc: Loc) -> bool:
+        """Whether `requires_grad_(False)` reached all parameters of the module at `loc`."""
+        if not self.frozen:
+            return False
+        while True:
+            if loc in self.frozen:
+                return True
+            if loc[0] != "child":
+                return False
+            loc = loc[1]
+
+
+def meet(a: World, b: World, defaults: dict[Loc, Modes]) -> World:
+    """The state after either of two paths. Consumes `a`."""
+    if a is b:
+        return a
+    a.vars.meet(b.vars)
+    a.attrs.meet(b.attrs)
+    for loc, value in b.stained.items():
+        mine = a.stained.get(loc)
+        a.stained[loc] = value if mine is None else join(mine, value)
+    if a.modes != b.modes:
+        both = {}
+        for loc in a.modes.keys() | b.modes.keys():
+            if loc[0] == "new" and (loc not in a.modes or loc not in b.modes):
+                both[loc] = a.modes[loc] if loc in a.modes else b.modes[loc]  # it exists on one path only
+            else:
+                both[loc] = a.mode(loc, defaults) | b.mode(loc, defaults)
+        a.modes = both
+    a.grad = a.grad | b.grad
+    a.frozen = a.frozen & b.frozen
+    return a

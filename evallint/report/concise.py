@@ -1,0 +1,15 @@
+"""`--output-format concise`: one line a finding, `path:line:column: CODE message`."""
+
+from __future__ import annotations
+
+from evallint.linting import Report
+from evallint.report.style import Style, plain
+
+
+def render(report: Report, style: Style) -> str:
+    """One line a finding; nothing where there is none."""
+    rows = []
+    for f in report.findings:
+        place = f"{style.bold(plain(f.place.path))}:{f.place.line}:{f.place.column}"
+        rows.append(f"{place}: {style.code(f)} {style.message(f.message)}")
+    return "\n".join(rows)

@@ -1,0 +1,73 @@
+"""`--output-format full`: a code frame a finding, and its trail, for people."""
+
+from __future__ import annotations
+
+from evallint.finding import Finding, Place
+from evallint.linting import Report
+from evallint.report.style import Style, cells, plain, width
+from evallint.source.noqa import split_lines
+
+
+def render(report: Report, style: Style) -> str:
+    """Every finding with its frame and trail, then one line that sums up."""
+    lines = {path: split_lines(text) for path, text in report.texts.items()}
+    blocks = [_block(finding, lines, style) for finding in report.findings]
+    return "\n\n".join([*blocks, _summary(report, style)])
+
+
+def _summary(report: Report, style: Style) -> str:
+    count, files = len(report.findings), len({f.place.path for f in report.findings})
+    seen = f"{_many(report.files, 'file')} checked, {report.parsed} of them with PyTorch"
+    if not count:
+        return f"{style.bold('No findings')} ({seen})"
+    found = f"Found {_many(count, 'finding')} in {_many(files, 'file')}"
+    return f"{style.bold(found)} ({seen})"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _block(finding: Finding, lines: dict[str, list[str]], style: Style) -> str:
+    here = finding.place
+    shown = [here, *(step.place for step in finding.trail)]
+    gutter = max(len(str(place.line)) for place in shown)
+    bar = style.dim(" " * gutter + " |")
+    where = f"{plain(here.path)}:{here.line}:{here.column}"
+    scope = f" in `{plain(finding.function)}`" if finding.function else ""
+    rows = [
+        f"{style.code(finding)} {style.message(finding.message)}",
+        f"{style.dim(' ' * gutter + '-->')} {where}{scope} ({finding.severity}, {finding.confidence} confidence)",
+    ]
+    text = lines.get(here.path, [])
+    if here.line <= len(text):
+        rows += [bar, *_frame(here, text, gutter, style, style.mark("^" * _span(here, text), finding), context=1)]
+    if finding.trail:
+        rows.append(bar)
+        digits = len(str(len(finding.trail)))
+        for number, step in enumerate(finding.trail, 1):
+            place = step.place
+            elsewhere = f" ({plain(place.path)}:{place.line}:{place.column})" if place.path != here.path else ""
+            rows.append(f"{bar} {number:>{digits}}. {style.message(step.note)}{elsewhere}")
+            text = lines.get(place.path, [])
+            if place.line <= len(text):
+                rows += _frame(place, text, gutter, style, style.dim("-" * _span(place, text)))
+    return "\n".join(row.rstrip() for row in rows)
+
+
+def _frame(place: Place, text: list[str], gutter: int, style: Style, underline: str, context: int = 0) -> list[str]:
+    """The line of a place, with `context` lines that are not blank before it, and its underline."""
+    rows = []
+    for number in range(max(1, place.line - context), place.line + 1):
+        if number == place.line or text[number - 1].strip():
+            rows.append(f"{style.dim(f'{number:>{gutter}} |')} {cells(text[number - 1])}")
+    before = width(text[place.line - 1][: place.column - 1])
+    rows.append(f"{style.dim(' ' * gutter + ' |')} {' ' * before}{underline}")
+    return rows
+
+
+def _span(place: Place, text: list[str]) -> int:
+    """How many cells of its first line a place covers, at least one."""
+    line = text[place.line - 1]
+    end = place.end_column - 1 if place.end_line == place.line else len(line.rstrip())
+    return max(1, width(line[place.column - 1 : end]))

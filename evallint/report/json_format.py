@@ -1,0 +1,22 @@
+"""`--output-format json`: the whole report as one object, for programs."""
+
+from __future__ import annotations
+
+import json
+
+from evallint.linting import Report
+from evallint.report.style import Style
+
+
+def render(report: Report, style: Style) -> str:
+    """The report as JSON, version 1."""
+    return json.dumps(
+        {
+            "version": 1,
+            "findings": [finding.to_json() for finding in report.findings],
+            "files": report.files,
+            "parsed": report.parsed,
+            "errors": [{"path": problem.path, "message": problem.message} for problem in report.errors],
+        },
+        indent=2,
+    )

@@ -1,0 +1,32 @@
+"""The prefilter: whether a file can hold a finding at all, told from its bytes, so that most files are never parsed."""
+
+from __future__ import annotations
+
+import re
+
+# the library itself, and what hardly any other code says
+_SURE = ("torch", "nn.Module", "no_grad", "inference_mode", "set_grad_enabled", "requires_grad", ".backward(")
+# libraries that hand out its models without naming it, and what switches a mode: code that gets its model from elsewhere names no library
+_LIBRARIES = ("accelerate", "diffusers", "fastai", "ignite", "lightning", "monai", "peft", "timm", "transformers")
+_PERHAPS = (*_LIBRARIES, ".eval", ".train")
+_PATTERN = rf"(?:from|import)\s+(?:{'|'.join(_LIBRARIES)})\b|\.eval\b(?!\s*\(\s*[^)\s])|\.train\b(?!\s*=)"
+
+_IN_TEXT = re.compile(_PATTERN)
+_IN_BYTES = re.compile(_PATTERN.encode())
+_SURE_BYTES = tuple(word.encode() for word in _SURE)
+_PERHAPS_BYTES = tuple(word.encode() for word in _PERHAPS)
+
+
+def text_matters(text: str) -> bool:
+    """Whether `text` mentions PyTorch, a library built on it, or a mode."""
+    # plain words first, because a search for a word is many times as fast as one for a pattern
+    return any(word in text for word in _SURE) or (any(word in text for word in _PERHAPS) and _IN_TEXT.search(text) is not None)
+
+
+def bytes_matter(data: bytes) -> bool:
+    """Whether `data`, in any encoding that keeps ASCII (or in UTF-16), mentions PyTorch, a library built on it, or a mode."""
+    if b"\0" in data:
+        data = data.replace(b"\0", b"")
+    return any(word in data for word in _SURE_BYTES) or (
+        any(word in data for word in _PERHAPS_BYTES) and _IN_BYTES.search(data) is not None
+    )
