@@ -427,10 +427,8 @@ class Calls(Evaluate):
         return value
 
     def is_loss(self, cls: Class) -> bool:
-        """A Module that measures: named as a loss, and building no layers of its own."""
-        return names.is_loss_name(cls.name) and not any(
-            names.is_model_name(n) or n in ("Linear", "Conv2d", "Sequential", "Embedding") for m in cls.methods.values() for n in m.called
-        )
+        """A Module that measures, by its name."""
+        return names.is_loss_name(cls.name)
 
     # Context managers
 
@@ -448,10 +446,12 @@ class Calls(Evaluate):
             got = self.call_function(enter[1], 0, of(("o", locs[0])), Args([], {}), None, w, enter[0])
             if target is not None:
                 self.bind(target, got if got.atoms else value, w)
+            marks = self.marks()
             after = inner(w)
             leave = self.project.method(cls, "__exit__")
-            if after is not None and leave is not None:
-                self.call_function(leave[1], 0, of(("o", locs[0])), Args([UNKNOWN] * 3, {}), None, after, leave[0])
+            if leave is not None:
+                for world in [*self.left(marks), *([after] if after is not None else [])]:
+                    self.call_function(leave[1], 0, of(("o", locs[0])), Args([UNKNOWN] * 3, {}), None, world, leave[0])
             return after
         return self.with_atoms(value, target, inner, w)
 
@@ -463,6 +463,7 @@ class Calls(Evaluate):
         outer_frames = len(self.frames)
         frame = self.enter(fn, act, self_value, None, self.project.class_of_method.get(id(fn)))
         ran: list[bool] = []
+        gone: list[World] = []
 
         def on_yield(world: World, value: V) -> World | None:
             inside = self.frames[outer_frames:]
@@ -471,17 +472,36 @@ class Calls(Evaluate):
             try:
                 if target is not None:
                     self.bind(target, value, world)
+                marks = self.marks()
                 after = inner(world)
+                early = self.left(marks)
             finally:
                 self.frames.extend(inside)
                 frame.on_yield = again
             ran.append(after is not None)
+            gone.extend(early)
+            for other in early:  # leaving the block early leaves through the manager too
+                after = other.copy() if after is None else meet(after, other.copy(), self.defaults)
             return after
 
         frame.on_yield = on_yield
         self.bind_args(frame, fn, Args(list(pos), dict(kw)), w)
         self.finish(frame, w)
+        for world in gone:
+            world.modes, world.grad = dict(w.modes), w.grad
         return w if not ran or any(ran) else None
+
+    def marks(self) -> list[tuple[list[Any], int]]:
+        """How many early exits each list of the innermost function holds."""
+        if not self.frames:
+            return []
+        frame = self.frame
+        lists: list[list[Any]] = [frame.returns, *frame.breaks, *frame.continues]
+        return [(exits, len(exits)) for exits in lists]
+
+    def left(self, marks: list[tuple[list[Any], int]]) -> list[World]:
+        """The states of the exits that came after `marks`."""
+        return [e[0] if isinstance(e, tuple) else e for exits, count in marks for e in exits[count:]]
 
     def with_atoms(self, value: V, target: Value | None, inner: Callable[[World], World | None], w: World) -> World | None:
         """Contexts from outside the project: grad modes, and known names that switch to eval and back."""
@@ -502,11 +522,13 @@ class Calls(Evaluate):
                 w.grad = OFF
         if target is not None:
             self.bind(target, V(frozenset(a for a in value.atoms if a[0] not in ("g", "e")), value.data, value.graph), w)
+        exits = self.marks()
         after = inner(w)
-        if after is not None and (grads or marks or any(a[0] == "x" and a[1].endswith("ExitStack") for a in value.atoms)):
-            after.grad = before
-            if modes is not None:
-                after.modes = modes
+        if grads or marks or any(a[0] == "x" and a[1].endswith("ExitStack") for a in value.atoms):
+            for world in [*self.left(exits), *([after] if after is not None else [])]:
+                world.grad = before
+                if modes is not None:
+                    world.modes = dict(modes)
         return after
 
 

@@ -30,9 +30,17 @@ class Evaluate(Flow):
         while act:
             found = w.vars.get((act, node.id))
             if found is not None:
+                if not found.atoms:
+                    found = self.placed(found, ("var", act, node.id), node.id)
                 return self.stained(found, w)
             act = self.parents.get(act, 0)
         return self.global_value(self.path, node.id, w)
+
+    def placed(self, value: V, loc: tuple[Any, ...], name: str) -> V:
+        """A value of which nothing is known, as an object with a place of its own."""
+        if not value.data:
+            self.thing(loc).name = name
+        return V(frozenset((("o", loc),)), value.data, value.graph)
 
     def global_value(self, path: str, name: str, w: World) -> V:
         """A module's global as its own code left it."""
@@ -127,6 +135,8 @@ class Evaluate(Flow):
     def attribute_of_object(self, loc: tuple[Any, ...], name: str, w: World) -> V:
         found = w.attrs.get((loc, name))
         if found is not None:
+            if not found.atoms:
+                found = self.placed(found, self.child(loc, name), name)
             return self.stained(found, w)
         if name == "training":
             return of(("s", loc, self.mode_of(w, loc)))
@@ -141,7 +151,7 @@ class Evaluate(Flow):
                 return of(("f", method[1], 0, of(("o", loc))))
             for owner in self.project.mro(thing.cls):
                 for event in owner.body:
-                    if isinstance(event, ev.Assign) and isinstance(event.value, ev.Const):
+                    if isinstance(event, ev.Assign) and isinstance(event.value, ev.Const) and event.annotation is None:
                         if any(isinstance(t, ev.Name) and t.id == name for t in event.targets):
                             return const(event.value.value)
         return of(("o", self.child(loc, name)))

@@ -13,7 +13,7 @@ from evallint.meaning.facts import Forward, LoopFact, Stop
 from evallint.meaning.project import Project
 from evallint.meaning.values import UNKNOWN, Ids, Loc, Mode, Modes, V, World
 
-MOST_STEPS = 30000
+MOST_STEPS = 6000
 MOST_FRAMES = 14
 
 
@@ -119,6 +119,7 @@ class Machine(ABC):
         self.forward_ids: dict[tuple[Any, ...], int] = {}
         self.pending: set[int] = set()
         self.steps = 0
+        self.most_steps = MOST_STEPS
 
     # Objects
 
@@ -182,7 +183,7 @@ class Machine(ABC):
     def step(self) -> None:
         """Count one event. Raises TooLong."""
         self.steps += 1
-        if self.steps > MOST_STEPS:
+        if self.steps > self.most_steps:
             raise TooLong
 
     # Modes
@@ -194,7 +195,7 @@ class Machine(ABC):
     def set_mode(self, w: World, loc: Loc, modes: Modes, seen: set[Loc] | None = None) -> None:
         """Put a module and all that it holds in one of `modes`."""
         seen = seen if seen is not None else set()
-        if loc in seen or len(seen) > 40:
+        if loc in seen or len(seen) > 400:
             return
         seen.add(loc)
         for other in [k for k in w.modes if k[0] == "child" and is_below(k, loc)]:

@@ -24,7 +24,7 @@ class Objects(TorchCalls):
         display = node.func
         if method != "__call__":
             stored = w.attrs.get((loc, method))
-            if stored is not None and stored.atoms:
+            if stored is not None and stored.atoms and thing_like(stored):
                 return self.call_value(self.stained(stored, w), args, node, w, display, method)
         thing = self.thing(loc)
         if thing.cls is not None:
@@ -51,6 +51,8 @@ class Objects(TorchCalls):
             named = names.words(method)
             if method in FORWARD_METHODS or names.is_model_name(method) or named[:1] in (("encode",), ("decode",), ("forward",), ("predict",), ("generate",), ("sample",), ("infer",), ("extract",), ("embed",)):
                 return self.forward(loc, method, args, node, w, shown, kind == "known")
+            if any(self.project.is_module(c) and id(f) in self.project.relevant for c, f in self.project.methods.get(method, ())):
+                return self.forward(loc, method, args, node, w, shown, kind == "known")
         if not kind and self.modelness(inner, method) and isinstance(display, ev.Attr) and method not in COMMON_METHODS and not self.methods_named(method):
             return self.forward(inner, "__call__", args, node, w, display, self.modelness(inner, method) == "known")
         if method in SAME_OBJECT and not base.data and base.atoms:
@@ -75,9 +77,17 @@ class Objects(TorchCalls):
             for atom in value.atoms:
                 if atom[0] == "f" and thing.kind != "optimizer":
                     self.frames[0].nested.append((atom[1], atom[2])) if atom[3] is None else None
+        if "callback" in name.lower() or "callback" in thing.name.lower() or self.looped_over("callbacks", name):
+            guessed = [(c, f) for c, f in self.project.methods.get("__call__", ()) if "allback" in c.name and id(f) in self.project.relevant and fits(f, args)]
+            if guessed and self.project.connected(self.path, guessed[0][1].path):
+                self.any_of(guessed[:3], ("void", "callback", node.span), args, node, w)
         found = self.runs_argument(args, node, w, name)
         result = self.result(node, args, base)
         return V(result.atoms, result.data | found.data, result.graph | found.graph)
+
+    def looped_over(self, source: str, name: str) -> bool:
+        """Whether the innermost loop runs over something of this name and calls its item."""
+        return bool(self.loops) and source in self.loops[-1][0].source.split() and name in self.loops[-1][0].target.split()
 
     def runs_argument(self, args: Args, node: Call, w: World, name: str) -> V:
         """An unknown callable that is handed a model by keyword (an inferer), or runs one by its name."""
@@ -326,6 +336,11 @@ HOOKS = (
     "_step", "configure_*", "on_*", "*_epoch_end", "*_step_end", "optimizer_step", "forward", "training_*", "before_*", "after_*",
     "validation_*", "test_*_end", "setup", "prepare_data", "valid_step", "train_step", "eval_forward",
 )  # fmt: skip
+
+
+def thing_like(value: V) -> bool:
+    """Whether an attribute can be called: it is not a constant or a container."""
+    return any(a[0] not in ("c", "q", "l", "d", "b", "s") for a in value.atoms)
 
 
 def is_mode_method(fn: Function) -> bool:

@@ -13,6 +13,7 @@ from evallint.meaning.project import Project
 from evallint.meaning.values import UNKNOWN, UNKNOWN_MODE, V, World, const, meet, of
 
 MOST_RUNS = 10
+MOST_STEPS_OF_ROOT = 24000
 MOST_METHODS = 30
 Root = Callable[[World], V]
 
@@ -110,20 +111,23 @@ class Program(Objects):
     def root(self, run: Root, start: World) -> None:
         """Run a root under every combination of answers to the conditions that matter, and keep the facts."""
         waiting: list[dict[Any, bool]] = [{}]
-        runs = 0
+        runs = spent = 0
         while waiting and runs < MOST_RUNS:
             assumptions = waiting.pop()
             runs += 1
             self.begin(assumptions)
+            self.most_steps = max(MOST_STEPS_OF_ROOT - spent, MOST_STEPS_OF_ROOT // 6)
             w = start.copy()
             value = UNKNOWN
             try:
                 value = run(w)
             except Fork as fork:
+                spent += self.steps
                 waiting += [{**assumptions, fork.key: True}, {**assumptions, fork.key: False}]
                 continue
             except TooLong:
-                pass
+                self.frames.clear()
+            spent += self.steps
             for number in value.graph:
                 self.forwards[number].escapes = True
             offbeat = any(self.is_offbeat(key, answer) for key, answer in assumptions.items())

@@ -217,6 +217,21 @@ class Project:
         """Whether a base outside the project is in this table of libraries.toml."""
         return any(LIBRARIES.matches(table, name) for name in self.outside_bases(cls))
 
+    @cached_property
+    def differentiating(self) -> set[str]:
+        """The first file of every connected part of the program in which some module's own methods call `autograd.grad`."""
+        return {
+            self._component[cls.path]
+            for file in self.files.values()
+            for cls in file.classes
+            if self.is_module(cls)
+            and any(("autograd", "grad") in m.receivers or ("torch", "grad") in m.receivers or "grad" in m.called for m in cls.methods.values())
+        }
+
+    def differentiates(self, path: str) -> bool:
+        """Whether models in reach of this file may differentiate inside their forward (forces from energies)."""
+        return self._component[path] in self.differentiating
+
     # Relevance
 
     @cached_property

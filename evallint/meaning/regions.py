@@ -45,6 +45,10 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
     """The innermost loop around a forward when no training step runs in it, and the index of the function that holds it."""
     if forward.loops and not forward.loops[-1].trains:
         return forward.loops[-1], forward.depth_of_loop[-1]
+    switchers = {m.function for m in forward.modes if m.mode == "eval"}
+    for depth in range(len(forward.stops) - 1, -1, -1):
+        if forward.stops[depth].function in switchers:
+            return None, depth
     return None, len(forward.stops) - 1
 
 
@@ -70,9 +74,10 @@ def region_of(forward: Forward) -> Region:
     listened = [fact.source for fact in own_loops] + [fact.target for fact in own_loops]
     loader = any(names.has_words(s, names.LOADER_EVAL_WORDS) for s in listened)
     strongly = any(names.has_words(n, names.STRONG_EVALUATION_WORDS) and not names.has_words(n, names.TRAIN_WORDS) for n in spoken)
+    inside = forward.stops[depth + 1].span if loop is None and depth + 1 < len(forward.stops) else None
     return Region(
-        path=loop.path if loop else forward.path,
-        span=loop.span if loop else forward.span,
+        path=loop.path if loop else holder.path if inside else forward.path,
+        span=loop.span if loop else inside or forward.span,
         loop=loop,
         function=holder.function,
         kind=kind_of([*listened, *spoken]),
@@ -127,7 +132,16 @@ def wants_gradients(forward: Forward) -> bool:
 def usual(facts: Facts) -> list[Forward]:
     """Forwards without those that only an unusual argument value reaches where the usual one evaluates at the same place."""
     default = {(f.path, f.span) for f in facts.forwards if not f.offbeat and not f.trained}
-    return [f for f in facts.forwards if not (f.offbeat and (f.path, f.span) in default)]
+    return [f for f in facts.forwards if not (f.offbeat and (f.path, f.span) in default) and not is_unit_test(f.stops[0])]
+
+
+def is_unit_test(root: Stop) -> bool:
+    """A test function of a test file: it may run anything in any mode."""
+    folders, _, file = root.path.rpartition("/")
+    if not (file.startswith("test_") or file.endswith("_test.py") or file == "conftest.py" or {"tests", "testing"} & set(folders.split("/"))):
+        return False
+    name = root.function.rsplit(".", 1)[-1]
+    return name.startswith(("test", "setUp", "check_", "_test", "run_test")) or root.owner.startswith("Test") or root.owner.endswith(("Test", "Tests", "TestCase"))
 
 
 @dataclass(slots=True, eq=False)
@@ -161,7 +175,7 @@ def gathered(rows: Iterator[tuple[Region, Forward, Confidence, list[Mode]]]) -> 
     """One claim a region: the surest context leads, every model is named once."""
     claims: dict[object, Claim] = {}
     for region, forward, confidence, modes in rows:
-        key: object = (region.path, region.span) if region.loop is not None else (forward.path, forward.stops[-1].function, forward.stops[-1].span_of_function)
+        key: object = (region.path, region.span) if region.loop is not None else (region.path, region.function)
         claim = claims.get(key)
         if claim is None:
             claims[key] = Claim(region, [forward], confidence, modes)
@@ -211,7 +225,7 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode]) -> Confid
             return None
         if any(m.mode == "eval" for m in forward.modes):
             return "low"
-        if not forward.certain_caller:
+        if not forward.certain_caller or not is_owned(forward):
             return "low"
         if region.silent or region.loader or region.strongly:
             return "medium"
@@ -220,6 +234,16 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode]) -> Confid
     if region.silent or region.loader or region.strongly:
         return "high" if forward.known else "medium"
     return "medium" if forward.known and (region.used or region.named) else "low"
+
+
+def is_owned(forward: Forward) -> bool:
+    """The model of unknown mode is one that the region's users hand in or build: a parameter, an attribute of their own object, a factory's result."""
+    loc = forward.loc or ("void",)
+    while loc[0] == "child" and loc[1][0] in ("child", "self"):
+        if loc[1][0] == "self":
+            return True
+        loc = loc[1]
+    return loc[0] in ("param", "ret", "global", "self", "new")
 
 
 def region_is_own_method(forward: Forward) -> bool:
@@ -253,7 +277,7 @@ def grad_confidence(forward: Forward, region: Region) -> Confidence | None:
     evaluating = region.switched or region.strongly or region.loader
     if not evaluating and not (region.named and (region.used or region.loop is not None)):
         return None
-    if len(forward.grad) > 1:
+    if len(forward.grad) > 1 or forward.may_differentiate:
         return "low"
     if region.switched and (region.loop is not None or region.used or forward.uses & WEAK_USES):
         return "high" if forward.known else "medium"

@@ -403,6 +403,8 @@ class TorchCalls(Layers, Calls):
             fact.grad |= w.grad
         if any(f.wants_grad for f in self.frames[-2:]):
             fact.wants_grad = True
+        if self.thing(loc).cls is None and self.project.differentiates(self.path):
+            fact.may_differentiate = True
         fact.carries_no_grad = method in NO_GRAD_METHODS and self.thing(loc).cls is None
         for frame in self.frames:
             frame.forwards.append(number)
