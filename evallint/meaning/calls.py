@@ -190,15 +190,16 @@ class Calls(Evaluate):
         return found
 
     def wrapped(self, atom: Any, args: Args, node: Call, w: World, display: Value, name: str) -> V:
-        before = w.grad
+        before = w.grad, w.grad_at
         self.set_grad(w, atom[1])
         value = self.call_value(atom[2], args, node, w, display, name)
-        w.grad = before
+        w.grad, w.grad_at = before
         return value
 
     def set_grad(self, w: World, setting: str) -> None:
         """Enter a grad mode."""
         w.grad = {"on": ON, "off": OFF}.get(setting, ON | OFF)
+        w.grad_at = len(self.frames) - 1
 
     # Functions
 
@@ -213,7 +214,7 @@ class Calls(Evaluate):
             return of(("y", fn, tuple(args.pos), tuple(sorted(args.kw.items(), key=lambda kv: kv[0])), act, self_value))
         settings = [value for kind, value in decorations if kind == "grad"]
         wraps = [value for kind, value in decorations if kind == "wrap"]
-        before = w.grad
+        before = w.grad, w.grad_at
         if wraps and node is not None and all(id(fn) != id(f.function) for f in self.frames):
             inner = of(("f", self.undecorated(fn), act, self_value))
             self.visited.add(id(fn))
@@ -225,9 +226,10 @@ class Calls(Evaluate):
                 return result
         for setting in settings:
             self.set_grad(w, setting)
+            w.grad_at += 1
         value = self.run_function(fn, act, self_value, args, node, w, cls)
         if settings:
-            w.grad = before
+            w.grad, w.grad_at = before
             if all(s == "off" for s in settings):
                 value = V(value.atoms, value.data)
         return value
@@ -488,7 +490,7 @@ class Calls(Evaluate):
         self.bind_args(frame, fn, Args(list(pos), dict(kw)), w)
         self.finish(frame, w)
         for world in gone:
-            world.modes, world.grad = dict(w.modes), w.grad
+            world.modes, world.grad, world.grad_at = dict(w.modes), w.grad, w.grad_at
         return w if not ran or any(ran) else None
 
     def marks(self) -> list[tuple[list[Any], int]]:
@@ -506,7 +508,7 @@ class Calls(Evaluate):
     def with_atoms(self, value: V, target: Value | None, inner: Callable[[World], World | None], w: World) -> World | None:
         """Contexts from outside the project: grad modes, and known names that switch to eval and back."""
         grads = [a for a in value.atoms if a[0] == "g" or (a[0] == "x" and a[1].rsplit(".", 1)[-1] in ("no_grad", "inference_mode", "enable_grad"))]
-        before = w.grad
+        before, depth = w.grad, w.grad_at
         if grads:
             settings = {("off" if not a[1].endswith("enable_grad") else "on") if a[0] == "x" else a[1] for a in grads}
             if len(value.atoms) > len(grads):
@@ -526,7 +528,7 @@ class Calls(Evaluate):
         after = inner(w)
         if grads or marks or any(a[0] == "x" and a[1].endswith("ExitStack") for a in value.atoms):
             for world in [*self.left(exits), *([after] if after is not None else [])]:
-                world.grad = before
+                world.grad, world.grad_at = before, depth
                 if modes is not None:
                     world.modes = dict(modes)
         return after

@@ -9,7 +9,7 @@ from evallint import events as ev
 from evallint.events import Value
 from evallint.meaning.flow import Flow
 from evallint.meaning.machine import Fork, last_name
-from evallint.meaning.values import UNKNOWN, V, World, const, constants, flowed, join, of
+from evallint.meaning.values import NONE, UNKNOWN, V, World, const, constants, flowed, join, of
 
 CUTS = frozenset(("data", "grad", "shape", "dtype", "device", "ndim"))
 SELF_ATTRIBUTES = frozenset(("module", "_orig_mod", "_fsdp_wrapped_module"))
@@ -29,7 +29,7 @@ class Evaluate(Flow):
             act = self.owner(self.path)
         while act:
             found = w.vars.get((act, node.id))
-            if found is not None:
+            if found is not None and not (found.atoms == NONE.atoms and act == self.module_acts.get(self.path) and self.frame.function.name != "<module>"):
                 if not found.atoms:
                     found = self.placed(found, ("var", act, node.id), node.id)
                 return self.stained(found, w)
@@ -45,7 +45,7 @@ class Evaluate(Flow):
     def global_value(self, path: str, name: str, w: World) -> V:
         """A module's global as its own code left it."""
         found = w.vars.get((self.owner(path), name))
-        if found is not None:
+        if found is not None and found.atoms != NONE.atoms:
             return found
         atom = self.project.lookup(path, name)
         if atom is not None:
@@ -62,10 +62,10 @@ class Evaluate(Flow):
     def module_global(self, path: str, name: str, w: World) -> V:
         """A variable of another module's body: a constant as it is, anything else as an object of unknown mode."""
         found = w.vars.get((self.owner(path), name))
-        if found is not None:
+        if found is not None and found.atoms != NONE.atoms:
             return found
         event = self.project.globals.get(path, {}).get(name)
-        if isinstance(event, ev.Assign) and isinstance(event.value, ev.Const):
+        if isinstance(event, ev.Assign) and isinstance(event.value, ev.Const) and event.value.value is not None:
             return const(event.value.value)
         if isinstance(event, ev.Assign) and isinstance(event.value, (ev.Name, ev.Attr)):
             atom = self.project.dotted(path, event.value)

@@ -86,6 +86,8 @@ class Forward:
     """How its output is used: "item", "detach", "argmax", "append", "metric", …"""
     spoiled: bool = False
     """In a training loop whose step could not be followed."""
+    silenced_at: int = -1
+    """The index in `stops` of the function that turned recording off."""
     loc: tuple[Any, ...] | None = None
     offbeat: bool = False
     """Met only when a parameter has another value than its default."""

@@ -10,7 +10,7 @@ from evallint.events import Event, Value
 from evallint.meaning.facts import LoopFact
 from evallint.meaning.machine import Frame, Machine, last_name
 from evallint.meaning.project import blocks
-from evallint.meaning.values import UNKNOWN, V, World, constants, join, meet, of
+from evallint.meaning.values import UNKNOWN, Mode, V, World, constants, join, meet, of
 
 MOST_PASSES = 3
 MOST_UNROLLED = 6
@@ -89,6 +89,8 @@ class Flow(Machine):
                     fits = frozenset(m for m in snapshot if m.mode == "unknown" or (m.mode in ("train", "fresh")) == holds)
                     if not fits:
                         return False
+                    if not holds and isinstance(test, ev.Attr):
+                        fits = frozenset(Mode("given") if m.mode == "unknown" else m for m in fits)
                     if isinstance(test, ev.Attr):
                         if snapshot == self.mode_of(w, loc):
                             w.modes[loc] = fits

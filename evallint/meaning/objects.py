@@ -9,7 +9,7 @@ from evallint import events as ev
 from evallint.events import Call, Class, Function, Value
 from evallint.meaning import names
 from evallint.meaning.libraries import LIBRARIES
-from evallint.meaning.machine import Args, last_name, text_of
+from evallint.meaning.machine import Args, Thing, last_name, text_of
 from evallint.meaning.torch_calls import COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT, TorchCalls
 from evallint.meaning.values import OFF, UNKNOWN, V, World, flowed, join, of
 
@@ -61,6 +61,8 @@ class Objects(TorchCalls):
 
     def call_callable(self, loc: Any, base: V, kind: str, args: Args, node: Call, w: World, shown: Value) -> V:
         """`x(...)`."""
+        if kind and loc[0] in ("void", "global") and is_class_name(last_name(shown)):
+            return self.new_unknown(node, last_name(shown))
         if kind:
             if loc[0] == "child" and loc[2] in FORWARD_METHODS and last_name(shown) == loc[2] and not names.is_model_name(loc[2]):
                 return self.forward(loc[1], loc[2], args, node, w, shown, kind == "known")
@@ -84,6 +86,12 @@ class Objects(TorchCalls):
         found = self.runs_argument(args, node, w, name)
         result = self.result(node, args, base)
         return V(result.atoms, result.data | found.data, result.graph | found.graph)
+
+    def new_unknown(self, node: Call, name: str) -> V:
+        """A model of a class that cannot be seen: in a mode that nobody here knows."""
+        loc = ("ret", self.path, node.span, self.chain())
+        self.things[loc] = Thing(None, name, "model", "")
+        return of(("o", loc))
 
     def looped_over(self, source: str, name: str) -> bool:
         """Whether the innermost loop runs over something of this name and calls its item."""
@@ -142,13 +150,13 @@ class Objects(TorchCalls):
         """A forward whose code can be read: it may switch its own mode or carry its own no_grad."""
         touched = fn.called & {"train", "eval"} and any(r == "self" and m in MODE_METHODS for r, m in fn.receivers)
         settings = [v for k, v in self.decorated(fn, 0, w) if k == "grad"]
-        before = w.grad
+        before = w.grad, w.grad_at
         for setting in settings:
             self.set_grad(w, setting)
         if touched and sum(f.function is fn for f in self.frames) == 0:
             self.call_function(fn, 0, of(("o", loc)), args, node, w, owner)
         value = self.forward(loc, method, args, node, w, shown, True)
-        w.grad = before
+        w.grad, w.grad_at = before
         return value
 
     def overrides(self, cls: Class, method: str) -> list[tuple[Class, Function]]:
@@ -336,6 +344,11 @@ HOOKS = (
     "_step", "configure_*", "on_*", "*_epoch_end", "*_step_end", "optimizer_step", "forward", "training_*", "before_*", "after_*",
     "validation_*", "test_*_end", "setup", "prepare_data", "valid_step", "train_step", "eval_forward",
 )  # fmt: skip
+
+
+def is_class_name(name: str) -> bool:
+    """CapWords: a call of it constructs."""
+    return len(name) > 2 and name[:1].isupper() and not name.isupper()
 
 
 def thing_like(value: V) -> bool:

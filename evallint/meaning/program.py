@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from evallint.events import Class, Const, File, Function
+from evallint.meaning import names
 from evallint.meaning.facts import Facts, Forward
 from evallint.meaning.machine import Args, Fork, Frame, Stop, TooLong
 from evallint.meaning.objects import Objects, is_abstract
@@ -43,9 +44,16 @@ class Program(Objects):
                 self.function(f)
         self.certain = False
         for f in tops:
-            if id(f) not in self.visited:
+            if id(f) not in self.visited or self.is_offered(f):
                 self.function(f)
         return self.facts
+
+    def is_offered(self, fn: Function) -> bool:
+        """Whether a class offers a method to its users, whoever else calls it: a public one that predicts or generates."""
+        cls = self.project.class_of_method.get(id(fn))
+        if cls is None or fn.name.startswith("_") or self.project.is_module(cls) or not self.has_callers(fn):
+            return False
+        return names.words(fn.name)[:1] in (("predict",), ("sample",), ("generate",), ("infer",), ("inference",))
 
     def is_root(self, fn: Function) -> bool:
         """Whether a function may be entered from outside by its user (a framework's hooks and forwards are not)."""

@@ -225,7 +225,10 @@ class Project:
             for file in self.files.values()
             for cls in file.classes
             if self.is_module(cls)
-            and any(("autograd", "grad") in m.receivers or ("torch", "grad") in m.receivers or "grad" in m.called for m in cls.methods.values())
+            and any(
+                "grad" in m.called and (name == "forward" or "forward" in cls.methods and name in cls.methods["forward"].called)
+                for name, m in cls.methods.items()
+            )
         }
 
     def differentiates(self, path: str) -> bool:

@@ -41,15 +41,28 @@ class Region:
     """It stands in code that trains."""
 
 
+PARTS = frozenset("step batch iter iteration single one chunk forward pass".split())
+
+
 def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
-    """The innermost loop around a forward when no training step runs in it, and the index of the function that holds it."""
-    if forward.loops and not forward.loops[-1].trains:
-        return forward.loops[-1], forward.depth_of_loop[-1]
+    """The loop that evaluates, or None, and the index of the function that holds the region.
+
+    From the forward outwards: the first function with a loop around it in which no training step runs; or that evaluates in a
+    straight line: it turns recording off, switches the mode, or is named so.
+    """
     switchers = {m.function for m in forward.modes if m.mode == "eval"}
-    for depth in range(len(forward.stops) - 1, -1, -1):
-        if forward.stops[depth].function in switchers:
+    last = len(forward.stops) - 1
+    for depth in range(last, -1, -1):
+        own = [fact for fact, at in zip(forward.loops, forward.depth_of_loop, strict=True) if at == depth]
+        if own:
+            return (own[-1], depth) if not own[-1].trains else (None, min(depth, last))
+        name = own_name(forward.stops[depth])
+        if names.has_words(name, PARTS) or name.startswith("<"):
+            continue
+        strong = names.has_words(name, names.STRONG_EVALUATION_WORDS) and not names.has_words(name, names.TRAIN_WORDS)
+        if forward.silenced_at == depth or strong or forward.stops[depth].function in switchers:
             return None, depth
-    return None, len(forward.stops) - 1
+    return None, last
 
 
 def free_stops(forward: Forward) -> list[Stop]:
@@ -118,6 +131,8 @@ def kind_of(spoken: list[str]) -> str:
 def is_deliberate(forward: Forward) -> bool:
     """Training mode is meant: Monte Carlo dropout, recalibration of batch norm, by the names around."""
     around = [s.function for s in forward.stops] + [s.owner for s in forward.stops] + [m.text for m in forward.modes]
+    if any(names.has_words(loop.source, frozenset(("mc",))) for loop in forward.loops):
+        return True
     return any(word in text.lower() for text in around for word in names.DELIBERATE_WORDS)
 
 
@@ -188,12 +203,19 @@ def gathered(rows: Iterator[tuple[Region, Forward, Confidence, list[Mode]]]) -> 
     return list(claims.values())
 
 
+def trained_objects(facts: Facts) -> set[object]:
+    """The objects that some training step trains."""
+    return {f.loc for f in facts.forwards if f.trained}
+
+
 def eval_claims(facts: Facts) -> list[Claim]:
     """Evaluation regions whose forward may run in training mode."""
     return gathered(_eval_rows(facts))
 
 
 def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
+    trained = trained_objects(facts)
+    minded = {(r.path, r.span) for r in (region_of(f) for f in facts.forwards if {m.mode for m in f.modes} == {"eval"})}
     for forward in usual(facts):
         bad = sorted((m for m in forward.modes if m.mode in ("train", "fresh", "unknown")), key=lambda m: (m.mode == "unknown", m.where or (0, 0, 0, 0)))
         if not bad or forward.trained or forward.spoiled or forward.grad_used:
@@ -201,22 +223,25 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         region = region_of(forward)
         if is_deliberate(forward) or chosen(forward, bad):
             continue
-        confidence = eval_confidence(forward, region, bad)
+        if forward.layers == "none" and (region.path, region.span) in minded:
+            continue  # the author switched the other model of this region and knows why not this one
+        confidence = eval_confidence(forward, region, bad, forward.loc in trained)
         if confidence is not None:
             yield region, forward, confidence, bad
 
 
 def chosen(forward: Forward, bad: list[Mode]) -> bool:
     """`.train()` in the evaluating function itself, with no `.eval()` of the model near: it is meant."""
-    own = {s.function for s in free_stops(forward)}
-    return all(m.mode == "train" and m.function in own and not any(s.trains for s in forward.stops) for m in bad)
+    free = free_stops(forward)
+    own = {s.function for s in free} | {f"{s.owner}.__init__" for s in free if s.owner}
+    return all(m.mode == "train" and not m.over and m.function in own for m in bad)
 
 
-def eval_confidence(forward: Forward, region: Region, bad: list[Mode]) -> Confidence | None:
+def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: bool) -> Confidence | None:
     """How sure a missing eval is; None where nothing says that this is an evaluation."""
     proven = [m for m in bad if m.mode != "unknown"]
     signs = region.silent + region.strongly + region.loader + region.used
-    if region.training and not (region.used and (region.loader or region.silent or region.loop is not None)):
+    if region.training and not (region.used and (region.loader or region.silent or region.loop is not None or trained)):
         return None
     if signs == 0 and not (region.named and region.loop is not None):
         return None
@@ -257,21 +282,24 @@ def grad_claims(facts: Facts) -> list[Claim]:
 
 
 def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
+    trained = trained_objects(facts)
     for forward in usual(facts):
         if "on" not in forward.grad or forward.trained or forward.spoiled or forward.frozen or forward.carries_no_grad:
             continue
         if wants_gradients(forward):
             continue
         region = region_of(forward)
-        confidence = grad_confidence(forward, region)
+        confidence = grad_confidence(forward, region, forward.loc in trained)
         if confidence is not None:
             yield region, forward, confidence, []
 
 
-def grad_confidence(forward: Forward, region: Region) -> Confidence | None:
+def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confidence | None:
     """How sure a missing no_grad is; None where nothing says that this is an evaluation."""
-    if region.training and not region.switched and not (region.used and region.loop is not None):
+    if region.training and not region.switched and not (region.used and (region.loop is not None or trained)):
         return None
+    if region.training and region.loop is None and region.used and trained:
+        return "medium"
     if forward.escapes and region.loop is None and not (region.used or forward.uses & WEAK_USES):
         return None
     evaluating = region.switched or region.strongly or region.loader

@@ -64,8 +64,10 @@ class TorchCalls(Layers, Calls):
                 settings = {"train" if known else "eval"}
         over = any(m.mode in ("train", "fresh") or m.over for m in before)
         modes: Modes = snapshot
+        function = self.frame.stop.function
+        undone = any(m.mode == "eval" and m.function == function for m in before)
         for setting in settings:
-            modes |= made(setting, self.path, node.span, self.frame.stop.function, text, over=over and setting == "eval")
+            modes |= made(setting, self.path, node.span, function, text, over if setting == "eval" else undone)
         self.set_mode(w, loc, modes)
 
     def set_requires_grad(self, node: Value, base: V, value: V, w: World) -> None:
@@ -130,6 +132,10 @@ class TorchCalls(Layers, Calls):
             return made_here
         if LIBRARIES.matches("runs_model", dotted) or dotted in HIGHER_ORDER:
             return self.runs(args, node, w)
+        if tail[:1].isupper() and names.is_model_name(tail) and not torchy and not flowed(args.all()).data:
+            loc = ("ret", self.path, node.span, self.chain())
+            self.things[loc] = Thing(None, dotted, "model", "")
+            return of(("o", loc))
         return self.passed(dotted, tail, args, node, w)
 
     def passed(self, dotted: str, tail: str, args: Args, node: Call, w: World) -> V:
@@ -396,6 +402,7 @@ class TorchCalls(Layers, Calls):
                 tuple(d for _, d in self.loops), modes, w.grad, w.is_frozen(loc), layers, layer, known,
             )  # fmt: skip
             fact.loc = loc
+            fact.silenced_at = w.grad_at if w.grad == OFF else -1
             self.forwards.append(fact)
         else:
             fact = self.forwards[number]

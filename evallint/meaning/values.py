@@ -205,13 +205,14 @@ def clean_part(part: Any) -> Any:
 class World:
     """The abstract state: variables, attributes, modes, grad mode."""
 
-    __slots__ = ("attrs", "frozen", "grad", "modes", "stained", "vars")
+    __slots__ = ("attrs", "frozen", "grad", "grad_at", "modes", "stained", "vars")
 
     def __init__(self) -> None:
         self.vars = Store()
         self.attrs = Store()
         self.modes: dict[Loc, Modes] = {}
         self.grad: frozenset[str] = ON
+        self.grad_at = -1
         self.frozen: frozenset[Loc] = frozenset()
         self.stained: dict[Loc, V] = {}
 
@@ -221,7 +222,7 @@ class World:
         other.vars = self.vars.copy()
         other.attrs = self.attrs.copy()
         other.modes = dict(self.modes)
-        other.grad = self.grad
+        other.grad, other.grad_at = self.grad, self.grad_at
         other.frozen = self.frozen
         other.stained = dict(self.stained)
         return other
@@ -229,7 +230,7 @@ class World:
     def become(self, other: World) -> None:
         """Take over another world's state."""
         self.vars, self.attrs, self.modes = other.vars, other.attrs, other.modes
-        self.grad, self.frozen, self.stained = other.grad, other.frozen, other.stained
+        self.grad, self.grad_at, self.frozen, self.stained = other.grad, other.grad_at, other.frozen, other.stained
 
     def mode(self, loc: Loc, defaults: dict[Loc, Modes]) -> Modes:
         """The modes that the module at `loc` can be in: its own, or its nearest ancestor's."""
