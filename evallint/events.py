@@ -293,6 +293,8 @@ class Function:
     receivers: frozenset[tuple[str, str]]
     """(last name of the receiver, method) of every method call in the body."""
     path: str = ""
+    mentions_forces: bool = False
+    """Its names or texts speak of forces, stresses or derivatives: of gradients as results."""
     has_closures: bool = False
     """A nested function or lambda can outlive a call."""
 

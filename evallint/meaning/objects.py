@@ -47,11 +47,11 @@ class Objects(TorchCalls):
         if method == "__call__":
             return self.call_callable(loc, base, kind, args, node, w, shown)
         inner = self.child(loc, method)
-        if kind and method not in NOT_FORWARDS and not method.startswith(("set_", "load_", "save_", "init_", "freeze", "unfreeze", "register_", "update_", "_init", "log")):
+        if kind and method not in NOT_FORWARDS and not method.startswith(NO_FORWARD_PREFIXES):
             named = names.words(method)
             if method in FORWARD_METHODS or names.is_model_name(method) or named[:1] in (("encode",), ("decode",), ("forward",), ("predict",), ("generate",), ("sample",), ("infer",), ("extract",), ("embed",)):
                 return self.forward(loc, method, args, node, w, shown, kind == "known")
-            if any(self.project.is_module(c) and id(f) in self.project.relevant for c, f in self.project.methods.get(method, ())):
+            if any(computes(f, c) and self.project.is_module(c) for c, f in self.project.methods.get(method, ())):
                 return self.forward(loc, method, args, node, w, shown, kind == "known")
         if not kind and self.modelness(inner, method) and isinstance(display, ev.Attr) and method not in COMMON_METHODS and not self.methods_named(method):
             return self.forward(inner, "__call__", args, node, w, display, self.modelness(inner, method) == "known")
@@ -144,7 +144,16 @@ class Objects(TorchCalls):
             value = self.call_function(fn, 0, of(("o", loc)), Args([], {}), None, w, owner)
             return self.call_value(value, args, node, w, node.func, method)
         static = any(last_name(d) == "staticmethod" for d in fn.decorators)
-        return self.call_function(fn, 0, None if static else of(("o", loc)), args, node, w, owner)
+        if not is_module or static or self.frame.self_loc == loc:
+            return self.call_function(fn, 0, None if static else of(("o", loc)), args, node, w, owner)
+        if method in NOT_FORWARDS or method.startswith(NO_FORWARD_PREFIXES):
+            return self.call_function(fn, 0, of(("o", loc)), args, node, w, owner) if fn.called & MODE_METHODS else self.result(node, args)
+        before = len(self.frame.forwards)
+        value = self.call_function(fn, 0, of(("o", loc)), args, node, w, owner)
+        if len(self.frame.forwards) == before and computes(fn, owner) and isinstance(node.func, ev.Attr):
+            ran = self.forward(loc, method, args, node, w, node.func.base, True)
+            value = V(value.atoms, value.data | ran.data, value.graph | ran.graph)
+        return value
 
     def forward_own(self, loc: Any, fn: Function, owner: Class, method: str, args: Args, node: Call, w: World, shown: Value) -> V:
         """A forward whose code can be read: it may switch its own mode or carry its own no_grad."""
@@ -344,6 +353,14 @@ HOOKS = (
     "_step", "configure_*", "on_*", "*_epoch_end", "*_step_end", "optimizer_step", "forward", "training_*", "before_*", "after_*",
     "validation_*", "test_*_end", "setup", "prepare_data", "valid_step", "train_step", "eval_forward",
 )  # fmt: skip
+
+
+NO_FORWARD_PREFIXES = ("set_", "load_", "save_", "init", "_init", "freeze", "unfreeze", "register_", "log", "reset", "update_", "configure", "add_", "make_", "build")
+
+
+def computes(fn: Function, cls: Class) -> bool:
+    """Whether a module's method runs parts of it: it calls itself or attributes that are no methods."""
+    return "self" in fn.called or any(r == "self" and (n == "forward" or n not in cls.methods) for r, n in fn.receivers)
 
 
 def is_class_name(name: str) -> bool:

@@ -7,10 +7,11 @@ from typing import Any
 
 from evallint.events import Class, Const, File, Function
 from evallint.meaning import names
-from evallint.meaning.facts import Facts, Forward
-from evallint.meaning.machine import Args, Fork, Frame, Stop, TooLong
+from evallint.meaning.facts import Facts, Forward, Stop
+from evallint.meaning.machine import MOST_STEPS, Args, Fork, Frame, TooLong
 from evallint.meaning.objects import Objects, is_abstract
 from evallint.meaning.project import Project
+from evallint.meaning.regions import is_unit_test
 from evallint.meaning.values import UNKNOWN, UNKNOWN_MODE, V, World, const, meet, of
 
 MOST_RUNS = 10
@@ -37,7 +38,7 @@ class Program(Objects):
         functions = [f for file in self.project.files.values() for f in file.functions if id(f) in self.project.relevant]
         methods = {id(m) for pairs in self.project.methods.values() for _, m in pairs}
         tops = [f for f in functions if "." not in f.qualname or id(f) in methods]
-        tops = [f for f in tops if self.is_root(f)]
+        tops = [f for f in tops if self.is_root(f) and not self.is_test(f)]
         for f in tops:
             if not self.has_callers(f):
                 self.certain = True
@@ -47,6 +48,11 @@ class Program(Objects):
             if id(f) not in self.visited or self.is_offered(f):
                 self.function(f)
         return self.facts
+
+    def is_test(self, fn: Function) -> bool:
+        """A test function of a test file: it may run anything in any mode."""
+        cls = self.project.class_of_method.get(id(fn))
+        return is_unit_test(fn.path, fn.name, cls.name if cls is not None else "")
 
     def is_offered(self, fn: Function) -> bool:
         """Whether a class offers a method to its users, whoever else calls it: a public one that predicts or generates."""
@@ -68,7 +74,7 @@ class Program(Objects):
 
     def has_callers(self, fn: Function) -> bool:
         """Whether anything in the project calls something of this name, or passes it on."""
-        return any(other is not fn and self.project.connected(other.path, fn.path) for other in self.project.called_names.get(fn.name, ()))
+        return any(other is not fn and not self.is_test(other) and self.project.connected(other.path, fn.path) for other in self.project.called_names.get(fn.name, ()))
 
     # Roots
 
@@ -206,6 +212,7 @@ class Program(Objects):
     def quietly(self, fn: Function, cls: Class, loc: Any, w: World) -> None:
         """Run a method for the state that it leaves; its facts are dropped."""
         self.begin({})
+        self.most_steps = 2 * MOST_STEPS
         args = Args([], {p.name: self.parameter(fn, p) for p in fn.params[1:] if p.kind in ("pos", "kw") and p.default is None})
         try:
             self.call_function(fn, 0, of(("o", loc)), args, None, w, cls)

@@ -225,11 +225,17 @@ class Project:
             for file in self.files.values()
             for cls in file.classes
             if self.is_module(cls)
-            and any(
-                "grad" in m.called and (name == "forward" or "forward" in cls.methods and name in cls.methods["forward"].called)
-                for name, m in cls.methods.items()
-            )
+            and "forward" in cls.methods
+            and cls.methods["forward"].called & self._differentiators
         }
+
+    @cached_property
+    def _differentiators(self) -> frozenset[str]:
+        """Names of calls that lead to `autograd.grad` within two steps."""
+        found = {"grad"}
+        for _ in range(2):
+            found |= {f.name for file in self.files.values() for f in file.functions if f.called & found and "forc" in f.name + str(f.called)}
+        return frozenset(found)
 
     def differentiates(self, path: str) -> bool:
         """Whether models in reach of this file may differentiate inside their forward (forces from energies)."""

@@ -48,7 +48,7 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
     """The loop that evaluates, or None, and the index of the function that holds the region.
 
     From the forward outwards: the first function with a loop around it in which no training step runs; or that evaluates in a
-    straight line: it turns recording off, switches the mode, or is named so.
+    straight line: it turns recording off or switches the mode. A module's own methods are part of its forward.
     """
     switchers = {m.function for m in forward.modes if m.mode == "eval"}
     last = len(forward.stops) - 1
@@ -59,10 +59,12 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
         name = own_name(forward.stops[depth])
         if names.has_words(name, PARTS) or name.startswith("<"):
             continue
-        strong = names.has_words(name, names.STRONG_EVALUATION_WORDS) and not names.has_words(name, names.TRAIN_WORDS)
-        if forward.silenced_at == depth or strong or forward.stops[depth].function in switchers:
+        if forward.stops[depth].module and depth:
+            continue
+        if forward.silenced_at == depth or forward.stops[depth].function in switchers:
             return None, depth
-    return None, last
+    outside = [d for d in range(last + 1) if not forward.stops[d].module]
+    return None, outside[-1] if outside else last
 
 
 def free_stops(forward: Forward) -> list[Stop]:
@@ -147,16 +149,16 @@ def wants_gradients(forward: Forward) -> bool:
 def usual(facts: Facts) -> list[Forward]:
     """Forwards without those that only an unusual argument value reaches where the usual one evaluates at the same place."""
     default = {(f.path, f.span) for f in facts.forwards if not f.offbeat and not f.trained}
-    return [f for f in facts.forwards if not (f.offbeat and (f.path, f.span) in default) and not is_unit_test(f.stops[0])]
+    return [f for f in facts.forwards if not (f.offbeat and (f.path, f.span) in default) and not is_unit_test(f.stops[0].path, f.stops[0].function, f.stops[0].owner)]
 
 
-def is_unit_test(root: Stop) -> bool:
+def is_unit_test(path: str, function: str, owner: str) -> bool:
     """A test function of a test file: it may run anything in any mode."""
-    folders, _, file = root.path.rpartition("/")
+    folders, _, file = path.rpartition("/")
     if not (file.startswith("test_") or file.endswith("_test.py") or file == "conftest.py" or {"tests", "testing"} & set(folders.split("/"))):
         return False
-    name = root.function.rsplit(".", 1)[-1]
-    return name.startswith(("test", "setUp", "check_", "_test", "run_test")) or root.owner.startswith("Test") or root.owner.endswith(("Test", "Tests", "TestCase"))
+    name = function.rsplit(".", 1)[-1]
+    return name.startswith(("test", "setUp", "check_", "_test", "run_test")) or owner.startswith("Test") or owner.endswith(("Test", "Tests", "TestCase"))
 
 
 @dataclass(slots=True, eq=False)
@@ -303,9 +305,13 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     if forward.escapes and region.loop is None and not (region.used or forward.uses & WEAK_USES):
         return None
     evaluating = region.switched or region.strongly or region.loader
-    if not evaluating and not (region.named and (region.used or region.loop is not None)):
+    measuring = region.used and region.loop is not None and names.has_words(region.loop.source, names.DATA_WORDS)
+    if not evaluating and not measuring and not (region.named and (region.used or region.loop is not None)):
         return None
     if len(forward.grad) > 1 or forward.may_differentiate:
+        return "low"
+    functions = {s.function for s in forward.stops}
+    if not forward.certain_caller and not any(m.mode == "eval" and m.function in functions for m in forward.modes):
         return "low"
     if region.switched and (region.loop is not None or region.used or forward.uses & WEAK_USES):
         return "high" if forward.known else "medium"

@@ -123,6 +123,8 @@ class TorchCalls(Layers, Calls):
                 return found
         if LIBRARIES.matches("losses", dotted):
             return self.new_thing("loss", dotted, args, node, w)
+        if LIBRARIES.matches("not_models", dotted):
+            return self.new_thing("data", dotted, args, node, w)
         if LIBRARIES.matches("models_in_eval_mode", dotted):
             return self.new_model(dotted, "given", args, node, w)
         if LIBRARIES.matches("models_in_training_mode", dotted) and not dotted.endswith((".functional",)) and ".functional." not in dotted:
@@ -280,7 +282,7 @@ class TorchCalls(Layers, Calls):
         return of(("e", locs, node.span, LIBRARIES.matches("no_grad_contexts", tail)))
 
     def new_thing(self, kind: str, dotted: str, args: Args, node: Call, w: World) -> V:
-        if not dotted.rsplit(".", 1)[-1][:1].isupper():
+        if not dotted.rsplit(".", 1)[-1][:1].isupper() and kind != "data":
             flow = flowed(args.all())
             if flow.data:
                 self.used(flow, "metric")
@@ -343,6 +345,7 @@ class TorchCalls(Layers, Calls):
         if not ids:
             for number in self.frame.forwards:
                 self.forwards[number].spoiled = True
+                self.pending.add(number)
 
     def optimizer_step(self, loc: Any, w: World) -> None:
         """`optimizer.step()`: what was back-propagated since the last one is trained by it."""
@@ -365,7 +368,7 @@ class TorchCalls(Layers, Calls):
     def modelness(self, loc: Any, name: str) -> str:
         """Whether the object is a model: "known" by class, constructor or use, "named" by its name alone, or empty."""
         thing = self.things.get(loc)
-        if thing is not None and thing.kind:
+        if thing is not None and thing.kind and not (thing.kind == "model" and thing.cls is None and names.words(name)[-1:] in NO_MODEL):
             return "known" if thing.kind == "model" else ""
         own = name or (thing.name if thing is not None else "")
         if names.is_loss_name(own) or names.is_not_model_name(own) or names.is_optimizer_name(own):
@@ -410,7 +413,7 @@ class TorchCalls(Layers, Calls):
             fact.grad |= w.grad
         if any(f.wants_grad for f in self.frames[-2:]):
             fact.wants_grad = True
-        if self.thing(loc).cls is None and self.project.differentiates(self.path):
+        if any(f.function.mentions_forces for f in self.frames[-2:]) and self.project.differentiates(self.path):
             fact.may_differentiate = True
         fact.carries_no_grad = method in NO_GRAD_METHODS and self.thing(loc).cls is None
         for frame in self.frames:
@@ -435,6 +438,7 @@ CONTEXT_NAMES = frozenset(
     "evaluating eval_mode evaluation_mode set_eval eval_context model_eval_mode in_eval_mode evaluate_mode temp_eval switch_to_eval_mode"
     " evaluation inference_context unset_training".split()
 )
+NO_MODEL = [("tokenizer",), ("processor",), ("config",), ("scheduler",), ("vocab",)]
 NO_GRAD_METHODS = frozenset(("generate",))
 
 __all__ = ["COMMON_METHODS", "FORWARD_METHODS", "NOT_FORWARDS", "ON", "SAME_OBJECT", "UNKNOWN_MODE", "Mode", "TorchCalls"]

@@ -22,6 +22,7 @@ class Scope:
         self.receivers: set[tuple[str, str]] = set()
         self.is_generator = False
         self.has_closures = False
+        self.mentions_forces = False
 
 
 class Expressions:
@@ -69,6 +70,7 @@ class Expressions:
             frozenset(scope.called),
             frozenset(scope.receivers),
             self.path,
+            scope.mentions_forces,
             scope.has_closures,
         )
 
@@ -102,14 +104,21 @@ class Expressions:
         first = next((n for n in self._nodes if n is not None and hasattr(n, "lineno")), None)
         return (1, 1, 1, 1) if first is None else self.columns.span(first)
 
+    def notice(self, word: str) -> None:
+        """Remember words that speak of gradients as results."""
+        if "orce" in word or "stress" in word or "erivative" in word or "virial" in word:
+            self.scopes[-1].mentions_forces = True
+
     # Handlers
 
     def name(self, node: cst.Name) -> Value:
         if node.value in SINGLETONS:
             return SINGLETONS[node.value]
+        self.notice(node.value)
         return ev.Name(node.value)
 
     def attribute(self, node: cst.Attribute) -> Value:
+        self.notice(node.attr.value)
         return ev.Attr(self.value(node.value), node.attr.value)
 
     def call(self, node: cst.Call) -> Value:
@@ -148,7 +157,10 @@ class Expressions:
         return ev.Mix((NOTHING, *(self.value(p) for p in (node.lower, node.upper, node.step) if p is not None)))
 
     def string(self, node: cst.SimpleString) -> Value:
-        return ev.Const(node.raw_value)
+        text = node.raw_value
+        if len(text) < 40:
+            self.notice(text)
+        return ev.Const(text)
 
     def number(self, node: cst.Integer | cst.Float) -> Value:
         try:
