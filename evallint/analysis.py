@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from evallint.finding import Finding, Place
+from evallint.finding import Finding
 from evallint.meaning.program import Program
 from evallint.meaning.project import Project
 from evallint.rules.base import ordered
 from evallint.rules.registry import rules
 from evallint.settings import Settings
 from evallint.source.file import Source
+from evallint.source.reading import unreadable
 from evallint.syntax.visitor import Unparsable, lower_file
 
 
@@ -20,10 +22,11 @@ def analyse(sources: Sequence[Source], settings: Settings) -> list[Finding]:
     findings: list[Finding] = []
     for source in sources:
         try:
-            files.append(lower_file(source.path, source.text))
+            files.append(replace(lower_file(source.path, source.text), context=source.context))
         except Unparsable as e:
-            here = Place(source.path, e.line, e.column, e.line, e.column)
-            findings.append(Finding(here, "EVL900", "unreadable-file", f"cannot parse the file: {e.reason}"))
+            if source.context:
+                continue
+            findings.append(unreadable(source.path, f"cannot parse the file: {e.reason}", e.line, e.column))
     facts = Program(Project(files, settings.extend_models)).analyse()
     context = {source.path for source in sources if source.context}
     for rule in rules():

@@ -321,3 +321,5 @@ class File:
     body: Function
     functions: tuple[Function, ...]
     classes: tuple[Class, ...]
+    context: bool = False
+    """It is read only for what others call in it: nothing begins here."""

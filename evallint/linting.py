@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from evallint.source.nesting import too_deep
 from evallint.source.noqa import without_noqa
 from evallint.source.patterns import ignored_codes
 from evallint.source.reading import Unreadable, decode, read_bytes, unreadable
-from evallint.source.screening import bytes_matter, text_matters
+from evallint.source.screening import bytes_help, bytes_matter, text_matters
 from evallint.source.walking import Found, Problem, find_files
 
 Say = Callable[[str], None]
@@ -80,6 +81,7 @@ def lint_paths(
     fixed = None if settings is None else replace(settings, changes or {})
     programs: dict[Settings, list[Source]] = {}
     raw: dict[Settings, list[Finding]] = {}
+    helpers: list[tuple[str, bytes]] = []
 
     def settings_of(path: str) -> Settings:
         return fixed or replace(settings_for(path), changes or {})
@@ -92,6 +94,8 @@ def lint_paths(
             if data is None:
                 data = read_bytes(path)
             matters = bytes_matter(data)
+            if not matters and (bytes_help(data) or path.endswith("__init__.py")):
+                helpers.append((path, data))
             if not matters and not named:
                 return
             text = decode(data)
@@ -106,8 +110,8 @@ def lint_paths(
         except Unreadable as error:
             raw.setdefault(settings_of(path), []).append(error.finding(path))
 
-    for text in texts:
-        take(text.path, True, text.data)
+    for given in texts:
+        take(given.path, True, given.data)
     for found in find_files([os.fspath(p) for p in paths], fixed):
         if isinstance(found, Problem):
             report.errors.append(found)
@@ -115,6 +119,12 @@ def lint_paths(
             take(found.path, found.named)
             if report.files % 100 == 0:
                 say(f"reading: {report.files} files")
+    for path, data in helpers:
+        if settings_of(path) in programs:
+            with suppress(Unreadable):
+                text = decode(data)
+                if not too_deep(text):
+                    programs[settings_of(path)].append(Source(path, text, context=True))
     say(f"analysing {report.parsed} of {report.files} files")
     findings: list[Finding] = []
     for used in {**programs, **raw}:

@@ -173,8 +173,9 @@ class Evaluate(Flow):
             elif atom[0] in ("q", "l"):
                 value = self.item_of(of(atom), ("item", self.path, id(node)))
             elif atom[0] == "d" and keys and len(keys) == 1:
-                table = dict(atom[1])
-                value = table.get(keys[0], UNKNOWN)
+                value = dict(atom[1]).get(keys[0], UNKNOWN)
+                if all(a[0] == "c" for a in value.atoms):
+                    value = UNKNOWN  # a setting: its user may have changed it
             elif atom[0] == "o":
                 key = f"[{keys[0]}]" if keys and len(keys) == 1 else "[]"
                 value = w.attrs.get((atom[1], key)) or UNKNOWN

@@ -34,8 +34,8 @@ class Program(Objects):
     def analyse(self) -> Facts:
         """The facts of the whole program."""
         for path, file in self.project.files.items():
-            self.worlds[path] = self.module(file)
-        functions = [f for file in self.project.files.values() for f in file.functions if id(f) in self.project.relevant]
+            self.worlds[path] = self.module(file) if not file.context else World()
+        functions = [f for file in self.project.files.values() if not file.context for f in file.functions if id(f) in self.project.relevant]
         methods = {id(m) for pairs in self.project.methods.values() for _, m in pairs}
         tops = [f for f in functions if "." not in f.qualname or id(f) in methods]
         tops = [f for f in tops if self.is_root(f) and not self.is_test(f)]
@@ -74,7 +74,19 @@ class Program(Objects):
 
     def has_callers(self, fn: Function) -> bool:
         """Whether anything in the project calls something of this name, or passes it on."""
-        return any(other is not fn and not self.is_test(other) and self.project.connected(other.path, fn.path) for other in self.project.called_names.get(fn.name, ()))
+        cls = self.project.class_of_method.get(id(fn))
+        names_of = [cls.name, *(c.name for c in self.project.subclasses.get(id(cls), ()))] if cls is not None else []
+        made = cls is None or any(self.called_in_sight(n, fn) for n in names_of)
+        return self.called_in_sight(fn.name, fn, by_self_only=not made)
+
+    def called_in_sight(self, name: str, fn: Function, by_self_only: bool = False) -> bool:
+        """Whether connected code that is no test calls something of this name."""
+        for other in self.project.called_names.get(name, ()):
+            if other is fn or self.is_test(other) or not self.project.connected(other.path, fn.path):
+                continue
+            if not by_self_only or ("self", name) in other.receivers or ("super", name) in other.receivers:
+                return True
+        return False
 
     # Roots
 

@@ -142,6 +142,8 @@ def wants_gradients(forward: Forward) -> bool:
     """Gradients are the product: attacks, saliency, attribution, forces."""
     if forward.wants_grad or forward.grad_used:
         return True
+    if forward.uses & {"detach", "numpy", "item", "tolist"} and not forward.escapes:
+        return False  # if gradients were the product, they would have been computed by now
     around = [own_name(s) for s in forward.stops[-3:]] + [forward.stops[-1].owner]
     return any(names.has_words(n, names.GRADIENT_WORDS) for n in around)
 

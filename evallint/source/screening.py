@@ -17,6 +17,15 @@ _SURE_BYTES = tuple(word.encode() for word in _SURE)
 _PERHAPS_BYTES = tuple(word.encode() for word in _PERHAPS)
 
 
+# a file that names no library may still hold the helper or the callback that runs the model
+_HELPS = re.compile(rb"\b(?:\w*model|net|network|encoder|decoder|generator)\s*(?:\(|\.\w+\()")
+
+
+def bytes_help(data: bytes) -> bool:
+    """Whether a file that holds no finding itself may hold code that linted files call with a model."""
+    return _HELPS.search(data) is not None
+
+
 def text_matters(text: str) -> bool:
     """Whether `text` mentions PyTorch, a library built on it, or a mode."""
     # plain words first, because a search for a word is many times as fast as one for a pattern
