@@ -33,7 +33,7 @@ class Layers(Machine):
         if thing is None or thing.cls is None:
             tail = thing.made_by.rsplit(".", 1)[-1] if thing is not None else ""
             if thing is not None and thing.made_by.startswith("torch.nn.") and tail in INDEPENDENT - {"Sequential", "ModuleList", "ModuleDict"}:
-                return "none", ""
+                return "bare", ""
             return "unknown", ""
         return self.class_layers(thing.cls, set())
 

@@ -118,6 +118,7 @@ class Machine(ABC):
         self.forwards: list[Forward] = []
         self.forward_ids: dict[tuple[Any, ...], int] = {}
         self.pending: set[int] = set()
+        self.muted = 0
         self.steps = 0
         self.most_steps = MOST_STEPS
 

@@ -34,7 +34,7 @@ EVALUATION_WORDS = frozenset(
     " predict prediction predictions predicting predictor generate generation sample sampling embed embeds embedding embeddings encode"
     " transcribe translate detect decode greedy beam score scoring classify segment benchmark visualize visualise visualization"
     " plot demo show extract extraction reconstruct reconstruction interpolate fid accuracy rollout caption answer"
-    " perplexity ppl export inferences retrieve retrieval search query rank".split()
+    " example examples fake preview previews perplexity ppl export inferences retrieve retrieval search query rank".split()
 )
 STRONG_EVALUATION_WORDS = frozenset(
     "eval evaluate evaluation val valid validate validation test testing infer inference predict prediction predictions benchmark fid"

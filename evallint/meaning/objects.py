@@ -27,6 +27,8 @@ class Objects(TorchCalls):
             if stored is not None and stored.atoms and thing_like(stored):
                 return self.call_value(self.stained(stored, w), args, node, w, display, method)
         thing = self.thing(loc)
+        if method == "step" and isinstance(display, ev.Attr) and names.is_optimizer_name(last_name(display.base)):
+            return self.call_optimizer(loc, method, args, node, w)
         if thing.cls is not None:
             found = self.call_own(loc, thing.cls, method, args, node, w)
             if found is not None:
@@ -47,6 +49,8 @@ class Objects(TorchCalls):
         if method == "__call__":
             return self.call_callable(loc, base, kind, args, node, w, shown)
         inner = self.child(loc, method)
+        if is_class_name(method) and not base.data:
+            return self.new_unknown(node, method)
         if kind and method not in NOT_FORWARDS and not method.startswith(NO_FORWARD_PREFIXES):
             named = names.words(method)
             if method in FORWARD_METHODS or names.is_model_name(method) or named[:1] in (("encode",), ("decode",), ("forward",), ("predict",), ("generate",), ("sample",), ("infer",), ("extract",), ("embed",)):
@@ -163,7 +167,11 @@ class Objects(TorchCalls):
         for setting in settings:
             self.set_grad(w, setting)
         if touched and sum(f.function is fn for f in self.frames) == 0:
-            self.call_function(fn, 0, of(("o", loc)), args, node, w, owner)
+            self.muted += 1  # its parts are no forwards of their own
+            try:
+                self.call_function(fn, 0, of(("o", loc)), args, node, w, owner)
+            finally:
+                self.muted -= 1
         value = self.forward(loc, method, args, node, w, shown, True)
         w.grad, w.grad_at = before
         return value

@@ -222,7 +222,7 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
     minded = {(r.path, r.span) for r in (region_of(f) for f in facts.forwards if {m.mode for m in f.modes} == {"eval"})}
     for forward in usual(facts):
         bad = sorted((m for m in forward.modes if m.mode in ("train", "fresh", "unknown")), key=lambda m: (m.mode == "unknown", m.where or (0, 0, 0, 0)))
-        if not bad or forward.trained or forward.spoiled or forward.grad_used:
+        if not bad or forward.trained or forward.spoiled or forward.grad_used or forward.layers == "bare" or is_probe(forward):
             continue
         region = region_of(forward)
         if is_deliberate(forward) or chosen(forward, bad):
@@ -247,6 +247,9 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
     signs = region.silent + region.strongly + region.loader + region.used
     if region.training and not (region.used and (region.loader or region.silent or region.loop is not None or trained)):
         return None
+    preview = bool(proven) and trained and region.named and bool(forward.uses & WEAK_USES)
+    if preview and forward.known and not region.training:
+        return "medium"
     if signs == 0 and not (region.named and region.loop is not None):
         return None
     if not proven:
@@ -263,6 +266,11 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
     if region.silent or region.loader or region.strongly:
         return "high" if forward.known else "medium"
     return "medium" if forward.known and (region.used or region.named) else "low"
+
+
+def is_probe(forward: Forward) -> bool:
+    """A module that runs its own layers while it is built, to learn a shape."""
+    return any(s.module and s.function.endswith("__init__") for s in forward.stops)
 
 
 def is_owned(forward: Forward) -> bool:
@@ -290,7 +298,7 @@ def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
     for forward in usual(facts):
         if "on" not in forward.grad or forward.trained or forward.spoiled or forward.frozen or forward.carries_no_grad:
             continue
-        if wants_gradients(forward):
+        if wants_gradients(forward) or is_probe(forward):
             continue
         region = region_of(forward)
         confidence = grad_confidence(forward, region, forward.loc in trained)
@@ -305,7 +313,11 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     if region.training and region.loop is None and region.used and trained:
         return "medium"
     if forward.escapes and region.loop is None and not (region.used or forward.uses & WEAK_USES):
-        return None
+        own = own_name(forward.stops[-1])
+        public = not own.startswith("_") and names.has_words(own, names.STRONG_EVALUATION_WORDS)
+        if not (public and any(m.mode == "eval" and m.function == forward.stops[-1].function for m in forward.modes)):
+            return None
+        return "medium"
     evaluating = region.switched or region.strongly or region.loader
     measuring = region.used and region.loop is not None and names.has_words(region.loop.source, names.DATA_WORDS)
     if not evaluating and not measuring and not (region.named and (region.used or region.loop is not None)):
