@@ -81,10 +81,16 @@ class Program(Objects):
 
     def called_in_sight(self, name: str, fn: Function, by_self_only: bool = False) -> bool:
         """Whether connected code that is no test calls something of this name."""
+        cls = self.project.class_of_method.get(id(fn))
         for other in self.project.called_names.get(name, ()):
             if other is fn or self.is_test(other) or not self.project.connected(other.path, fn.path):
                 continue
-            if not by_self_only or ("self", name) in other.receivers or ("super", name) in other.receivers:
+            receivers = {r for r, n in other.receivers if n == name}
+            theirs = self.project.class_of_method.get(id(other))
+            if cls is not None and name == fn.name and receivers and receivers <= {"self", ""}:
+                if theirs is not None and (theirs in self.project.mro(cls) or cls in self.project.mro(theirs)):
+                    return True
+            elif not by_self_only:
                 return True
         return False
 

@@ -360,6 +360,8 @@ class TorchCalls(Layers, Calls):
             forward = self.forwards[number]
             if thing is not None and thing.opaque:
                 continue
+            if thing is not None and thing.trains and set(thing.trains) == {forward.loc} and last_part(forward.loc) in HEADS:
+                continue  # a head on a backbone that is meant to stay as it is
             if thing is not None and thing.trains and forward.loc is not None:
                 if not any(forward.loc == t or is_below(forward.loc, t) or is_below(t, forward.loc) for t in thing.trains):
                     continue
@@ -442,6 +444,14 @@ CONTEXT_NAMES = frozenset(
     "evaluating eval_mode evaluation_mode set_eval eval_context model_eval_mode in_eval_mode evaluate_mode temp_eval switch_to_eval_mode"
     " evaluation inference_context unset_training".split()
 )
+HEADS = frozenset("head heads fc classifier linear probe adapter proj projection".split())
+
+
+def last_part(loc: Any) -> str:
+    """The name by which an object hangs on another."""
+    return str(loc[2]) if loc is not None and loc[0] == "child" else ""
+
+
 NO_MODEL = [("tokenizer",), ("processor",), ("config",), ("scheduler",), ("vocab",)]
 NO_GRAD_METHODS = frozenset(("generate",))
 
