@@ -218,12 +218,13 @@ class Calls(Evaluate):
         if wraps and node is not None and all(id(fn) != id(f.function) for f in self.frames):
             inner = of(("f", self.undecorated(fn), act, self_value))
             self.visited.add(id(fn))
-            result = UNKNOWN
-            for value in reversed(wraps):
-                inner = self.call_value(value, Args([inner], {}), node, w, node.func, "")
+            for kind, value in reversed(decorations):
+                if kind == "grad":
+                    inner = of(("w", value, inner))
+                else:
+                    inner = self.call_value(value, Args([inner], {}), node, w, node.func, "")
             if any(a[0] in ("f", "w") for a in inner.atoms):
-                result = self.call_value(inner, args, node, w, node.func, fn.name)
-                return result
+                return self.call_value(inner, args, node, w, node.func, fn.name)
         for setting in settings:
             self.set_grad(w, setting)
             w.grad_at += 1
@@ -280,7 +281,7 @@ class Calls(Evaluate):
     def run_function(self, fn: Function, act: int, self_value: V | None, args: Args, node: Call | None, w: World, cls: Class | None) -> V:
         """Bind the arguments and run the body. Too deep, recursive or irrelevant functions are not entered."""
         if len(self.frames) >= MOST_FRAMES or sum(f.function is fn for f in self.frames) or (
-            id(fn) not in self.project.relevant and fn.name != "<lambda>" and not is_small(fn)
+            id(fn) not in self.project.relevant and fn.name != "<lambda>" and not is_small(fn) and not (fn.name == "__init__" and cls is not None and not self.project.is_module(cls))
         ):
             return self.skipped(fn, args, node, w, cls)
         self.visited.add(id(fn))
@@ -384,12 +385,13 @@ class Calls(Evaluate):
 
     def run_nested(self, frame: Frame, after: World | None) -> None:
         """Functions defined here that nobody was seen to call (event handlers, callbacks) run at the end."""
-        for fn, act in frame.nested:
-            if id(fn) not in self.visited and id(fn) in self.project.relevant:
-                world = after.copy() if after is not None else frame.returns[-1][0].copy() if frame.returns else None
-                if world is not None:
-                    args = Args([self.parameter(fn, p) for p in fn.params if p.kind == "pos"], {})
-                    self.call_function(fn, act, None, args, None, world)
+        world = after.copy() if after is not None else frame.returns[-1][0].copy() if frame.returns else None
+        waiting = [(fn, act) for fn, act in frame.nested if id(fn) not in self.visited and id(fn) in self.project.relevant]
+        if world is None:
+            return
+        for fn, act in waiting * 2 if len(waiting) > 1 else waiting:  # twice: each meets what the others leave
+            args = Args([self.parameter(fn, p) for p in fn.params if p.kind == "pos"], {})
+            self.call_function(fn, act, None, args, None, world)
 
     def parameter(self, fn: Function, param: ev.Param) -> V:
         """The unknown value of a root's parameter."""

@@ -185,7 +185,8 @@ class Evaluate(Flow):
                 value = of(atom)
             found = value if found is None else join(found, value)
         found = found if found is not None else UNKNOWN
-        return V(found.atoms, found.data | base.data, found.graph | base.graph) if base.data else found
+        flow = base.data | index.data
+        return V(found.atoms, found.data | flow, found.graph | base.graph) if flow else found
 
     def seq(self, node: ev.Seq, w: World) -> V:
         values: list[V] = []

@@ -92,6 +92,8 @@ class Forward:
     offbeat: bool = False
     """Met only when a parameter has another value than its default."""
     assumed: bool = False
+    framework: bool = False
+    """Met in a framework's hook, which it enters in a mode and grad mode of its choice."""
 
 
 @dataclass(slots=True, eq=False)

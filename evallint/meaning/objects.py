@@ -10,7 +10,7 @@ from evallint.events import Call, Class, Function, Value
 from evallint.meaning import names
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Args, Thing, last_name, text_of
-from evallint.meaning.torch_calls import COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT, TorchCalls
+from evallint.meaning.torch_calls import COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT, TorchCalls, is_shown
 from evallint.meaning.values import OFF, UNKNOWN, V, World, flowed, join, of
 
 MODE_METHODS = frozenset(("eval", "train"))
@@ -53,6 +53,8 @@ class Objects(TorchCalls):
             return self.new_unknown(node, method)
         if kind and method not in NOT_FORWARDS and not method.startswith(NO_FORWARD_PREFIXES):
             named = names.words(method)
+            if names.is_model_name(method) and method not in FORWARD_METHODS and isinstance(display, ev.Attr):
+                return self.forward(inner, "__call__", args, node, w, display, kind == "known")
             if method in FORWARD_METHODS or names.is_model_name(method) or named[:1] in (("encode",), ("decode",), ("forward",), ("predict",), ("generate",), ("sample",), ("infer",), ("extract",), ("embed",)):
                 return self.forward(loc, method, args, node, w, shown, kind == "known")
             if any(computes(f, c) and self.project.is_module(c) for c, f in self.project.methods.get(method, ())):
@@ -148,7 +150,8 @@ class Objects(TorchCalls):
             value = self.call_function(fn, 0, of(("o", loc)), Args([], {}), None, w, owner)
             return self.call_value(value, args, node, w, node.func, method)
         static = any(last_name(d) == "staticmethod" for d in fn.decorators)
-        if not is_module or static or self.frame.self_loc == loc:
+        inside = self.frame.self_loc == loc
+        if not is_module or static or (inside and (id(fn) in self.project.relevant or not computes(fn, owner))):
             return self.call_function(fn, 0, None if static else of(("o", loc)), args, node, w, owner)
         if method in NOT_FORWARDS or method.startswith(NO_FORWARD_PREFIXES):
             return self.call_function(fn, 0, of(("o", loc)), args, node, w, owner) if fn.called & MODE_METHODS else self.result(node, args)
@@ -255,6 +258,9 @@ class Objects(TorchCalls):
                 self.forwards[number].grad_used = True
         if method == "requires_grad_":
             return self.requires_grad(loc, base, args, node, w)
+        if method == "apply" and args.pos and any(a[0] in ("f", "p") for a in args.pos[0].atoms):
+            self.call_later(args.pos[0], Args([of(("o", loc))], {}), node, w)
+            return V(base.atoms)
         if method in ("parameters", "named_parameters"):
             parameter = ("o", ("child", loc, "<parameter>"))
             item = of(parameter) if method == "parameters" else of(("q", (UNKNOWN, of(parameter))))
@@ -330,6 +336,8 @@ class Objects(TorchCalls):
             self.training_step(flow.data, w) if flow.data else None
         if flow.data and (names.is_loss_name(method) or "acc" in method or "metric" in method):
             self.used(flow, "metric")
+        if flow.data and is_shown(method):
+            self.used(flow, "show")
         for value in args.all():
             for atom in value.atoms:
                 if atom[0] == "f" and atom[3] is None:
@@ -357,7 +365,7 @@ class Objects(TorchCalls):
 
 
 HOOKS = (
-    "training_step", "validation_step", "test_step", "predict_step", "prediction_step", "evaluation_step", "compute_loss", "shared_step", "_shared_step",
+    "training_step", "validation_step", "test_step", "predict_step", "evaluation_step", "compute_loss", "shared_step", "_shared_step",
     "_step", "configure_*", "on_*", "*_epoch_end", "*_step_end", "optimizer_step", "forward", "training_*", "before_*", "after_*",
     "validation_*", "test_*_end", "setup", "prepare_data", "valid_step", "train_step", "eval_forward",
 )  # fmt: skip

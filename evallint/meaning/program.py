@@ -12,7 +12,7 @@ from evallint.meaning.machine import MOST_STEPS, Args, Fork, Frame, TooLong
 from evallint.meaning.objects import Objects, is_abstract
 from evallint.meaning.project import Project
 from evallint.meaning.regions import is_unit_test
-from evallint.meaning.values import UNKNOWN, UNKNOWN_MODE, V, World, const, meet, of
+from evallint.meaning.values import UNKNOWN, UNKNOWN_MODE, Mode, V, World, const, meet, of
 
 MOST_RUNS = 10
 MOST_STEPS_OF_ROOT = 24000
@@ -47,7 +47,33 @@ class Program(Objects):
         for f in tops:
             if id(f) not in self.visited or self.is_offered(f):
                 self.function(f)
+        for file in self.project.files.values():
+            for cls in file.classes:
+                if "training_step" in cls.methods and not file.context and self.project.is_a(cls, "framework_classes"):
+                    self.hooks_of(cls)
         return self.facts
+
+    def hooks_of(self, cls: Class) -> None:
+        """Play a framework's loop over a class: a training step, the hooks around it, and a training step again."""
+        me = of(("o", self_loc(cls)))
+        hooks = [m for name, m in cls.methods.items() if name.startswith("on_train")]
+        if not any("eval" in m.called or id(m) in self.project.relevant for m in hooks):
+            return
+
+        def run(w: World) -> V:
+            self.set_mode(w, self_loc(cls), frozenset((Mode("fresh"),)))
+            for fn in (cls.methods["training_step"], *hooks, cls.methods["training_step"]):
+                args = Args([], {p.name: self.parameter(fn, p) for p in fn.params[1:] if p.kind in ("pos", "kw")})
+                value = self.run_function(fn, 0, me, args, None, w, cls)
+                if fn.name == "training_step":
+                    for number in value.data:
+                        self.forwards[number].trained = self.forwards[number].stepped = True
+            return UNKNOWN
+
+        before = len(self.facts.forwards)
+        self.root(run, self.class_world(cls))
+        for forward in self.facts.forwards[before:]:
+            forward.framework = True
 
     def is_test(self, fn: Function) -> bool:
         """A test function of a test file: it may run anything in any mode."""
@@ -133,6 +159,9 @@ class Program(Objects):
         for param in params:
             if param.kind in ("pos", "kw"):
                 value = self.parameter(fn, param)
+                if fn.name == "prediction_step":  # the framework's evaluation loop has set eval mode, and nothing else
+                    for atom in value.atoms:
+                        w.modes[atom[1]] = frozenset((Mode("given"),))
                 default = param.default
                 if isinstance(default, Const) and isinstance(default.value, (bool, str)):
                     for atom in value.atoms:

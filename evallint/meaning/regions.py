@@ -12,7 +12,7 @@ from evallint.meaning import names
 from evallint.meaning.facts import Facts, Forward, LoopFact, Stop
 from evallint.meaning.values import OFF, Mode
 
-STRONG_USES = frozenset("item numpy tolist argmax argmin max topk eq metric".split())
+STRONG_USES = frozenset("item numpy tolist argmax argmin max topk eq metric show".split())
 WEAK_USES = frozenset("detach cpu append sigmoid softmax round".split())
 
 
@@ -59,9 +59,7 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
         name = own_name(forward.stops[depth])
         if names.has_words(name, PARTS) or name.startswith("<"):
             continue
-        if forward.stops[depth].module and depth:
-            continue
-        if forward.silenced_at == depth or forward.stops[depth].function in switchers:
+        if forward.silenced_at == depth or (forward.stops[depth].function in switchers and not (forward.stops[depth].module and depth)):
             return None, depth
     outside = [d for d in range(last + 1) if not forward.stops[d].module]
     return None, outside[-1] if outside else last
@@ -151,7 +149,7 @@ def wants_gradients(forward: Forward) -> bool:
 def usual(facts: Facts) -> list[Forward]:
     """Forwards without those that only an unusual argument value reaches where the usual one evaluates at the same place."""
     default = {(f.path, f.span) for f in facts.forwards if not f.offbeat and not f.trained}
-    return [f for f in facts.forwards if not (f.offbeat and (f.path, f.span) in default) and not is_unit_test(f.stops[0].path, f.stops[0].function, f.stops[0].owner)]
+    return [f for f in facts.forwards if not f.framework and not (f.offbeat and (f.path, f.span) in default) and not is_unit_test(f.stops[0].path, f.stops[0].function, f.stops[0].owner)]
 
 
 def is_unit_test(path: str, function: str, owner: str) -> bool:
@@ -319,7 +317,7 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
             return None
         return "medium"
     evaluating = region.switched or region.strongly or region.loader
-    measuring = region.used and region.loop is not None and names.has_words(region.loop.source, names.DATA_WORDS)
+    measuring = region.used and region.loop is not None and forward.known
     if not evaluating and not measuring and not (region.named and (region.used or region.loop is not None)):
         return None
     if len(forward.grad) > 1 or forward.may_differentiate:
@@ -338,7 +336,7 @@ def train_claims(facts: Facts) -> list[Switch]:
     """Switches to eval that a training step meets with nothing in between that undoes them."""
     found: dict[tuple[str, Span], Switch] = {}
     for forward in facts.forwards:
-        if not forward.stepped or "on" not in forward.grad or forward.frozen:
+        if not forward.stepped or "on" not in forward.grad or forward.frozen or forward.grad_used:
             continue
         others = [m for m in forward.modes if m.mode != "eval"]
         for mode in forward.modes:

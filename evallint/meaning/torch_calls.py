@@ -28,7 +28,7 @@ NOT_FORWARDS = frozenset(
 FORWARD_METHODS = frozenset(
     "forward generate encode decode predict sample infer inference embed transcribe translate detect segment classify extract_features forward_features"
     " encode_image encode_text get_image_features get_text_features get_embedding get_embeddings get_features log_prob reconstruct greedy_decode"
-    " beam_search predict_proba encoder decoder features logits __call__ forward_once forward_one extract_feat simple_test forward_test forward_dummy"
+    " beam_search predict_proba logits __call__ forward_once forward_one extract_feat simple_test forward_test forward_dummy"
     " encode_first_stage decode_first_stage p_sample ddim_sample apply_model push_forward".split()
 )
 CUTTING = frozenset("detach detach_ item numpy tolist argmax argmin data_ptr".split())
@@ -110,6 +110,8 @@ class TorchCalls(Layers, Calls):
             return of(("p", args.pos[0], tuple(args.pos[1:]), tuple(sorted(args.kw.items(), key=lambda kv: kv[0]))))
         if LIBRARIES.matches("wrappers", dotted) and args.all():
             model = args.pos[0] if args.pos else args.all()[0]
+            if tail == "freeze":
+                w.frozen |= frozenset(a[1] for a in model.atoms if a[0] == "o")
             return model if model.atoms and any(a[0] in ("o", "f") for a in model.atoms) else self.result(node, args)
         if LIBRARIES.matches("copies", dotted) and args.pos:
             return self.copied(args.pos[0], node, w)
@@ -123,7 +125,7 @@ class TorchCalls(Layers, Calls):
                 return found
         if LIBRARIES.matches("losses", dotted):
             return self.new_thing("loss", dotted, args, node, w)
-        if LIBRARIES.matches("not_models", dotted):
+        if LIBRARIES.matches("foreign", dotted) or LIBRARIES.matches("not_models", dotted):
             return self.new_thing("data", dotted, args, node, w)
         if LIBRARIES.matches("models_in_eval_mode", dotted):
             return self.new_model(dotted, "given", args, node, w)
@@ -146,6 +148,8 @@ class TorchCalls(Layers, Calls):
         if flow.data:
             if self.is_training_call(tail, args):
                 self.training_step(flow.data, w)
+            if is_shown(tail):
+                self.used(flow, "show")
             if tail in METRICS or names.is_loss_name(tail) or "acc" in tail or "score" in tail:
                 self.used(flow, "metric")
         for value in args.all():
@@ -444,6 +448,14 @@ CONTEXT_NAMES = frozenset(
     "evaluating eval_mode evaluation_mode set_eval eval_context model_eval_mode in_eval_mode evaluate_mode temp_eval switch_to_eval_mode"
     " evaluation inference_context unset_training".split()
 )
+SHOWING = frozenset("image images imshow plot save figure grid video audio embedding".split())
+
+
+def is_shown(name: str) -> bool:
+    """A call that shows or saves what it is handed."""
+    return names.has_words(name, SHOWING)
+
+
 HEADS = frozenset("head heads fc classifier linear probe adapter proj projection".split())
 
 
