@@ -207,14 +207,14 @@ class Calls(Evaluate):
         cls = cls or self.project.class_of_method.get(id(fn))
         if self_value is None and cls is not None and args.pos and "staticmethod" not in {last_name(d) for d in fn.decorators}:
             self_value, args = args.pos[0], Args(args.pos[1:], args.kw, args.open)
-        if cls is not None and self.framework_hook(cls, fn):
-            return self.result(node, args) if node is not None else UNKNOWN
         decorations = self.decorated(fn, act, w)
         if any(kind == "context" for kind, _ in decorations):
             return of(("y", fn, tuple(args.pos), tuple(sorted(args.kw.items(), key=lambda kv: kv[0])), act, self_value))
         settings = [value for kind, value in decorations if kind == "grad"]
         wraps = [value for kind, value in decorations if kind == "wrap"]
         before = w.grad, w.grad_at
+        if wraps and node is None:
+            node = Call(ev.Name(fn.name), (), (), fn.span)
         if wraps and node is not None and all(id(fn) != id(f.function) for f in self.frames):
             inner = of(("f", self.undecorated(fn), act, self_value))
             self.visited.add(id(fn))

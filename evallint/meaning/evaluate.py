@@ -7,7 +7,8 @@ from typing import Any
 
 from evallint import events as ev
 from evallint.events import Value
-from evallint.meaning.flow import Flow
+from evallint.meaning.facts import LoopFact
+from evallint.meaning.flow import Flow, names_in
 from evallint.meaning.machine import Fork, last_name
 from evallint.meaning.values import NONE, UNKNOWN, V, World, const, constants, flowed, join, of
 
@@ -304,6 +305,25 @@ class Evaluate(Flow):
 
     def comprehension(self, node: ev.Comprehension, w: World) -> V:
         self.step()
+        fact = self.comprehension_fact(node)
+        self.loops.append((fact, len(self.frames) - 1))
+        try:
+            return self.comprehended(node, w)
+        finally:
+            self.loops.pop()
+
+    def comprehension_fact(self, node: ev.Comprehension) -> LoopFact:
+        """The loop that a comprehension is."""
+        key = (id(node), self.context())
+        found = self.loop_facts.get(key)
+        if found is None:
+            sources = {n for _, over, _ in node.loops for n in names_in(over)}
+            fact = LoopFact(self.path, (1, 1, 1, 1), self.frame.stop.function, " ".join(sorted(sources)), inline=True)
+            found = self.loop_facts[key] = fact
+        return found
+
+    def comprehended(self, node: ev.Comprehension, w: World) -> V:
+        """A comprehension's value."""
         source = UNKNOWN
         for number, (target, over, tests) in enumerate(node.loops):
             source = self.value(over, w)

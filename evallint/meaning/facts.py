@@ -21,6 +21,8 @@ class LoopFact:
     target: str = ""
     trains: bool = False
     """A training step runs somewhere inside."""
+    inline: bool = False
+    """A comprehension: it has no header of its own."""
     endless: bool = False
     """A `while` loop."""
 
@@ -74,6 +76,8 @@ class Forward:
     """A backward reached what was computed from it."""
     stepped: bool = False
     """An optimizer step followed that backward."""
+    feeds: bool = False
+    """Its output goes into another module's forward."""
     grad_used: bool = False
     """`autograd.grad` or an input's `.grad` was computed through it."""
     wants_grad: bool = False
@@ -86,6 +90,8 @@ class Forward:
     """How its output is used: "item", "detach", "argmax", "append", "metric", …"""
     spoiled: bool = False
     """In a training loop whose step could not be followed."""
+    own_switches: set[Span] = field(default_factory=set)
+    """The mode calls that ran in the functions on the stack."""
     silenced_at: int = -1
     """The index in `stops` of the function that turned recording off."""
     loc: tuple[Any, ...] | None = None

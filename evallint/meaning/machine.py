@@ -65,6 +65,8 @@ class Frame:
     yielded: V = UNKNOWN
     on_yield: Callable[[World, V], World | None] | None = None
     wants_grad: bool = False
+    switches: set[Span] = field(default_factory=set)
+    """The mode calls that ran in this activation."""
 
 
 @dataclass(slots=True, eq=False)

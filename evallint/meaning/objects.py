@@ -268,6 +268,10 @@ class Objects(TorchCalls):
         if method in ("children", "modules", "named_children", "named_modules"):
             inner = of(("o", self.child(loc, "<child>")))
             return of(("l", inner if not method.startswith("named") else of(("q", (UNKNOWN, inner)))))
+        if method == "prepare" and args.pos:
+            return args.pos[0] if len(args.pos) == 1 else of(("q", tuple(args.pos)))
+        if method in ("unwrap_model", "setup_model", "setup_module") and args.pos:
+            return args.pos[0]
         if method == "enter_context" and args.pos:
             for atom in args.pos[0].atoms:
                 if atom[0] == "g":

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
-from evallint.events import Assign, Attr, Branch, Class, Define, DefineClass, Event, File, Function, Import, Loop, Name, Try, Value, With
+from evallint.events import Assign, Attr, Branch, Call, Class, Define, DefineClass, Event, File, Function, Import, Loop, Name, Try, Value, With
 from evallint.meaning import names
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.values import Atom
@@ -248,6 +248,7 @@ class Project:
         """Ids of the functions that can touch a mode, the grad mode, a forward or a training step, directly or through a call."""
         functions = [f for file in self.files.values() for f in file.functions]
         module_classes = {c.name for file in self.files.values() for c in file.classes if self.is_module(c)}
+        holders = {n for f in functions if f.called & module_classes for n in held_names(f.body, module_classes)}
         callers: dict[str, list[Function]] = defaultdict(list)
         good: set[int] = set()
         queue: list[Function] = []
@@ -255,7 +256,7 @@ class Project:
             for name in f.called:
                 callers[name].append(f)
             own = f.called & MODE_CALLS or f.called & module_classes
-            if own or any(names.is_model_name(n) for n in f.called) or any(names.is_model_name(r) for r, _ in f.receivers):
+            if own or f.called & holders or any(names.is_model_name(n) for n in f.called) or any(names.is_model_name(r) for r, _ in f.receivers):
                 good.add(id(f))
                 queue.append(f)
         owner = self.class_of_method
@@ -325,6 +326,23 @@ def collect(body: Sequence[Event], table: dict[str, Event], stars: list[Import])
         else:
             for block in blocks(event):
                 collect(block, table, stars)
+
+
+def held_names(body: Sequence[Event], classes: set[str]) -> Iterator[str]:
+    """The names to which objects of these classes are assigned, as they are or after `.to()`, `.eval()` and the like."""
+    for event in body:
+        if isinstance(event, Assign):
+            value = event.value
+            while isinstance(value, Call):
+                inner = value.func
+                if isinstance(inner, Name) and inner.id in classes or isinstance(inner, Attr) and inner.name in classes:
+                    target = event.targets[0]
+                    if isinstance(target, (Name, Attr)):
+                        yield target.id if isinstance(target, Name) else target.name
+                    break
+                value = inner.base if isinstance(inner, Attr) else inner
+        for block in blocks(event):
+            yield from held_names(block, classes)
 
 
 def blocks(event: Event) -> Iterator[Sequence[Event]]:

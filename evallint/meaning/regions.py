@@ -87,10 +87,11 @@ def region_of(forward: Forward) -> Region:
     listened = [fact.source for fact in own_loops] + [fact.target for fact in own_loops]
     loader = any(names.has_words(s, names.LOADER_EVAL_WORDS) for s in listened)
     strongly = any(names.has_words(n, names.STRONG_EVALUATION_WORDS) and not names.has_words(n, names.TRAIN_WORDS) for n in spoken)
-    inside = forward.stops[depth + 1].span if loop is None and depth + 1 < len(forward.stops) else None
+    straight = loop is None or loop.inline
+    inside = forward.stops[depth + 1].span if straight and depth + 1 < len(forward.stops) else None
     return Region(
         path=loop.path if loop else holder.path if inside else forward.path,
-        span=loop.span if loop else inside or forward.span,
+        span=loop.span if loop and not loop.inline else inside or forward.span,
         loop=loop,
         function=holder.function,
         kind=kind_of([*listened, *spoken]),
@@ -98,7 +99,7 @@ def region_of(forward: Forward) -> Region:
         strongly=strongly,
         loader=loader,
         silent=forward.grad == OFF,
-        switched=any(m.mode == "eval" for m in forward.modes),
+        switched=any(m.mode in ("eval", "given") for m in forward.modes),
         used=bool(forward.uses & STRONG_USES),
         training=any(s.trains for s in forward.stops) and not free,
     )
@@ -217,6 +218,7 @@ def eval_claims(facts: Facts) -> list[Claim]:
 
 def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
     trained = trained_objects(facts)
+    feeding = {f.loc for f in facts.forwards if f.trained and f.feeds}
     minded = {(r.path, r.span) for r in (region_of(f) for f in facts.forwards if {m.mode for m in f.modes} == {"eval"})}
     for forward in usual(facts):
         bad = sorted((m for m in forward.modes if m.mode in ("train", "fresh", "unknown")), key=lambda m: (m.mode == "unknown", m.where or (0, 0, 0, 0)))
@@ -225,6 +227,8 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         region = region_of(forward)
         if is_deliberate(forward) or chosen(forward, bad):
             continue
+        if forward.loc in feeding and region.loop is None and any(s.trains for s in forward.stops):
+            continue  # a GAN's samples are drawn with the statistics that its training uses
         if forward.layers == "none" and (region.path, region.span) in minded:
             continue  # the author switched the other model of this region and knows why not this one
         confidence = eval_confidence(forward, region, bad, forward.loc in trained)
@@ -235,8 +239,9 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
 def chosen(forward: Forward, bad: list[Mode]) -> bool:
     """`.train()` in the evaluating function itself, with no `.eval()` of the model near: it is meant."""
     free = free_stops(forward)
-    own = {s.function for s in free} | {f"{s.owner}.__init__" for s in free if s.owner}
-    return all(m.mode == "train" and not m.over and m.function in own for m in bad)
+    own = {s.function for s in free}
+    built = {f"{s.owner}.__init__" for s in free if s.owner}
+    return all(m.mode == "train" and not m.over and (m.function in own and m.where in forward.own_switches or m.function in built) for m in bad)
 
 
 def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: bool) -> Confidence | None:

@@ -15,7 +15,7 @@ from evallint.meaning.machine import Args, Thing, is_below, last_name, made, tex
 from evallint.meaning.values import OFF, ON, UNKNOWN, UNKNOWN_MODE, Ids, Mode, Modes, V, World, constants, flowed, join, of
 
 SAME_OBJECT = frozenset(
-    "to cuda cpu half float double bfloat16 type requires_grad_ apply share_memory add_module register_module npu xpu train eval ipex prepare".split()
+    "to cuda cpu half float double bfloat16 type requires_grad_ apply share_memory add_module register_module npu xpu train eval ipex".split()
 )
 NOT_FORWARDS = frozenset(
     "to cuda cpu half float double bfloat16 type requires_grad_ apply share_memory add_module register_module parameters named_parameters modules named_modules"
@@ -65,6 +65,7 @@ class TorchCalls(Layers, Calls):
         over = any(m.mode in ("train", "fresh") or m.over for m in before)
         modes: Modes = snapshot
         function = self.frame.stop.function
+        self.frame.switches.add(node.span)
         undone = any(m.mode == "eval" and m.function == function for m in before)
         for setting in settings:
             modes |= made(setting, self.path, node.span, function, text, over if setting == "eval" else undone)
@@ -125,6 +126,8 @@ class TorchCalls(Layers, Calls):
                 return found
         if LIBRARIES.matches("losses", dotted):
             return self.new_thing("loss", dotted, args, node, w)
+        if tail[:1].isupper() and LIBRARIES.matches("framework_classes", dotted):
+            return self.new_thing("data", dotted, args, node, w)
         if LIBRARIES.matches("foreign", dotted) or LIBRARIES.matches("not_models", dotted):
             return self.new_thing("data", dotted, args, node, w)
         if LIBRARIES.matches("models_in_eval_mode", dotted):
@@ -429,6 +432,11 @@ class TorchCalls(Layers, Calls):
         for frame in self.frames:
             frame.forwards.append(number)
         flow = flowed(args.all())
+        for frame in self.frames:
+            fact.own_switches |= frame.switches
+        for other in flow.data:
+            if self.forwards[other].loc != loc:
+                self.forwards[other].feeds = True
         recorded = w.grad != OFF and not fact.carries_no_grad
         data = flow.data | {number}
         graph = (flow.graph | {number}) if recorded else frozenset()

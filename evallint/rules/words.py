@@ -35,7 +35,7 @@ def way(forward: Forward, region: Region) -> list[Step]:
     for before, stop in zip(forward.stops, forward.stops[1:], strict=False):
         if stop.span is not None:
             steps.append(Step(place(before.path, stop.span), f"`{stop.function.split('.')[-1]}` is called here"))
-    if region.loop is not None:
+    if region.loop is not None and not region.loop.inline:
         steps.append(Step(place(region.loop.path, region.loop.span), "the loop"))
     steps.append(Step(place(forward.path, forward.span), f"the forward of `{forward.text}`"))
     return steps
