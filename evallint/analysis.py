@@ -22,7 +22,7 @@ def analyse(sources: Sequence[Source], settings: Settings) -> list[Finding]:
     findings: list[Finding] = []
     for source in sources:
         try:
-            files.append(replace(lower_file(source.path, source.text), context=source.context))
+            files.append(replace(lower_file(source.path, source.text), context=source.helper, imported=source.imported))
         except Unparsable as e:
             if source.context:
                 continue

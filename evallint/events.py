@@ -323,3 +323,5 @@ class File:
     classes: tuple[Class, ...]
     context: bool = False
     """It is read only for what others call in it: nothing begins here."""
+    imported: bool = False
+    """Files that are not of this program import it: callers of its functions may be out of sight."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from dataclasses import replace as changed
 from typing import Any
 
-from evallint.finding import Finding
+from evallint.finding import Finding, Place
 from evallint.settings import Settings, SettingsError, replace, settings_for
 from evallint.source.file import Source
+from evallint.source.naming import program_names
+from evallint.source.neighbours import forget, imported, importers
 from evallint.source.nesting import too_deep
 from evallint.source.noqa import without_noqa
 from evallint.source.patterns import ignored_codes
@@ -19,6 +22,10 @@ from evallint.source.screening import bytes_help, bytes_matter, text_matters
 from evallint.source.walking import Found, Problem, find_files
 
 Say = Callable[[str], None]
+SettingsOf = Callable[[str], Settings]
+
+NEIGHBOURS = 40
+"""Files that are read around one that the user named."""
 
 
 @dataclass(slots=True)
@@ -49,14 +56,14 @@ def lint_source(source: str, filename: str) -> list[Finding]:
     return lint_text(source, filename, Settings())
 
 
-def lint_text(source: str, filename: str, settings: Settings, *, noqa: bool = True) -> list[Finding]:
-    """`lint_source` by other settings, and (`noqa` false) with the findings that comments silence."""
+def lint_text(source: str, filename: str, settings: Settings, *, noqa: bool = True, imported: bool = False) -> list[Finding]:
+    """`lint_source` by other settings, (`noqa` false) with the findings that comments silence, and (`imported`) of a file that others import."""
     source = source.removeprefix("\ufeff")
     if "\0" in source:
         raw = [unreadable(filename, "cannot parse the file: it contains a zero byte", source.count("\n", 0, source.index("\0")) + 1)]
     elif text_matters(source) or not _compiles(source):
         deep = too_deep(source)
-        raw = [unreadable(filename, *deep)] if deep else _analyse([Source(filename, source)], settings)
+        raw = [unreadable(filename, *deep)] if deep else _analyse([Source(filename, source, imported=imported)], settings)
     else:
         return []
     return _shown(raw, {filename: source}, settings, noqa=noqa)
@@ -70,7 +77,7 @@ def lint_paths(
     texts: Sequence[Text] = (),
     say: Say | None = None,
 ) -> Report:
-    """Lint files and folders as one program.
+    """Lint files and folders as one program; around a file that is named itself, those that call it are read as well.
 
     Without `settings`, each file has those of the nearest `[tool.evallint]` upward, and files of different ones are different
     programs; `changes` (by field name) override either. `texts` are linted as well. `say` is told what goes on.
@@ -82,12 +89,15 @@ def lint_paths(
     programs: dict[Settings, list[Source]] = {}
     raw: dict[Settings, list[Finding]] = {}
     helpers: list[tuple[str, bytes]] = []
+    read: list[str] = []
+    centres: list[str] = []
 
     def settings_of(path: str) -> Settings:
         return fixed or replace(settings_for(path), changes or {})
 
     def take(path: str, named: bool, data: bytes | None = None) -> None:
         report.files += 1
+        read.append(path)
         try:
             if path.endswith(".ipynb"):  # JSON often parses as Python, so silence would look like a clean notebook
                 raise Unreadable("cannot read the file: notebooks are not supported yet")
@@ -107,6 +117,8 @@ def lint_paths(
                 raise Unreadable(*deep)
             programs.setdefault(settings_of(path), []).append(Source(path, text))
             report.parsed += 1
+            if named:
+                centres.append(path)
         except Unreadable as error:
             raw.setdefault(settings_of(path), []).append(error.finding(path))
 
@@ -121,16 +133,15 @@ def lint_paths(
                 say(f"reading: {report.files} files")
     for path, data in helpers:
         if settings_of(path) in programs:
-            with suppress(Unreadable):
-                text = decode(data)
-                if not too_deep(text):
-                    programs[settings_of(path)].append(Source(path, text, context=True))
+            programs[settings_of(path)] += _context(path, data)
+    if centres:
+        _surround(programs, centres, read, settings_of)
     say(f"analysing {report.parsed} of {report.files} files")
     findings: list[Finding] = []
     for used in {**programs, **raw}:
         sources = programs.get(used, [])
         known = {source.path: source.text for source in sources}
-        rows = _shown([*raw.get(used, []), *(_analyse(sources, used) if sources else [])], known, used)
+        rows = _shown([*raw.get(used, []), *(_as_program(sources, used) if sources else [])], known, used)
         for finding in rows:
             for path in {finding.place.path, *(step.place.path for step in finding.trail)} & known.keys():
                 report.texts[path] = known[path]
@@ -141,6 +152,71 @@ def lint_paths(
 
 def _silent(_: str) -> None:
     pass
+
+
+def _context(path: str, data: bytes) -> list[Source]:
+    """A file that is read for the sake of others, unless it cannot be read or has nothing for them."""
+    matters = bytes_matter(data)
+    if matters or bytes_help(data) or path.endswith("__init__.py"):
+        with suppress(Unreadable):
+            text = decode(data)
+            if not too_deep(text):
+                return [Source(path, text, context=True, helper=not matters)]
+    return []
+
+
+def _surround(programs: dict[Settings, list[Source]], centres: Sequence[str], read: Sequence[str], settings_of: SettingsOf) -> None:
+    """Add to each program the files around its `centres` that are not in it, and mark those that files out of sight import."""
+    forget()
+    seen = {os.path.realpath(path) for path in read}
+    around: set[str] = set()
+    for centre in centres:
+        count = 0
+        for path in _neighbours(centre):
+            if count == NEIGHBOURS:
+                break
+            real = os.path.realpath(path)
+            if real in seen:
+                continue
+            seen.add(real)
+            with suppress(Unreadable, SettingsError):
+                if settings_of(path) == settings_of(centre):
+                    found = _context(path, read_bytes(path))
+                    programs[settings_of(centre)] += found
+                    around.update(source.path for source in found)
+                    count += len(found)
+    around.update(centres)
+    for sources in programs.values():
+        for place, source in enumerate(sources):
+            if source.path in around and any(os.path.realpath(path) not in seen for path in importers(source.path)):
+                sources[place] = changed(source, imported=True)
+
+
+def _neighbours(path: str) -> Iterator[str]:
+    """What lies around a file, first what tells most: who imports it, what it imports, and the same for who imports it."""
+    callers = importers(path)
+    yield from callers
+    yield from imported(path)
+    for caller in callers:
+        yield from imported(caller)
+    for caller in callers:
+        yield from importers(caller)
+
+
+def _as_program(sources: Sequence[Source], settings: Settings) -> list[Finding]:
+    """`_analyse`, with the files under the names by which their imports find each other."""
+    names = program_names(source.path for source in sources)
+    if not names:
+        return _analyse(sources, settings)
+    paths = {name: path for path, name in names.items()}
+
+    def written(place: Place) -> Place:
+        return changed(place, path=paths.get(place.path, place.path))
+
+    return [
+        changed(f, place=written(f.place), trail=tuple(changed(step, place=written(step.place)) for step in f.trail))
+        for f in _analyse([changed(source, path=names[source.path]) for source in sources], settings)
+    ]
 
 
 def _compiles(text: str) -> bool:
@@ -169,7 +245,7 @@ def _analyse(sources: Sequence[Source], settings: Settings) -> list[Finding]:
         if len(sources) == 1:
             said = f"{type(error).__name__}: {error}".split("\n")[0][:200]
             return [unreadable(sources[0].path, f"evallint itself failed on this file ({said}); please report it")]
-    return [finding for source in sources for finding in _analyse([source], settings)]
+    return [finding for source in sources if not source.context for finding in _analyse([source], settings)]
 
 
 def _shown(raw: Iterable[Finding], texts: Mapping[str, str], settings: Settings, *, noqa: bool = True) -> list[Finding]:

@@ -1,4 +1,7 @@
-"""The flake8 plugin: the findings that the command line has for the same file alone, at the same places."""
+"""The flake8 plugin: findings that the command line has as well, at the same places.
+
+It reads no other file's code. Where other files import the one at hand, what their calls decide is left unsaid.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +29,13 @@ class Plugin:
             return
         from evallint.linting import lint_text
         from evallint.settings import SettingsError, settings_for
+        from evallint.source.neighbours import importers
 
         try:
             settings = settings_for(self._filename)
         except SettingsError as error:
             yield 1, 0, f"EVL900 {error}", type(self)
             return
-        for finding in lint_text(text, self._filename, settings, noqa=False):
+        imported = bool(importers(self._filename))
+        for finding in lint_text(text, self._filename, settings, noqa=False, imported=imported):
             yield finding.place.line, finding.place.column - 1, f"{finding.code} {finding.message}", type(self)

@@ -98,6 +98,8 @@ class Forward:
     offbeat: bool = False
     """Met only when a parameter has another value than its default."""
     assumed: bool = False
+    offered: bool = False
+    """Met in a method that its class offers and also calls itself: entered in whatever mode the other methods leave."""
     framework: bool = False
     """Met in a framework's hook, which it enters in a mode and grad mode of its choice."""
 

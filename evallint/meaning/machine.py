@@ -181,7 +181,7 @@ class Machine(ABC):
     @property
     def path(self) -> str:
         """The file of the code that is running."""
-        return self.frames[-1].function.path
+        return self.frames[-1].function.path if self.frames else ""
 
     def step(self) -> None:
         """Count one event. Raises TooLong."""

@@ -45,10 +45,10 @@ LOADER_EVAL_WORDS = frozenset("val valid validation validate test testing dev ev
 DATA_WORDS = frozenset("loader loaders dataloader dataloaders dataset datasets batches data batch iterator".split())
 LOADER_TRAIN_WORDS = frozenset(("train", "training"))
 DELIBERATE_WORDS = ("mc_dropout", "mcdropout", "monte_carlo", "montecarlo", "update_bn", "bn_update", "recalibrat", "calibrate_bn",
-    "batchnorm", "batch_norm", "enable_dropout", "activate_dropout", "stochastic", "uncertain", "bayesian", "dropout", "bn_calib", "reset_bn", "precise_bn", "swa", "lsuv", "mc_sampl",
+    "batchnorm", "batch_norm", "enable_dropout", "activate_dropout", "stochastic", "uncertain", "bayesian", "dropout", "bn_calib", "reset_bn", "precise_bn", "lsuv", "mc_sampl",
     "mc_predict", "mc_forward", "epistemic")  # fmt: skip
 GRADIENT_WORDS = frozenset(
-    "attack attacks adversarial adversary fgsm pgd saliency gradcam cam attribution attributions attribute integrated gradients gradient grad grads"
+    "attack attacks adversarial adversary fgsm pgd saliency gradcam cam attribution attributions attribute integrated gradients gradient"
     " jacobian hessian fisher influence explain explainer explanation sensitivity deepfool perturb perturbation craft lrp"
     " smoothgrad backprop backward penalty forces force stress inversion invert dream lime shap captum".split()
 )

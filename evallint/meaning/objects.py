@@ -8,6 +8,7 @@ from typing import Any
 from evallint import events as ev
 from evallint.events import Call, Class, Function, Value
 from evallint.meaning import names
+from evallint.meaning.evaluate import SELF_ATTRIBUTES
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Args, Thing, last_name, text_of
 from evallint.meaning.torch_calls import COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT, TorchCalls, is_shown
@@ -44,11 +45,15 @@ class Objects(TorchCalls):
         special = self.call_special(loc, base, method, args, node, w)
         if special is not None:
             return special
+        if method in SELF_ATTRIBUTES and isinstance(display, ev.Attr):
+            return self.forward(loc, "__call__", args, node, w, display, True)
         shown = display.base if method != "__call__" and isinstance(display, ev.Attr) else display
         kind = self.modelness(loc, last_name(shown))
         if method == "__call__":
             return self.call_callable(loc, base, kind, args, node, w, shown)
         inner = self.child(loc, method)
+        if thing.kind == "model" and thing.cls is not None and self.frame.self_loc == loc and isinstance(display, ev.Attr) and is_part(method):
+            return self.forward(inner, "__call__", args, node, w, display, True)
         if is_class_name(method) and not base.data:
             return self.new_unknown(node, method)
         if kind and method not in NOT_FORWARDS and not method.startswith(NO_FORWARD_PREFIXES):
@@ -259,7 +264,11 @@ class Objects(TorchCalls):
         if method == "requires_grad_":
             return self.requires_grad(loc, base, args, node, w)
         if method == "apply" and args.pos and any(a[0] in ("f", "p") for a in args.pos[0].atoms):
-            self.call_later(args.pos[0], Args([of(("o", loc))], {}), node, w)
+            each = self.child(loc, "<each>")
+            self.call_later(args.pos[0], Args([of(("o", each))], {}), node, w)
+            modes = w.modes.pop(each, frozenset())
+            if modes and all(m.mode == "eval" for m in modes):  # some layers put in training mode are meant to be
+                self.set_mode(w, loc, modes)
             return V(base.atoms)
         if method in ("parameters", "named_parameters"):
             parameter = ("o", ("child", loc, "<parameter>"))
@@ -376,6 +385,11 @@ HOOKS = (
 
 
 NO_FORWARD_PREFIXES = ("set_", "load_", "save_", "init", "_init", "freeze", "unfreeze", "register_", "log", "reset", "update_", "configure", "add_", "make_", "build")
+
+
+def is_part(name: str) -> bool:
+    """Whether an attribute that a module calls on itself is one of its layers, by its name."""
+    return not (names.is_loss_name(name) or name in NOT_FORWARDS or name.startswith((*NO_FORWARD_PREFIXES, "_", "get_", "is_", "has_", "compute_", "print")))
 
 
 def computes(fn: Function, cls: Class) -> bool:

@@ -30,6 +30,7 @@ class Program(Objects):
         self.class_worlds: dict[int, World] = {}
         self.may_fork = True
         self.certain = True
+        self.offered = False
 
     def analyse(self) -> Facts:
         """The facts of the whole program."""
@@ -45,8 +46,12 @@ class Program(Objects):
                 self.function(f)
         self.certain = False
         for f in tops:
-            if id(f) not in self.visited or self.is_offered(f):
+            if id(f) not in self.visited:
                 self.function(f)
+            elif self.is_offered(f):
+                self.offered = True
+                self.function(f)
+                self.offered = False
         for file in self.project.files.values():
             for cls in file.classes:
                 if "training_step" in cls.methods and not file.context and self.project.is_a(cls, "framework_classes"):
@@ -195,6 +200,7 @@ class Program(Objects):
             for forward in self.forwards:
                 forward.offbeat = offbeat
                 forward.certain_caller = self.certain
+                forward.offered = self.offered
                 forward.assumed = bool(assumptions)
             self.facts.forwards += self.forwards
 

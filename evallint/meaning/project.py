@@ -18,6 +18,9 @@ MODE_CALLS = frozenset(
 )
 
 
+MAKERS = frozenset(("deepcopy", "from_pretrained", "create_model", "DataParallel", "DistributedDataParallel", "AveragedModel", "Sequential"))
+
+
 def plain_path(path: str) -> str:
     """A path with forward slashes, without `.` and `..` where they can be resolved."""
     return posixpath.normpath(path.replace("\\", "/"))
@@ -248,7 +251,8 @@ class Project:
         """Ids of the functions that can touch a mode, the grad mode, a forward or a training step, directly or through a call."""
         functions = [f for file in self.files.values() for f in file.functions]
         module_classes = {c.name for file in self.files.values() for c in file.classes if self.is_module(c)}
-        holders = {n for f in functions if f.called & module_classes for n in held_names(f.body, module_classes)}
+        makers = module_classes | MAKERS
+        holders = {n for f in functions if f.called & makers for n in held_names(f.body, makers)}
         callers: dict[str, list[Function]] = defaultdict(list)
         good: set[int] = set()
         queue: list[Function] = []

@@ -227,6 +227,8 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         region = region_of(forward)
         if is_deliberate(forward) or chosen(forward, bad):
             continue
+        if forward.offered and all(m.mode != "train" for m in bad):
+            continue
         if forward.loc in feeding and region.loop is None and any(s.trains for s in forward.stops):
             continue  # a GAN's samples are drawn with the statistics that its training uses
         if forward.layers == "none" and (region.path, region.span) in minded:

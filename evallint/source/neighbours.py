@@ -1,0 +1,358 @@
+"""The files around one file: which import it, and which it imports, told from import statements in bytes, without a parser.
+
+What is looked at is the surrounding program: the package, its project (the folder with `.git` or `pyproject.toml`) and scripts beside
+it, the nearest folders first, and never more than `MOST_FILES`. Links are followed as the analysis follows them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+
+from evallint.settings import Settings, SettingsError, find_settings
+from evallint.source.patterns import excludes
+from evallint.source.walking import SUFFIXES
+
+MOST_FILES = 400
+"""Files that are searched for imports, around one file."""
+MOST_FOLDERS = 200
+MOST_ENTRIES = 5000
+"""Entries of one folder that are looked at."""
+MOST_BYTES = 1 << 20
+"""Of each file, the bytes that are searched."""
+MOST = 30
+"""Files that one answer names."""
+
+_MARKERS = (".git", "pyproject.toml")
+_ALL = frozenset("*")
+_IMPORT = re.compile(
+    rb"""
+    (?: ^ | [;:] ) [ \t]*
+    (?: from \b [ \t]* (?P<module> [.\w\x80-\xff]+? ) [ \t]* \b import \b [ \t]*
+        (?: \( (?P<block> [^)]{0,4000} ) \) | (?P<names> (?: \\\r?\n | [^\r\n\#;\\(] )* ) )
+      | import [ \t]+ (?P<whole> (?: \\\r?\n | [^\r\n\#;\\] )* ) )
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
+_COMMENT = re.compile(rb"#[^\r\n]*")
+
+
+@dataclass(frozen=True, slots=True)
+class _Import:
+    """One import: of a whole module (no names), or of names from it; an alias counts as a name as well."""
+
+    module: str
+    level: int
+    names: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class _Links:
+    """Who imports whom among some files, and which names (`*`: any)."""
+
+    to: dict[str, dict[str, frozenset[str]]] = field(default_factory=dict)
+    back: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+
+def importers(path: str) -> list[str]:
+    """The files that import the module at `path`, the nearest first: by its name, or through the `__init__.py` of its package."""
+    if not path.endswith(SUFFIXES):
+        return []
+    here = _real(path)
+    links = _links(_surroundings(os.path.dirname(here)))
+    found: set[str] = set()
+    queue = [(here, _ALL)]
+    while queue:
+        target, wanted = queue.pop()
+        for importer in links.back.get(target, ()):
+            names = links.to[importer][target]
+            if importer not in found and importer != here and (wanted & names or "*" in wanted | names):
+                found.add(importer)
+                if os.path.basename(importer) == "__init__.py":
+                    queue.append((importer, names))
+    return _answer(path, here, sorted(found, key=lambda file: _distance(here, file)))
+
+
+def imported(path: str) -> list[str]:
+    """The files of the project that the module at `path` imports, and then those that these import."""
+    if not path.endswith(SUFFIXES):
+        return []
+    here = _real(path)
+    files = _surroundings(os.path.dirname(here))
+    links = _links(files)
+    found = dict.fromkeys(_reached(here, links))
+    for file in list(found):
+        found.update(dict.fromkeys(_reached(file, links)))
+    found.pop(here, None)
+    return _answer(path, here, list(found))
+
+
+def forget() -> None:
+    """Let the next question look at the folders anew."""
+    _surroundings.cache_clear()
+    _links.cache_clear()
+
+
+def _reached(file: str, links: _Links) -> Iterator[str]:
+    """What `file` imports; of an `__init__.py` also the files from which it has the names that `file` takes."""
+    pending = list(_taken(file, links).items())
+    seen = {file}
+    while pending:
+        target, names = pending.pop(0)
+        if target in seen:
+            continue
+        seen.add(target)
+        yield target
+        if os.path.basename(target) == "__init__.py":
+            behind = _taken(target, links)
+            pending += [(other, given & names or given) for other, given in behind.items() if given & names or "*" in given]
+
+
+def _taken(file: str, links: _Links) -> dict[str, frozenset[str]]:
+    """The files that `file` imports with the names that it takes, also beyond the files that were searched."""
+    direct = links.to.get(file, {})
+    return {**_targets(file, None), **direct} if file not in links.to or len(links.to) >= MOST_FILES else direct
+
+
+# Folders
+
+
+def _real(path: str) -> str:
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):
+        return os.path.abspath(path)
+
+
+def _is_package(folder: str) -> bool:
+    return os.path.isfile(os.path.join(folder, "__init__.py"))
+
+
+def _is_project(folder: str) -> bool:
+    return any(os.path.exists(os.path.join(folder, marker)) for marker in _MARKERS)
+
+
+@lru_cache(maxsize=4096)
+def _project(folder: str) -> str | None:
+    """The nearest folder upward that is a project's."""
+    while not _is_project(folder):
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return None
+        folder = parent
+    return folder
+
+
+def outermost_package(folder: str) -> str:
+    """The outermost package that holds `folder` without leaving its project, or `folder` itself."""
+    top = folder
+    while _is_package(top):
+        folder, parent = top, os.path.dirname(top)
+        if _is_project(top) or parent == top:
+            break
+        top = parent
+    return folder
+
+
+@lru_cache(maxsize=256)
+def _surroundings(folder: str) -> tuple[str, ...]:
+    """The Python files of the program around `folder`, sorted; of a big one, those in the nearest folders."""
+    project, package = _project(folder), outermost_package(folder)
+    single = [folder]  # looked at first, without what is below
+    while single[-1] not in (package, os.path.dirname(single[-1])):
+        single.append(os.path.dirname(single[-1]))
+    if package != project:
+        single.append(os.path.dirname(package))
+        if os.path.basename(single[-1]) == "src" and single[-1] != project:
+            single.append(os.path.dirname(single[-1]))
+    files: list[str] = []
+    seen: set[str] = set()
+    below: dict[str, list[str]] = {}
+
+    def look(place: str) -> None:
+        seen.add(place)
+        found, below[place] = _entries(place)
+        files.extend(found[: MOST_FILES - len(files)])
+
+    for place in single:
+        if len(files) < MOST_FILES and place not in seen:
+            look(place)
+    for top in dict.fromkeys((folder, package, project or package)):
+        level = [top]
+        while level:
+            following: list[str] = []
+            for place in level:
+                if place not in seen and len(files) < MOST_FILES and len(seen) < MOST_FOLDERS:
+                    look(place)
+                following += below.get(place, ())
+            level = following
+    return tuple(sorted(files))
+
+
+def _entries(folder: str) -> tuple[list[str], list[str]]:
+    """The Python files and the folders in `folder` that the settings do not exclude."""
+    try:
+        with os.scandir(folder) as scan:
+            entries = sorted(islice(scan, MOST_ENTRIES), key=lambda entry: entry.name)
+    except OSError:
+        return [], []
+    try:
+        excluded = excludes(find_settings(folder))
+    except SettingsError:
+        excluded = excludes(Settings())
+    files: list[str] = []
+    folders: list[str] = []
+    for entry in entries:
+        here = os.path.join(folder, entry.name)
+        try:
+            is_folder = entry.is_dir(follow_symlinks=False)
+            wanted = not entry.name.startswith(".") if is_folder else entry.name.endswith(SUFFIXES) and entry.is_file()
+        except OSError:
+            continue
+        if wanted and not excluded(here, is_folder):
+            (folders if is_folder else files).append(here)
+    return files, folders
+
+
+# Imports
+
+
+@lru_cache(maxsize=16)
+def _links(files: tuple[str, ...]) -> _Links:
+    by_stem: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
+    for file in files:
+        dotted = _dotted(file)
+        by_stem[dotted[-1] if dotted else ""].append((dotted, file))
+    links = _Links()
+    for file in files:
+        links.to[file] = _targets(file, by_stem)
+        for target in links.to[file]:
+            links.back[target].append(file)
+    return links
+
+
+def _dotted(file: str) -> tuple[str, ...]:
+    parts = Path(os.path.splitext(file)[0]).parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def _targets(file: str, by_stem: dict[str, list[tuple[tuple[str, ...], str]]] | None) -> dict[str, frozenset[str]]:
+    """The files that `file` imports and the names that it takes; without `by_stem`, looked up on the disk."""
+    folder = Path(file).parts[:-1]
+    found: dict[str, frozenset[str]] = {}
+    try:
+        state = os.stat(file)
+        statements = _imports(file, state.st_mtime_ns, state.st_size)
+    except (OSError, ValueError):
+        return found
+
+    def add(dotted: str, level: int, names: frozenset[str]) -> None:
+        wanted = tuple(part for part in dotted.split(".") if part)
+        target = _on_disk(folder, wanted, level) if by_stem is None else _among(by_stem, folder, wanted, level, file)
+        if target is not None and target != file:
+            found[target] = found.get(target, frozenset()) | names
+
+    for one in statements:
+        add(one.module, one.level, one.names or _ALL)
+        for name in one.names - _ALL:
+            add(f"{one.module}.{name}", one.level, _ALL)
+    return found
+
+
+def _among(
+    by_stem: dict[str, list[tuple[tuple[str, ...], str]]], folder: tuple[str, ...], wanted: tuple[str, ...], level: int, importer: str
+) -> str | None:
+    """The file that an import in `folder` stands for, as the analysis would find it (Project.find_module)."""
+    if level:
+        target = folder[: len(folder) - level + 1] + wanted
+        return next((file for dotted, file in by_stem.get(target[-1], ()) if dotted == target), None) if target else None
+    best: str | None = None
+    score = -1
+    for dotted, file in by_stem.get(wanted[-1], ()) if wanted else ():
+        if dotted[-len(wanted) :] != wanted or file == importer:
+            continue
+        root = dotted[: -len(wanted)]
+        common = next((n for n, (a, b) in enumerate(zip(root, folder, strict=False)) if a != b), min(len(root), len(folder)))
+        rank = 1000 + common if common == len(root) else common if len(root) - common <= 2 else -1
+        if rank > score:
+            best, score = file, rank
+    return best
+
+
+def _on_disk(folder: tuple[str, ...], wanted: tuple[str, ...], level: int) -> str | None:
+    """The same for a file that lies beyond the surroundings."""
+    if level:
+        bases = [folder[: len(folder) - level + 1]]
+    else:
+        project = _project(os.path.join(*folder))
+        least = len(Path(project).parts) if project else max(len(folder) - 3, 1)
+        bases = [folder[:n] for n in range(len(folder), least - 1, -1)] if wanted else []
+    for base in filter(None, bases):
+        for place in (os.path.join(*base, *wanted), os.path.join(*base, "src", *wanted)):
+            for candidate in (place + ".py", os.path.join(place, "__init__.py")):
+                if (wanted or level) and os.path.isfile(candidate):
+                    return candidate
+    return None
+
+
+@lru_cache(maxsize=20_000)
+def _imports(file: str, _time: int, _size: int) -> tuple[_Import, ...]:
+    """The imports that a file's bytes show, also those in strings; none if it cannot be read."""
+    try:
+        with Path(file).open("rb") as stream:
+            data = stream.read(MOST_BYTES)
+    except (OSError, ValueError):
+        return ()
+    found: dict[_Import, None] = {}
+    for match in _IMPORT.finditer(data):
+        module, block, names, whole = match.group("module", "block", "names", "whole")
+        if module is None:
+            for words in _words(whole):
+                found[_Import(words[0], 0)] = None
+            continue
+        text = module.decode("utf-8", "replace")
+        dotted = text.lstrip(".")
+        taken = frozenset(words[place] for words in _words(names if block is None else block) for place in (0, -1))
+        if taken:
+            found[_Import(dotted, len(text) - len(dotted), taken)] = None
+    return tuple(found)
+
+
+def _words(data: bytes) -> Iterator[list[str]]:
+    """The words of each part between commas: a name, or a name, `as` and another."""
+    for part in _COMMENT.sub(b"", data).replace(b"\\", b" ").decode("utf-8", "replace").split(","):
+        words = part.split()
+        if words:
+            yield words
+
+
+# Answers
+
+
+def _distance(a: str, b: str) -> tuple[int, str]:
+    """How many folders lie between two files."""
+    ours, theirs = Path(a).parts, Path(b).parts
+    common = next((n for n, (x, y) in enumerate(zip(ours, theirs, strict=False)) if x != y), 0)
+    return len(ours) + len(theirs) - 2 * common, b
+
+
+def _answer(path: str, here: str, found: list[str]) -> list[str]:
+    """The first of the files found, as the user would write them who wrote `path`."""
+    return [_as_written(path, here, file) for file in found[:MOST]]
+
+
+def _as_written(path: str, here: str, file: str) -> str:
+    try:
+        relative = os.path.relpath(file, os.path.dirname(here))
+        written = os.path.normpath(os.path.join(os.path.dirname(path), relative))
+        if os.path.realpath(written) == os.path.realpath(file):  # not where `..` leads out of a linked folder
+            return written
+    except (OSError, ValueError):
+        pass
+    return file
