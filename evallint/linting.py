@@ -11,9 +11,9 @@ from typing import Any
 
 from evallint.finding import Finding, Place
 from evallint.settings import Settings, SettingsError, replace, settings_for
+from evallint.source import neighbours
 from evallint.source.file import Source
 from evallint.source.naming import program_names
-from evallint.source.neighbours import forget, imported, importers
 from evallint.source.nesting import too_deep
 from evallint.source.noqa import without_noqa
 from evallint.source.patterns import ignored_codes
@@ -57,7 +57,10 @@ def lint_source(source: str, filename: str) -> list[Finding]:
 
 
 def lint_text(source: str, filename: str, settings: Settings, *, noqa: bool = True, imported: bool = False) -> list[Finding]:
-    """`lint_source` by other settings, (`noqa` false) with the findings that comments silence, and (`imported`) of a file that others import."""
+    """`lint_source` by other settings, and (`noqa` false) with the findings that comments silence.
+
+    `imported` says that other files import this one, so that callers of its functions may be out of sight.
+    """
     source = source.removeprefix("\ufeff")
     if "\0" in source:
         raw = [unreadable(filename, "cannot parse the file: it contains a zero byte", source.count("\n", 0, source.index("\0")) + 1)]
@@ -167,12 +170,12 @@ def _context(path: str, data: bytes) -> list[Source]:
 
 def _surround(programs: dict[Settings, list[Source]], centres: Sequence[str], read: Sequence[str], settings_of: SettingsOf) -> None:
     """Add to each program the files around its `centres` that are not in it, and mark those that files out of sight import."""
-    forget()
+    neighbours.forget()
     seen = {os.path.realpath(path) for path in read}
     around: set[str] = set()
     for centre in centres:
         count = 0
-        for path in _neighbours(centre):
+        for path in _around(centre):
             if count == NEIGHBOURS:
                 break
             real = os.path.realpath(path)
@@ -188,19 +191,19 @@ def _surround(programs: dict[Settings, list[Source]], centres: Sequence[str], re
     around.update(centres)
     for sources in programs.values():
         for place, source in enumerate(sources):
-            if source.path in around and any(os.path.realpath(path) not in seen for path in importers(source.path)):
+            if source.path in around and any(os.path.realpath(path) not in seen for path in neighbours.importers(source.path)):
                 sources[place] = changed(source, imported=True)
 
 
-def _neighbours(path: str) -> Iterator[str]:
+def _around(path: str) -> Iterator[str]:
     """What lies around a file, first what tells most: who imports it, what it imports, and the same for who imports it."""
-    callers = importers(path)
+    callers = neighbours.importers(path)
     yield from callers
-    yield from imported(path)
-    for caller in callers:
-        yield from imported(caller)
-    for caller in callers:
-        yield from importers(caller)
+    yield from neighbours.imported(path)
+    above = [other for caller in callers for other in neighbours.importers(caller)]
+    yield from above
+    for caller in dict.fromkeys((*callers, *above)):
+        yield from neighbours.imported(caller)
 
 
 def _as_program(sources: Sequence[Source], settings: Settings) -> list[Finding]:

@@ -29,13 +29,13 @@ class Plugin:
             return
         from evallint.linting import lint_text
         from evallint.settings import SettingsError, settings_for
-        from evallint.source.neighbours import importers
+        from evallint.source.neighbours import imported, importers
 
         try:
             settings = settings_for(self._filename)
         except SettingsError as error:
             yield 1, 0, f"EVL900 {error}", type(self)
             return
-        imported = bool(importers(self._filename))
-        for finding in lint_text(text, self._filename, settings, noqa=False, imported=imported):
+        hidden = bool(importers(self._filename) or imported(self._filename))  # what decides may be in a file that is not read here
+        for finding in lint_text(text, self._filename, settings, noqa=False, imported=hidden):
             yield finding.place.line, finding.place.column - 1, f"{finding.code} {finding.message}", type(self)

@@ -76,8 +76,8 @@ class Forward:
     """A backward reached what was computed from it."""
     stepped: bool = False
     """An optimizer step followed that backward."""
-    feeds: bool = False
-    """Its output goes into another module's forward."""
+    feeds: set[tuple[Any, ...]] = field(default_factory=set)
+    """The other modules into whose forwards its output goes."""
     grad_used: bool = False
     """`autograd.grad` or an input's `.grad` was computed through it."""
     wants_grad: bool = False

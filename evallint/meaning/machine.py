@@ -157,7 +157,7 @@ class Machine(ABC):
         w.attrs[loc, name] = value
         self.children.setdefault(loc, set()).add(name)
         child = ("child", loc, name)
-        if child in w.modes:
+        if child in w.modes and ("o", child) not in value.atoms:
             del w.modes[child]
 
     def owner(self, path: str) -> int:

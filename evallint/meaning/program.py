@@ -15,7 +15,7 @@ from evallint.meaning.regions import is_unit_test
 from evallint.meaning.values import UNKNOWN, UNKNOWN_MODE, Mode, V, World, const, meet, of
 
 MOST_RUNS = 10
-MOST_STEPS_OF_ROOT = 24000
+MOST_STEPS_OF_ROOT = 12000
 MOST_METHODS = 30
 Root = Callable[[World], V]
 
@@ -199,7 +199,8 @@ class Program(Objects):
             offbeat = any(self.is_offbeat(key, answer) for key, answer in assumptions.items())
             for forward in self.forwards:
                 forward.offbeat = offbeat
-                forward.certain_caller = self.certain
+                root_file = self.project.files.get(forward.stops[0].path)
+                forward.certain_caller = self.certain and not (root_file is not None and root_file.imported)
                 forward.offered = self.offered
                 forward.assumed = bool(assumptions)
             self.facts.forwards += self.forwards

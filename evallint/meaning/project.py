@@ -14,10 +14,15 @@ from evallint.meaning.values import Atom
 
 MODE_CALLS = frozenset(
     "eval train backward no_grad inference_mode set_grad_enabled enable_grad requires_grad_ manual_backward forward from_pretrained"
-    " DataParallel DistributedDataParallel deepcopy autograd create_model generate AveragedModel load step".split()
+    " DataParallel DistributedDataParallel create_model generate AveragedModel step".split()
 )
 
 
+NOISE = frozenset(
+    "get set update add append items keys values pop copy open close read write split join format index count sort size shape mean sum max min next"
+    " info debug warning error log print start stop to type apply filter map reset clear name insert remove extend load save view item flush setup"
+    " setdefault replace encode decode strip lower upper find exists mkdir dump dumps loads device dtype register __init__ __call__".split()
+)
 MAKERS = frozenset(("deepcopy", "from_pretrained", "create_model", "DataParallel", "DistributedDataParallel", "AveragedModel", "Sequential"))
 
 
@@ -266,7 +271,7 @@ class Project:
         owner = self.class_of_method
         while queue:
             f = queue.pop()
-            keys = [f.name]
+            keys = [f.name] if f.name not in NOISE else []
             if f.name in ("__init__", "__call__", "__enter__", "__exit__", "forward") and id(f) in owner:
                 keys.append(owner[id(f)].name)
             for key in keys:

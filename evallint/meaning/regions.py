@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from evallint.events import Span
 from evallint.finding import Confidence
@@ -192,7 +193,8 @@ RANK: dict[Confidence, int] = {"low": 0, "medium": 1, "high": 2}
 def gathered(rows: Iterator[tuple[Region, Forward, Confidence, list[Mode]]]) -> list[Claim]:
     """One claim a region: the surest context leads, every model is named once."""
     claims: dict[object, Claim] = {}
-    for region, forward, confidence, modes in rows:
+    ordered = sorted(rows, key=lambda row: (-RANK[row[2]], row[0].path, row[0].span, row[1].path, row[1].span, row[1].text, len(row[1].stops)))
+    for region, forward, confidence, modes in ordered:
         key: object = (region.path, region.span) if region.loop is not None else (region.path, region.function)
         claim = claims.get(key)
         if claim is None:
@@ -206,9 +208,9 @@ def gathered(rows: Iterator[tuple[Region, Forward, Confidence, list[Mode]]]) -> 
     return list(claims.values())
 
 
-def trained_objects(facts: Facts) -> set[object]:
+def trained_objects(facts: Facts) -> set[tuple[Any, ...]]:
     """The objects that some training step trains."""
-    return {f.loc for f in facts.forwards if f.trained}
+    return {f.loc for f in facts.forwards if f.trained and f.loc is not None}
 
 
 def eval_claims(facts: Facts) -> list[Claim]:
@@ -218,7 +220,7 @@ def eval_claims(facts: Facts) -> list[Claim]:
 
 def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
     trained = trained_objects(facts)
-    feeding = {f.loc for f in facts.forwards if f.trained and f.feeds}
+    feeding = {f.loc for f in facts.forwards if f.trained and f.feeds & trained}
     minded = {(r.path, r.span) for r in (region_of(f) for f in facts.forwards if {m.mode for m in f.modes} == {"eval"})}
     for forward in usual(facts):
         bad = sorted((m for m in forward.modes if m.mode in ("train", "fresh", "unknown")), key=lambda m: (m.mode == "unknown", m.where or (0, 0, 0, 0)))
@@ -260,6 +262,8 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
     if not proven:
         if region_is_own_method(forward):
             return None
+        if trained and (region.silent or region.loader or region.strongly):
+            return "medium"  # it is trained and evaluated in one mode, whichever that is
         if any(m.mode == "eval" for m in forward.modes):
             return "low"
         if not forward.certain_caller or not is_owned(forward):
@@ -271,6 +275,12 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
     if region.silent or region.loader or region.strongly:
         return "high" if forward.known else "medium"
     return "medium" if forward.known and (region.used or region.named) else "low"
+
+
+def is_api(root: Stop) -> bool:
+    """A public method by which users predict or generate: nobody has turned recording off before it."""
+    name = own_name(root)
+    return bool(root.owner) and not root.module and names.words(name)[:1] in (("predict",), ("sample",), ("generate",), ("infer",), ("inference",))
 
 
 def is_probe(forward: Forward) -> bool:
@@ -330,7 +340,8 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     if len(forward.grad) > 1 or forward.may_differentiate:
         return "low"
     functions = {s.function for s in forward.stops}
-    if not forward.certain_caller and not any(m.mode == "eval" and m.function in functions for m in forward.modes):
+    own_switch = any(m.mode == "eval" and m.function in functions for m in forward.modes)
+    if not forward.certain_caller and not own_switch and not is_api(forward.stops[0]):
         return "low"
     if region.switched and (region.loop is not None or region.used or forward.uses & WEAK_USES):
         return "high" if forward.known else "medium"

@@ -435,8 +435,8 @@ class TorchCalls(Layers, Calls):
         for frame in self.frames:
             fact.own_switches |= frame.switches
         for other in flow.data:
-            if self.forwards[other].loc != loc:
-                self.forwards[other].feeds = True
+            if self.forwards[other].loc != loc and known and not names.is_loss_name(self.thing(loc).made_by.rsplit(".", 1)[-1]):
+                self.forwards[other].feeds.add(loc)
         recorded = w.grad != OFF and not fact.carries_no_grad
         data = flow.data | {number}
         graph = (flow.graph | {number}) if recorded else frozenset()

@@ -111,7 +111,9 @@ def _reached(file: str, links: _Links) -> Iterator[str]:
         yield target
         if os.path.basename(target) == "__init__.py":
             behind = _taken(target, links)
-            pending += [(other, given & names or given) for other, given in behind.items() if given & names or "*" in given]
+            for other, given in behind.items():
+                if given & names or "*" in given | names:
+                    pending.append((other, names if "*" in given else given & names or given))
 
 
 def _taken(file: str, links: _Links) -> dict[str, frozenset[str]]:
