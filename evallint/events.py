@@ -28,7 +28,7 @@ class Name(Value):
 class Const(Value):
     """A literal: bool, None, str, int or float; any other literal is `Mix(())`."""
 
-    value: bool | None | str | int | float
+    value: bool | str | int | float | None
 
 
 @dataclass(slots=True, eq=False)

@@ -86,9 +86,7 @@ class Finding:
             "severity": self.severity,
             "function": self.function,
             "model": self.model,
-            "trail": [
-                {"path": s.place.path, "line": s.place.line, "column": s.place.column, "note": s.note} for s in self.trail
-            ],
+            "trail": [{"path": s.place.path, "line": s.place.line, "column": s.place.column, "note": s.note} for s in self.trail],
             "fix": None,
         }
         if self.fix is not None:

@@ -7,17 +7,18 @@ from typing import Any
 
 from evallint import events as ev
 from evallint.events import Value
+from evallint.meaning.conditions import Conditions
 from evallint.meaning.facts import LoopFact
-from evallint.meaning.flow import Flow, names_in
-from evallint.meaning.machine import Fork, last_name
+from evallint.meaning.flow import names_in
+from evallint.meaning.machine import last_name
 from evallint.meaning.values import NONE, UNKNOWN, V, World, const, constants, flowed, join, of
 
 CUTS = frozenset(("data", "grad", "shape", "dtype", "device", "ndim"))
 SELF_ATTRIBUTES = frozenset(("module", "_orig_mod", "_fsdp_wrapped_module"))
 
 
-class Evaluate(Flow):
-    """Evaluates values, conditions and targets."""
+class Evaluate(Conditions):
+    """Evaluates values."""
 
     def value(self, node: Value | None, w: World) -> V:
         if node is None:
@@ -30,7 +31,9 @@ class Evaluate(Flow):
             act = self.owner(self.path)
         while act:
             found = w.vars.get((act, node.id))
-            if found is not None and not (found.atoms == NONE.atoms and act == self.module_acts.get(self.path) and self.frame.function.name != "<module>"):
+            if found is not None and not (
+                found.atoms == NONE.atoms and act == self.module_acts.get(self.path) and self.frame.function.name != "<module>"
+            ):
                 if not found.atoms:
                     found = self.placed(found, ("var", act, node.id), node.id)
                 return self.stained(found, w)
@@ -254,12 +257,6 @@ class Evaluate(Flow):
                 return answers.pop() if len(answers) == 1 else None
         return None
 
-    def is_something(self, atom: tuple[Any, ...]) -> bool:
-        """Whether an atom is certainly not None."""
-        if atom[0] == "o":
-            return bool(atom[1][0] == "new")
-        return atom[0] in ("f", "k", "q", "l", "d", "p", "m")
-
     def comparison_key(self, node: ev.Compare, left: V, right: V) -> tuple[Any, bool] | None:
         """A name for the truth of a comparison with a constant, and its polarity."""
         locs = [a[1] for a in left.atoms if a[0] == "o"]
@@ -348,11 +345,6 @@ class Evaluate(Flow):
             self.used(value, "append")
         return V(atoms, value.data, value.graph)
 
-    def used(self, value: V, use: str) -> None:
-        """Remember how the outputs of forwards are used."""
-        for number in value.data:
-            self.forwards[number].uses.add(use)
-
     def star(self, node: ev.Star, w: World) -> V:
         return self.value(node.item, w)
 
@@ -378,169 +370,6 @@ class Evaluate(Flow):
         if len(values) == 2 and all(any(a[0] in ("q", "l") for a in v.atoms) for v in values):
             return self.added(values[0], values[1])
         return flowed(values)
-
-    # Conditions
-
-    def key_of(self, value: V) -> tuple[Any, bool] | None:
-        """A name for the truth of a value that is not known but stays the same."""
-        if len(value.atoms) != 1:
-            return None
-        (atom,) = value.atoms
-        if atom[0] == "b":
-            return atom[1], atom[2]
-        if atom[0] == "o" and not value.data and atom[1][0] in ("param", "child", "global", "ret"):
-            return ("true", atom[1]), True
-        return None
-
-    def known(self, value: V) -> bool | None:
-        """The truth of a value, where it is certain or assumed."""
-        values = constants(value)
-        if values is not None:
-            answers = {bool(v) for v in values}
-            return answers.pop() if len(answers) == 1 else None
-        if len(value.atoms) == 1:
-            (atom,) = value.atoms
-            if atom[0] == "s":
-                modes = {m.mode for m in atom[2]}
-                if modes <= {"train", "fresh"}:
-                    return True
-                if modes <= {"eval", "given"}:
-                    return False
-                return None
-        key = self.key_of(value)
-        if key is not None:
-            return self.assumed(*key)
-        if value.atoms and all(self.is_something(a) for a in value.atoms) and all(a[0] in ("f", "k", "o") for a in value.atoms):
-            return True
-        return None
-
-    def assumed(self, key: Any, polarity: bool) -> bool | None:
-        """The answer that this run assumes. An object that is None is false, one that equals a text is true."""
-        answer = self.assumptions.get(key)
-        if answer is None and key[0] == "true":
-            if self.assumptions.get(("is", key[1], None)):
-                answer = False
-        elif answer is None and key[0] == "is" and key[2] is None:
-            if self.assumptions.get(("true", key[1])):
-                answer = False
-        elif answer is None and key[0] == "is":
-            for (kind, *rest), holds in self.assumptions.items():
-                if kind == "is" and rest[0] == key[1] and holds and rest[1] != key[2]:
-                    answer = False
-        return None if answer is None else answer == polarity
-
-    def truth(self, node: Value, w: World, site: int, matters: bool) -> bool | None:
-        if isinstance(node, ev.Not):
-            inner = self.truth(node.item, w, site, matters)
-            return None if inner is None else not inner
-        if isinstance(node, ev.Bool):
-            left = self.truth(node.left, w, site, matters)
-            if left is not None and left == (node.op == "or"):
-                return left
-            right = self.truth(node.right, w, site + 1, matters)
-            if right is not None and right == (node.op == "or"):
-                return right
-            return right if left is not None else None
-        if isinstance(node, ev.Compare) and is_main(node):
-            return self.frame.stop.span is None
-        value = self.value(node, w)
-        known = self.known(value)
-        if known is None and matters:
-            key = self.key_of(value)
-            if key is not None:
-                self.meet_key(key[0], site)
-        return known
-
-    def meet_key(self, key: Any, site: int) -> None:
-        """Remember that a condition was met; the second place that tests it splits the run. Raises Fork."""
-        places = self.met.setdefault(key, set())
-        places.add(site)
-        if len(places) > 1 and key not in self.assumptions and len(self.assumptions) < 4:
-            raise Fork(key)
-
-    # Targets
-
-    def bind(self, target: Value, value: V, w: World) -> None:
-        if isinstance(target, ev.Name):
-            self.bind_name(target.id, value, w)
-        elif isinstance(target, ev.Attr):
-            base = self.value(target.base, w)
-            if target.name == "requires_grad":
-                self.set_requires_grad(target.base, base, value, w)
-                return
-            if target.name == "training":
-                return
-            for atom in base.atoms:
-                if atom[0] == "o":
-                    self.set_attr(w, atom[1], target.name, value)
-                    for number in value.graph:
-                        self.forwards[number].stored = True
-        elif isinstance(target, ev.Sub):
-            base, index = self.value(target.base, w), constants(self.value(target.index, w))
-            for atom in base.atoms:
-                if atom[0] == "o":
-                    key = f"[{index[0]}]" if index and len(index) == 1 else "[]"
-                    self.set_attr(w, atom[1], key, value)
-            if value.data:
-                self.used(value, "append")
-                self.stain(target.base, value, w)
-        elif isinstance(target, ev.Star):
-            self.bind(target.item, V(frozenset(), value.data, value.graph), w)
-        elif isinstance(target, ev.Seq):
-            self.unpack(target, value, w)
-
-    def bind_name(self, name: str, value: V, w: World) -> None:
-        frame = self.frame
-        act = frame.act
-        if name in frame.globals:
-            act = self.owner(self.path)
-        elif name in frame.nonlocals:
-            while act and (act, name) not in w.vars:
-                act = self.parents.get(act, 0)
-        for atom in value.atoms:
-            if atom[0] == "o":
-                thing = self.thing(atom[1])
-                if not thing.name:
-                    thing.name = name
-        w.vars[act or frame.act, name] = value
-
-    def unpack(self, target: ev.Seq, value: V, w: World) -> None:
-        parts = next((a[1] for a in value.atoms if a[0] == "q" and len(a[1]) == len(target.items)), None)
-        for number, inner in enumerate(target.items):
-            if parts is not None:
-                part = parts[number]
-            else:
-                atoms = frozenset(("o", self.child(a[1], f"#{number}")) for a in value.atoms if a[0] == "o")
-                if not atoms:
-                    item = next((a[1] for a in value.atoms if a[0] == "l"), None)
-                    atoms = item.atoms if item is not None else atoms
-                held = [w.attrs[a[1], f"#{number}"] for a in value.atoms if a[0] == "o" and (a[1], f"#{number}") in w.attrs]
-                part = held[0] if held else V(atoms)
-            if value.data and not part.data:
-                part = V(part.atoms, value.data, value.graph)
-            self.bind(inner, part, w)
-
-    def stain(self, target: Value, value: V, w: World) -> None:
-        """What flowed into the object that `target` names."""
-        if isinstance(target, (ev.Name, ev.Attr, ev.Sub)):
-            base = self.value(target, w)
-            for atom in base.atoms:
-                if atom[0] == "o":
-                    before = w.stained.get(atom[1], UNKNOWN)
-                    w.stained[atom[1]] = V(frozenset(), before.data | value.data, before.graph | value.graph)
-            if isinstance(target, ev.Name) or (isinstance(target, ev.Attr) and not any(a[0] == "o" for a in base.atoms)):
-                self.bind(target, V(base.atoms, base.data | value.data, base.graph | value.graph), w)
-            elif isinstance(target, ev.Sub):
-                self.stain(target.base, value, w)
-
-    def set_requires_grad(self, node: Value, base: V, value: V, w: World) -> None:
-        """`x.requires_grad = flag`: frozen parameters, or an input whose gradient is wanted."""
-        raise NotImplementedError
-
-
-def is_main(node: ev.Compare) -> bool:
-    """`__name__ == "__main__"`."""
-    return node.op == "==" and any(isinstance(s, ev.Name) and s.id == "__name__" for s in (node.left, node.right))
 
 
 BUILTINS = frozenset(dir(__builtins__) if not isinstance(__builtins__, dict) else __builtins__)

@@ -62,7 +62,7 @@ class Forward:
     grad: frozenset[str]
     frozen: bool
     layers: str = "unknown"
-    """What the class says of the mode: "none" (no mode-dependent layer), "some", "bare" (a single plain layer of torch.nn), or "unknown"."""
+    """What the class says of the mode: "none" (no mode-dependent layer), "some", "bare" (one plain layer of torch.nn) or "unknown"."""
     layer: str = ""
     """A mode-dependent layer of the class, as it is called there."""
     known: bool = False

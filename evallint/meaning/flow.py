@@ -14,9 +14,7 @@ from evallint.meaning.values import UNKNOWN, Mode, V, World, constants, join, me
 
 MOST_PASSES = 3
 MOST_UNROLLED = 6
-TELLING = frozenset(
-    "eval train backward step no_grad inference_mode set_grad_enabled enable_grad zero_grad set_training_mode".split()
-)
+TELLING = frozenset("eval train backward step no_grad inference_mode set_grad_enabled enable_grad zero_grad set_training_mode".split())
 
 
 class Flow(Machine):
@@ -166,7 +164,12 @@ class Flow(Machine):
         if fact is None:
             target = " ".join(sorted(names_in(event.target))) if event.target is not None else ""
             fact = LoopFact(
-                self.path, event.span, self.frame.stop.function, " ".join(sorted(names_in(event.source))), target, endless=event.target is None
+                self.path,
+                event.span,
+                self.frame.stop.function,
+                " ".join(sorted(names_in(event.source))),
+                target,
+                endless=event.target is None,
             )
             self.loop_facts[key] = fact
         return fact

@@ -7,20 +7,26 @@ from typing import Any
 
 from evallint import events as ev
 from evallint.events import Class, Event, Value
+from evallint.meaning import names
 from evallint.meaning.machine import Machine, last_name, text_of
 from evallint.meaning.project import blocks
 
 DEPENDENT = frozenset(
-    "Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout BatchNorm1d BatchNorm2d BatchNorm3d SyncBatchNorm LazyBatchNorm1d"
+    "Dropout Dropout1d Dropout2d Dropout3d AlphaDropout"
+    " FeatureAlphaDropout BatchNorm1d BatchNorm2d BatchNorm3d SyncBatchNorm LazyBatchNorm1d"
     " LazyBatchNorm2d LazyBatchNorm3d RReLU MultiheadAttention Transformer TransformerEncoder TransformerEncoderLayer TransformerDecoder"
     " TransformerDecoderLayer DropPath BatchNorm".split()
 )
 WITH_DROPOUT = frozenset(("LSTM", "GRU", "RNN"))
 INDEPENDENT = frozenset(
-    "Linear Bilinear Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d Embedding EmbeddingBag LayerNorm GroupNorm ReLU GELU SiLU Tanh"
-    " Sigmoid Softmax LogSoftmax LeakyReLU ELU SELU PReLU Softplus Flatten Unflatten Identity MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d"
-    " AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool2d Upsample ZeroPad2d ReflectionPad2d PixelShuffle Parameter ModuleList ModuleDict Sequential"
-    " ParameterList LSTMCell GRUCell RNNCell Module MSELoss CrossEntropyLoss BCELoss BCEWithLogitsLoss L1Loss NLLLoss InstanceNorm1d InstanceNorm2d RMSNorm".split()
+    "Linear Bilinear Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d"
+    " Embedding EmbeddingBag LayerNorm GroupNorm ReLU GELU SiLU Tanh"
+    " Sigmoid Softmax LogSoftmax LeakyReLU ELU SELU PReLU Softplus"
+    " Flatten Unflatten Identity MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d"
+    " AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool2d Upsample ZeroPad2d"
+    " ReflectionPad2d PixelShuffle Parameter ModuleList ModuleDict Sequential"
+    " ParameterList LSTMCell GRUCell RNNCell Module MSELoss CrossEntropyLoss"
+    " BCELoss BCEWithLogitsLoss L1Loss NLLLoss InstanceNorm1d InstanceNorm2d RMSNorm".split()
 )
 
 
@@ -32,10 +38,30 @@ class Layers(Machine):
         thing = self.things.get(loc)
         if thing is None or thing.cls is None:
             tail = thing.made_by.rsplit(".", 1)[-1] if thing is not None else ""
-            if thing is not None and thing.made_by.startswith("torch.nn.") and tail in INDEPENDENT - {"Sequential", "ModuleList", "ModuleDict"}:
+            if (
+                thing is not None
+                and thing.made_by.startswith("torch.nn.")
+                and tail in INDEPENDENT - {"Sequential", "ModuleList", "ModuleDict"}
+            ):
                 return "bare", ""
             return "unknown", ""
         return self.class_layers(thing.cls, set())
+
+    def is_empty(self, cls: Class) -> bool:
+        """A module that builds no part at all: a transform, an activation, a wrapper of a function."""
+        outside = [b for b in self.project.outside_bases(cls) if not b.endswith((".Module", "object", ".ABC", ".Generic"))]
+        if outside:
+            return False
+        for owner in self.project.mro(cls):
+            init = owner.methods.get("__init__")
+            if init is None:
+                continue
+            if any(n[:1].isupper() or "module" in n or "param" in n or "buffer" in n for n in init.called - {"ValueError", "TypeError"}):
+                return False
+            if any(names.is_model_name(p.name) or p.name == "module" for p in init.params):
+                return False
+        called = {n for owner in self.project.mro(cls) for m in owner.methods.values() for n in m.called}
+        return not called & {"Parameter", "Linear", "Conv2d", "add_module", "Sequential"}
 
     def class_layers(self, cls: Class, seen: set[int]) -> tuple[str, str]:
         """What a class builds, its bases and the project's classes among its parts included."""
@@ -86,7 +112,9 @@ class Layers(Machine):
             return self.class_layers(atom[1], seen) if self.project.is_module(atom[1]) else ("none", "")
         if atom is not None and atom[0] == "x" and atom[1].startswith(("torch.nn.functional", "torch.nn.init", "math.", "numpy.")):
             return "none", ""
-        if name[:1].isupper() or (atom is not None and atom[0] in ("x", "f") and name not in ("super", "len", "range", "zip", "print", "isinstance")):
+        if name[:1].isupper() or (
+            atom is not None and atom[0] in ("x", "f") and name not in ("super", "len", "range", "zip", "print", "isinstance")
+        ):
             if atom is not None and atom[0] == "x" and atom[1].startswith("torch.") and not atom[1].startswith("torch.nn."):
                 return "none", ""
             return "unknown", ""
@@ -100,7 +128,11 @@ def built(cls: Class) -> Iterator[tuple[str, Value]]:
             continue
         for target, node in deep(method.body, ""):
             if isinstance(node, ev.Call):
-                if name == "__init__" or name.startswith(("_make", "make_", "build", "_build", "init_")) or last_name(node.func) in ("dropout", "dropout2d", "alpha_dropout"):
+                if (
+                    name == "__init__"
+                    or name.startswith(("_make", "make_", "build", "_build", "init_"))
+                    or last_name(node.func) in ("dropout", "dropout2d", "alpha_dropout")
+                ):
                     yield target, node
             elif isinstance(node, ev.Attr) and node.name == "training" and name != "__init__":
                 yield "", node

@@ -208,9 +208,9 @@ class Machine(ABC):
             value = w.attrs.get((loc, name))
             if value is not None:
                 for atom in value.atoms:
-                    if atom[0] == "o" and self.thing(atom[1]).kind not in ("optimizer", "loss", "instance", "data"):
-                        self.set_mode(w, atom[1], modes, seen)
-                    elif atom[0] == "o" and (cls := self.thing(atom[1]).cls) is not None and self.project.is_module(cls):
+                    if (atom[0] == "o" and self.thing(atom[1]).kind not in ("optimizer", "loss", "instance", "data")) or (
+                        atom[0] == "o" and (cls := self.thing(atom[1]).cls) is not None and self.project.is_module(cls)
+                    ):
                         self.set_mode(w, atom[1], modes, seen)
 
     # The parts
@@ -236,7 +236,9 @@ class Machine(ABC):
         """Call a value."""
 
     @abstractmethod
-    def call_function(self, fn: Function, act: int, self_value: V | None, args: Args, node: Call | None, w: World, cls: Class | None = None) -> V:
+    def call_function(
+        self, fn: Function, act: int, self_value: V | None, args: Args, node: Call | None, w: World, cls: Class | None = None
+    ) -> V:
         """Run a function of the project in the current state."""
 
     @abstractmethod
@@ -266,6 +268,10 @@ class Machine(ABC):
     @abstractmethod
     def call_later(self, func: V, args: Args, node: Call, w: World) -> V:
         """Call a function that was handed to code outside the project."""
+
+    @abstractmethod
+    def is_empty(self, cls: Class) -> bool:
+        """Whether a module class builds no part at all."""
 
     @abstractmethod
     def training_step(self, ids: Ids, w: World) -> None:

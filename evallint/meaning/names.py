@@ -18,7 +18,8 @@ MODEL_WORDS = frozenset(
     "model net network netg netd encoder decoder generator discriminator classifier backbone critic actor policy vae gan unet"
     " transformer bert gpt resnet vit clip lm llm student teacher embedder autoencoder predictor ema module nn cnn rnn lstm gru mlp"
     " detector segmentor segmenter recognizer denoiser sampler diffusion prior posterior regressor seq2seq vqvae vgg inception"
-    " densenet efficientnet unet3d gcn gnn gat flow score vocoder tagger parser ranker reranker retriever embedding embeddings learner qnet".split()
+    " densenet efficientnet unet3d gcn gnn gat flow score vocoder"
+    " tagger parser ranker reranker retriever embedding embeddings learner qnet".split()
 )
 MODEL_SHORT = frozenset(("G", "D", "E", "F", "C", "net", "g_ema", "netG", "netD", "netE", "netF", "netC"))
 WEAK_MODEL_WORDS = frozenset("score flow prior sampler parser embedding embeddings learner posterior ranker nn clip module".split())
@@ -44,9 +45,11 @@ TRAIN_WORDS = frozenset("train training trainer fit optimize optimise learn pret
 LOADER_EVAL_WORDS = frozenset("val valid validation validate test testing dev eval evaluation holdout infer inference predict".split())
 DATA_WORDS = frozenset("loader loaders dataloader dataloaders dataset datasets batches data batch iterator".split())
 LOADER_TRAIN_WORDS = frozenset(("train", "training"))
-DELIBERATE_WORDS = ("mc_dropout", "mcdropout", "monte_carlo", "montecarlo", "update_bn", "bn_update", "recalibrat", "calibrate_bn",
-    "batchnorm", "batch_norm", "enable_dropout", "activate_dropout", "stochastic", "uncertain", "bayesian", "dropout", "bn_calib", "reset_bn", "precise_bn", "lsuv", "mc_sampl",
-    "mc_predict", "mc_forward", "epistemic")  # fmt: skip
+DELIBERATE_WORDS = tuple(
+    "mc_dropout mcdropout monte_carlo montecarlo update_bn bn_update recalibrat calibrate_bn batchnorm batch_norm enable_dropout"
+    " activate_dropout stochastic uncertain bayesian dropout bn_calib reset_bn precise_bn lsuv mc_sampl mc_predict mc_forward"
+    " epistemic".split()
+)
 GRADIENT_WORDS = frozenset(
     "attack attacks adversarial adversary fgsm pgd saliency gradcam cam attribution attributions attribute integrated gradients gradient"
     " jacobian hessian fisher influence explain explainer explanation sensitivity deepfool perturb perturbation craft lrp"
@@ -62,7 +65,21 @@ def is_model_name(name: str) -> bool:
     if not parts:
         return False
     parts = tuple(p for p in parts if not p.isdigit()) or parts
-    if parts[-1] in NOT_MODEL_WORDS or parts[0] in ("get", "build", "make", "create", "load", "save", "init", "is", "has", "n", "num", "use", "set"):
+    if parts[-1] in NOT_MODEL_WORDS or parts[0] in (
+        "get",
+        "build",
+        "make",
+        "create",
+        "load",
+        "save",
+        "init",
+        "is",
+        "has",
+        "n",
+        "num",
+        "use",
+        "set",
+    ):
         return False
     if parts[-1] in MODEL_WORDS and parts[-1] not in WEAK_MODEL_WORDS:
         return True
@@ -78,9 +95,9 @@ def is_not_model_name(name: str) -> bool:
 def is_optimizer_name(name: str) -> bool:
     """Whether a variable of this name is usually an optimizer (or a gradient scaler that steps one)."""
     parts = words(name)
-    return any(p in ("opt", "optim", "optimizer", "optimiser", "optimizers", "opts", "solver", "adam", "sgd", "optg", "optd") for p in parts) and not any(
-        p in ("scheduler", "config", "name", "path") for p in parts
-    )
+    return any(
+        p in ("opt", "optim", "optimizer", "optimiser", "optimizers", "opts", "solver", "adam", "sgd", "optg", "optd") for p in parts
+    ) and not any(p in ("scheduler", "config", "name", "path") for p in parts)
 
 
 def is_loss_name(name: str) -> bool:

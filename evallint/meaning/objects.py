@@ -39,7 +39,11 @@ class Objects(TorchCalls):
         if method in MODE_METHODS and self.is_mode_call(loc, method, args, node):
             self.switch(loc, method, args, node, w, text_of(display))
             return V(base.atoms) if base.atoms else of(("o", loc))
-        if method in SETTERS and len(args.all()) == 1 and (self.modelness(loc, last_name(display.base)) if isinstance(display, ev.Attr) else ""):
+        if (
+            method in SETTERS
+            and len(args.all()) == 1
+            and (self.modelness(loc, last_name(display.base)) if isinstance(display, ev.Attr) else "")
+        ):
             self.switch(loc, "train", args, node, w, text_of(display))
             return UNKNOWN
         special = self.call_special(loc, base, method, args, node, w)
@@ -52,7 +56,13 @@ class Objects(TorchCalls):
         if method == "__call__":
             return self.call_callable(loc, base, kind, args, node, w, shown)
         inner = self.child(loc, method)
-        if thing.kind == "model" and thing.cls is not None and self.frame.self_loc == loc and isinstance(display, ev.Attr) and is_part(method):
+        if (
+            thing.kind == "model"
+            and thing.cls is not None
+            and self.frame.self_loc == loc
+            and isinstance(display, ev.Attr)
+            and is_part(method)
+        ):
             return self.forward(inner, "__call__", args, node, w, display, True)
         if is_class_name(method) and not base.data:
             return self.new_unknown(node, method)
@@ -60,11 +70,22 @@ class Objects(TorchCalls):
             named = names.words(method)
             if names.is_model_name(method) and method not in FORWARD_METHODS and isinstance(display, ev.Attr):
                 return self.forward(inner, "__call__", args, node, w, display, kind == "known")
-            if method in FORWARD_METHODS or names.is_model_name(method) or named[:1] in (("encode",), ("decode",), ("forward",), ("predict",), ("generate",), ("sample",), ("infer",), ("extract",), ("embed",)):
+            if (
+                method in FORWARD_METHODS
+                or names.is_model_name(method)
+                or named[:1]
+                in (("encode",), ("decode",), ("forward",), ("predict",), ("generate",), ("sample",), ("infer",), ("extract",), ("embed",))
+            ):
                 return self.forward(loc, method, args, node, w, shown, kind == "known")
             if any(computes(f, c) and self.project.is_module(c) for c, f in self.project.methods.get(method, ())):
                 return self.forward(loc, method, args, node, w, shown, kind == "known")
-        if not kind and self.modelness(inner, method) and isinstance(display, ev.Attr) and method not in COMMON_METHODS and not self.methods_named(method):
+        if (
+            not kind
+            and self.modelness(inner, method)
+            and isinstance(display, ev.Attr)
+            and method not in COMMON_METHODS
+            and not self.methods_named(method)
+        ):
             return self.forward(inner, "__call__", args, node, w, display, self.modelness(inner, method) == "known")
         if method in SAME_OBJECT and not base.data and base.atoms:
             return V(base.atoms)
@@ -91,7 +112,11 @@ class Objects(TorchCalls):
                 if atom[0] == "f" and thing.kind != "optimizer":
                     self.frames[0].nested.append((atom[1], atom[2])) if atom[3] is None else None
         if "callback" in name.lower() or "callback" in thing.name.lower() or self.looped_over("callbacks", name):
-            guessed = [(c, f) for c, f in self.project.methods.get("__call__", ()) if "allback" in c.name and id(f) in self.project.relevant and fits(f, args)]
+            guessed = [
+                (c, f)
+                for c, f in self.project.methods.get("__call__", ())
+                if "allback" in c.name and id(f) in self.project.relevant and fits(f, args)
+            ]
             if guessed and self.project.connected(self.path, guessed[0][1].path):
                 self.any_of(guessed[:3], ("void", "callback", node.span), args, node, w)
         found = self.runs_argument(args, node, w, name)
@@ -232,8 +257,14 @@ class Objects(TorchCalls):
 
     def steps_optimizer(self, loc: Any, args: Args) -> bool:
         name = self.thing(loc).name or (loc[2] if loc[0] == "child" else "")
-        return names.is_optimizer_name(name) or name in ("scaler", "grad_scaler", "amp_scaler", "accelerator", "engine", "model_engine") or any(
-            a[0] == "o" and (self.thing(a[1]).kind == "optimizer" or names.is_optimizer_name(self.thing(a[1]).name)) for v in args.all() for a in v.atoms
+        return (
+            names.is_optimizer_name(name)
+            or name in ("scaler", "grad_scaler", "amp_scaler", "accelerator", "engine", "model_engine")
+            or any(
+                a[0] == "o" and (self.thing(a[1]).kind == "optimizer" or names.is_optimizer_name(self.thing(a[1]).name))
+                for v in args.all()
+                for a in v.atoms
+            )
         )
 
     def call_optimizer(self, loc: Any, method: str, args: Args, node: Call, w: World) -> V:
@@ -332,7 +363,11 @@ class Objects(TorchCalls):
         """The project's methods of a name, where the name says enough to guess them from it."""
         if method in COMMON_METHODS:
             return []
-        found = [(c, f) for c, f in self.project.methods.get(method, ()) if id(f) in self.project.relevant and not is_abstract(f) and self.project.connected(self.path, f.path)]
+        found = [
+            (c, f)
+            for c, f in self.project.methods.get(method, ())
+            if id(f) in self.project.relevant and not is_abstract(f) and self.project.connected(self.path, f.path)
+        ]
         return found if len(found) <= 2 else []
 
     def call_unknown(self, loc: Any, base: V, method: str, args: Args, node: Call, w: World, kind: str) -> V:
@@ -363,16 +398,16 @@ class Objects(TorchCalls):
 
     def is_training_name(self, name: str) -> bool:
         """A method whose name says that it trains with what it is handed."""
-        return bool(name) and ("backward" in name or name in ("train_step", "optimize_parameters", "update_parameters", "train_on_batch", "optimizer_step"))
+        return bool(name) and (
+            "backward" in name or name in ("train_step", "optimize_parameters", "update_parameters", "train_on_batch", "optimizer_step")
+        )
 
     def framework_hook(self, cls: Class, fn: Function) -> bool:
         key = id(fn)
         found = self.hooks.get(key)
         if found is None:
             found = self.hooks[key] = (
-                self.project.is_a(cls, "framework_classes")
-                and fn.name != "__init__"
-                and any(fnmatch(fn.name, p) for p in HOOKS)
+                self.project.is_a(cls, "framework_classes") and fn.name != "__init__" and any(fnmatch(fn.name, p) for p in HOOKS)
             )
         return found
 
@@ -384,12 +419,32 @@ HOOKS = (
 )  # fmt: skip
 
 
-NO_FORWARD_PREFIXES = ("set_", "load_", "save_", "init", "_init", "freeze", "unfreeze", "register_", "log", "reset", "update_", "configure", "add_", "make_", "build")
+NO_FORWARD_PREFIXES = (
+    "set_",
+    "load_",
+    "save_",
+    "init",
+    "_init",
+    "freeze",
+    "unfreeze",
+    "register_",
+    "log",
+    "reset",
+    "update_",
+    "configure",
+    "add_",
+    "make_",
+    "build",
+)
 
 
 def is_part(name: str) -> bool:
     """Whether an attribute that a module calls on itself is one of its layers, by its name."""
-    return not (names.is_loss_name(name) or name in NOT_FORWARDS or name.startswith((*NO_FORWARD_PREFIXES, "_", "get_", "is_", "has_", "compute_", "print")))
+    return not (
+        names.is_loss_name(name)
+        or name in NOT_FORWARDS
+        or name.startswith((*NO_FORWARD_PREFIXES, "_", "get_", "is_", "has_", "compute_", "print"))
+    )
 
 
 def computes(fn: Function, cls: Class) -> bool:
@@ -416,7 +471,9 @@ def is_mode_method(fn: Function) -> bool:
         return False
     if not params:
         return "train" in fn.called or "super" in fn.called or "eval" in fn.called
-    return params[0].name in ("mode", "training", "train", "flag", "is_train") or (isinstance(params[0].default, ev.Const) and params[0].default.value is True)
+    return params[0].name in ("mode", "training", "train", "flag", "is_train") or (
+        isinstance(params[0].default, ev.Const) and params[0].default.value is True
+    )
 
 
 def is_abstract(fn: Function) -> bool:

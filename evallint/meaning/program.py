@@ -36,7 +36,9 @@ class Program(Objects):
         """The facts of the whole program."""
         for path, file in self.project.files.items():
             self.worlds[path] = self.module(file) if not file.context else World()
-        functions = [f for file in self.project.files.values() if not file.context for f in file.functions if id(f) in self.project.relevant]
+        functions = [
+            f for file in self.project.files.values() if not file.context for f in file.functions if id(f) in self.project.relevant
+        ]
         methods = {id(m) for pairs in self.project.methods.values() for _, m in pairs}
         tops = [f for f in functions if "." not in f.qualname or id(f) in methods]
         tops = [f for f in tops if self.is_root(f) and not self.is_test(f)]
@@ -213,7 +215,7 @@ class Program(Objects):
         value = next(iter(default.atoms))[2]
         if key[0] == "true":
             return bool(value) != answer
-        return (value == key[2]) != answer
+        return bool((value == key[2]) != answer)
 
     def meet_key(self, key: Any, site: int) -> None:
         if self.may_fork:

@@ -7,7 +7,24 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
-from evallint.events import Assign, Attr, Branch, Call, Class, Define, DefineClass, Event, File, Function, Import, Loop, Name, Try, Value, With
+from evallint.events import (
+    Assign,
+    Attr,
+    Branch,
+    Call,
+    Class,
+    Define,
+    DefineClass,
+    Event,
+    File,
+    Function,
+    Import,
+    Loop,
+    Name,
+    Try,
+    Value,
+    With,
+)
 from evallint.meaning import names
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.values import Atom
@@ -19,11 +36,15 @@ MODE_CALLS = frozenset(
 
 
 NOISE = frozenset(
-    "get set update add append items keys values pop copy open close read write split join format index count sort size shape mean sum max min next"
-    " info debug warning error log print start stop to type apply filter map reset clear name insert remove extend load save view item flush setup"
+    "get set update add append items keys values pop copy open close read"
+    " write split join format index count sort size shape mean sum max min next"
+    " info debug warning error log print start stop to type apply filter"
+    " map reset clear name insert remove extend load save view item flush setup"
     " setdefault replace encode decode strip lower upper find exists mkdir dump dumps loads device dtype register __init__ __call__".split()
 )
-MAKERS = frozenset(("deepcopy", "from_pretrained", "create_model", "DataParallel", "DistributedDataParallel", "AveragedModel", "Sequential"))
+MAKERS = frozenset(
+    ("deepcopy", "from_pretrained", "create_model", "DataParallel", "DistributedDataParallel", "AveragedModel", "Sequential")
+)
 
 
 def plain_path(path: str) -> str:
@@ -232,9 +253,7 @@ class Project:
             self._component[cls.path]
             for file in self.files.values()
             for cls in file.classes
-            if self.is_module(cls)
-            and "forward" in cls.methods
-            and cls.methods["forward"].called & self._differentiators
+            if self.is_module(cls) and "forward" in cls.methods and cls.methods["forward"].called & self._differentiators
         }
 
     @cached_property
@@ -242,7 +261,9 @@ class Project:
         """Names of calls that lead to `autograd.grad` within two steps."""
         found = {"grad"}
         for _ in range(2):
-            found |= {f.name for file in self.files.values() for f in file.functions if f.called & found and "forc" in f.name + str(f.called)}
+            found |= {
+                f.name for file in self.files.values() for f in file.functions if f.called & found and "forc" in f.name + str(f.called)
+            }
         return frozenset(found)
 
     def differentiates(self, path: str) -> bool:
@@ -265,7 +286,12 @@ class Project:
             for name in f.called:
                 callers[name].append(f)
             own = f.called & MODE_CALLS or f.called & module_classes
-            if own or f.called & holders or any(names.is_model_name(n) for n in f.called) or any(names.is_model_name(r) for r, _ in f.receivers):
+            if (
+                own
+                or f.called & holders
+                or any(names.is_model_name(n) for n in f.called)
+                or any(names.is_model_name(r) for r, _ in f.receivers)
+            ):
                 good.add(id(f))
                 queue.append(f)
         owner = self.class_of_method
@@ -344,7 +370,7 @@ def held_names(body: Sequence[Event], classes: set[str]) -> Iterator[str]:
             value = event.value
             while isinstance(value, Call):
                 inner = value.func
-                if isinstance(inner, Name) and inner.id in classes or isinstance(inner, Attr) and inner.name in classes:
+                if (isinstance(inner, Name) and inner.id in classes) or (isinstance(inner, Attr) and inner.name in classes):
                     target = event.targets[0]
                     if isinstance(target, (Name, Attr)):
                         yield target.id if isinstance(target, Name) else target.name

@@ -151,16 +151,28 @@ def wants_gradients(forward: Forward) -> bool:
 def usual(facts: Facts) -> list[Forward]:
     """Forwards without those that only an unusual argument value reaches where the usual one evaluates at the same place."""
     default = {(f.path, f.span) for f in facts.forwards if not f.offbeat and not f.trained}
-    return [f for f in facts.forwards if not f.framework and not (f.offbeat and (f.path, f.span) in default) and not is_unit_test(f.stops[0].path, f.stops[0].function, f.stops[0].owner)]
+    return [
+        f
+        for f in facts.forwards
+        if not f.framework
+        and not (f.offbeat and (f.path, f.span) in default)
+        and not is_unit_test(f.stops[0].path, f.stops[0].function, f.stops[0].owner)
+    ]
 
 
 def is_unit_test(path: str, function: str, owner: str) -> bool:
     """A test function of a test file: it may run anything in any mode."""
     folders, _, file = path.rpartition("/")
-    if not (file.startswith("test_") or file.endswith("_test.py") or file == "conftest.py" or {"tests", "testing"} & set(folders.split("/"))):
+    if not (
+        file.startswith("test_") or file.endswith("_test.py") or file == "conftest.py" or {"tests", "testing"} & set(folders.split("/"))
+    ):
         return False
     name = function.rsplit(".", 1)[-1]
-    return name.startswith(("test", "setUp", "check_", "_test", "run_test")) or owner.startswith("Test") or owner.endswith(("Test", "Tests", "TestCase"))
+    return (
+        name.startswith(("test", "setUp", "check_", "_test", "run_test"))
+        or owner.startswith("Test")
+        or owner.endswith(("Test", "Tests", "TestCase"))
+    )
 
 
 @dataclass(slots=True, eq=False)
@@ -193,7 +205,9 @@ RANK: dict[Confidence, int] = {"low": 0, "medium": 1, "high": 2}
 def gathered(rows: Iterator[tuple[Region, Forward, Confidence, list[Mode]]]) -> list[Claim]:
     """One claim a region: the surest context leads, every model is named once."""
     claims: dict[object, Claim] = {}
-    ordered = sorted(rows, key=lambda row: (-RANK[row[2]], row[0].path, row[0].span, row[1].path, row[1].span, row[1].text, len(row[1].stops)))
+    ordered = sorted(
+        rows, key=lambda row: (-RANK[row[2]], row[0].path, row[0].span, row[1].path, row[1].span, row[1].text, len(row[1].stops))
+    )
     for region, forward, confidence, modes in ordered:
         key: object = (region.path, region.span) if region.loop is not None else (region.path, region.function)
         claim = claims.get(key)
@@ -223,7 +237,10 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
     feeding = {f.loc for f in facts.forwards if f.trained and f.feeds & trained}
     minded = {(r.path, r.span) for r in (region_of(f) for f in facts.forwards if {m.mode for m in f.modes} == {"eval"})}
     for forward in usual(facts):
-        bad = sorted((m for m in forward.modes if m.mode in ("train", "fresh", "unknown")), key=lambda m: (m.mode == "unknown", m.where or (0, 0, 0, 0)))
+        bad = sorted(
+            (m for m in forward.modes if m.mode in ("train", "fresh", "unknown")),
+            key=lambda m: (m.mode == "unknown", m.where or (0, 0, 0, 0)),
+        )
         if not bad or forward.trained or forward.spoiled or forward.grad_used or forward.layers == "bare" or is_probe(forward):
             continue
         region = region_of(forward)
@@ -245,7 +262,9 @@ def chosen(forward: Forward, bad: list[Mode]) -> bool:
     free = free_stops(forward)
     own = {s.function for s in free}
     built = {f"{s.owner}.__init__" for s in free if s.owner}
-    return all(m.mode == "train" and not m.over and (m.function in own and m.where in forward.own_switches or m.function in built) for m in bad)
+    return all(
+        m.mode == "train" and not m.over and ((m.function in own and m.where in forward.own_switches) or m.function in built) for m in bad
+    )
 
 
 def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: bool) -> Confidence | None:
@@ -280,7 +299,11 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
 def is_api(root: Stop) -> bool:
     """A public method by which users predict or generate: nobody has turned recording off before it."""
     name = own_name(root)
-    return bool(root.owner) and not root.module and names.words(name)[:1] in (("predict",), ("sample",), ("generate",), ("infer",), ("inference",))
+    return (
+        bool(root.owner)
+        and not root.module
+        and names.words(name)[:1] in (("predict",), ("sample",), ("generate",), ("infer",), ("inference",))
+    )
 
 
 def is_probe(forward: Forward) -> bool:
@@ -289,7 +312,10 @@ def is_probe(forward: Forward) -> bool:
 
 
 def is_owned(forward: Forward) -> bool:
-    """The model of unknown mode is one that the region's users hand in or build: a parameter, an attribute of their own object, a factory's result."""
+    """The model of unknown mode is one that the region's users hand in or build.
+
+    That is a parameter, an attribute of their own object, or a factory's result; not an item of something that cannot be seen.
+    """
     loc = forward.loc or ("void",)
     while loc[0] == "child" and loc[1][0] in ("child", "self"):
         if loc[1][0] == "self":

@@ -7,7 +7,8 @@ from typing import Any
 from evallint import events as ev
 from evallint.events import Call, Value
 from evallint.meaning import names
-from evallint.meaning.calls import COMMON_METHODS, Calls
+from evallint.meaning.calls import COMMON_METHODS
+from evallint.meaning.contexts import Contexts
 from evallint.meaning.facts import Forward
 from evallint.meaning.layers import Layers
 from evallint.meaning.libraries import LIBRARIES
@@ -15,31 +16,42 @@ from evallint.meaning.machine import Args, Thing, is_below, last_name, made, tex
 from evallint.meaning.values import OFF, ON, UNKNOWN, UNKNOWN_MODE, Ids, Mode, Modes, V, World, constants, flowed, join, of
 
 SAME_OBJECT = frozenset(
-    "to cuda cpu half float double bfloat16 type requires_grad_ apply share_memory add_module register_module npu xpu train eval ipex".split()
+    "to cuda cpu half float double bfloat16 type requires_grad_"
+    " apply share_memory add_module register_module npu xpu train eval ipex".split()
 )
 NOT_FORWARDS = frozenset(
-    "to cuda cpu half float double bfloat16 type requires_grad_ apply share_memory add_module register_module parameters named_parameters modules named_modules"
-    " children named_children state_dict load_state_dict buffers named_buffers zero_grad register_buffer register_parameter register_forward_hook"
-    " register_forward_pre_hook register_full_backward_hook register_backward_hook get_parameter get_submodule get_buffer extra_repr init_weights save"
-    " save_pretrained load resize_token_embeddings get_input_embeddings gradient_checkpointing_enable compile fit save_checkpoint load_checkpoint"
-    " load_weights save_weights save_model load_model freeze unfreeze summary __repr__ print_trainable_parameters no_sync set_input optimize_parameters"
+    "to cuda cpu half float double bfloat16 type"
+    " requires_grad_ apply share_memory add_module register_module parameters named_parameters modules named_modules"
+    " children named_children state_dict load_state_dict buffers"
+    " named_buffers zero_grad register_buffer register_parameter register_forward_hook"
+    " register_forward_pre_hook register_full_backward_hook register_backward_hook get_parameter"
+    " get_submodule get_buffer extra_repr init_weights save"
+    " save_pretrained load resize_token_embeddings get_input_embeddings"
+    " gradient_checkpointing_enable compile fit save_checkpoint load_checkpoint"
+    " load_weights save_weights save_model load_model freeze unfreeze"
+    " summary __repr__ print_trainable_parameters no_sync set_input optimize_parameters"
     " tie_weights update_target update_weights init_hidden init_state reset reset_parameters clear_cache set_epoch get_lr".split()
 )
 FORWARD_METHODS = frozenset(
-    "forward generate encode decode predict sample infer inference embed transcribe translate detect segment classify extract_features forward_features"
-    " encode_image encode_text get_image_features get_text_features get_embedding get_embeddings get_features log_prob reconstruct greedy_decode"
+    "forward generate encode decode predict sample infer inference"
+    " embed transcribe translate detect segment classify extract_features forward_features"
+    " encode_image encode_text get_image_features get_text_features get_embedding"
+    " get_embeddings get_features log_prob reconstruct greedy_decode"
     " beam_search predict_proba logits __call__ forward_once forward_one extract_feat simple_test forward_test forward_dummy"
     " encode_first_stage decode_first_stage p_sample ddim_sample apply_model push_forward".split()
 )
 CUTTING = frozenset("detach detach_ item numpy tolist argmax argmin data_ptr".split())
 METRICS = frozenset("item numpy tolist argmax argmin max topk eq detach cpu sigmoid softmax round".split())
 HIGHER_ORDER = frozenset(
-    "builtins.map builtins.filter builtins.sorted functools.reduce itertools.starmap torch.utils.checkpoint.checkpoint torch.func.vmap torch.vmap".split()
+    "builtins.map builtins.filter builtins.sorted functools.reduce"
+    " itertools.starmap torch.utils.checkpoint.checkpoint torch.func.vmap torch.vmap".split()
 )
-EVIDENCE = frozenset("parameters named_parameters state_dict load_state_dict eval named_modules requires_grad_ zero_grad children modules".split())
+EVIDENCE = frozenset(
+    "parameters named_parameters state_dict load_state_dict eval named_modules requires_grad_ zero_grad children modules".split()
+)
 
 
-class TorchCalls(Layers, Calls):
+class TorchCalls(Layers, Contexts):
     """Gives calls their PyTorch meaning."""
 
     # Modes
@@ -79,7 +91,7 @@ class TorchCalls(Layers, Calls):
             w.frozen |= frozenset(models)
         elif models:
             w.frozen -= frozenset(models)
-        elif flag is not False and not names.is_model_name(last_name(node)):
+        elif not names.is_model_name(last_name(node)):
             self.frame.wants_grad = True
 
     # Calls outside the project
@@ -157,7 +169,11 @@ class TorchCalls(Layers, Calls):
                 self.used(flow, "metric")
         for value in args.all():
             for atom in value.atoms:
-                if atom[0] in ("f", "p", "w") and dotted.startswith(("torch.", "monai.", "ignite.")) is False and tail in ("run", "apply", "submit"):
+                if (
+                    atom[0] in ("f", "p", "w")
+                    and dotted.startswith(("torch.", "monai.", "ignite.")) is False
+                    and tail in ("run", "apply", "submit")
+                ):
                     self.call_later(of(atom), Args([], {}, open=True), node, w)
         result = self.result(node, args)
         if tail in CUTTING or dotted.startswith(("numpy.", "np.")):
@@ -231,8 +247,8 @@ class TorchCalls(Layers, Calls):
             item = self.item_of(first, ("item", self.path, node.span, self.chain()))
             return V(frozenset((("l", of(("q", (UNKNOWN, item)))),)), first.data, first.graph)
         if tail in ("map", "filter") and len(args.pos) > 1:
-            items = [self.item_of(v, ("item", self.path, node.span, n)) for n, v in enumerate(args.pos[1:])]
-            value = self.call_later(first, Args(items, {}), node, w)
+            each = [self.item_of(v, ("item", self.path, node.span, n)) for n, v in enumerate(args.pos[1:])]
+            value = self.call_later(first, Args(each, {}), node, w)
             return V(frozenset((("l", value),)), value.data, value.graph)
         if tail == "getattr" and len(args.pos) >= 2:
             keys = constants(args.pos[1])
@@ -306,7 +322,15 @@ class TorchCalls(Layers, Calls):
         inner: Modes = frozenset()
         for number, value in enumerate(args.all()):
             for atom in value.atoms:
-                held = atom[1] if atom[0] in ("q",) else (atom[1],) if atom[0] == "l" else tuple(v for _, v in atom[1]) if atom[0] == "d" else (of(atom),)
+                held = (
+                    atom[1]
+                    if atom[0] in ("q",)
+                    else (atom[1],)
+                    if atom[0] == "l"
+                    else tuple(v for _, v in atom[1])
+                    if atom[0] == "d"
+                    else (of(atom),)
+                )
                 for at, item in enumerate(held):
                     for one in item.atoms:
                         if one[0] == "o" and (self.thing(one[1]).kind == "model" or one[1][0] == "child"):
@@ -414,8 +438,8 @@ class TorchCalls(Layers, Calls):
             number = self.forward_ids[key] = len(self.forwards)
             layers, layer = self.layers_of(loc)
             fact = Forward(
-                self.path, node.span, self.shown_name(display, loc), method, tuple(f.stop for f in self.frames), tuple(f for f, _ in self.loops),
-                tuple(d for _, d in self.loops), modes, w.grad, w.is_frozen(loc), layers, layer, known,
+                self.path, node.span, self.shown_name(display, loc), method,
+                tuple(f.stop for f in self.frames), tuple(f for f, _ in self.loops), tuple(d for _, d in self.loops), modes, w.grad, w.is_frozen(loc), layers, layer, known,
             )  # fmt: skip
             fact.loc = loc
             fact.silenced_at = w.grad_at if w.grad == OFF else -1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from evallint.finding import Confidence, Finding
+from evallint.finding import Finding
 from evallint.meaning.regions import Claim, eval_claims
 from evallint.rules.base import Rule
 from evallint.rules.words import call_text, listed, mode_step, place, way, where
@@ -467,4 +467,6 @@ def test(loader):
         if last is None or last.where is None:
             return f"{models} {may} in training mode in {place_}: call {calls} before it (nothing on the way here sets the mode)"
         what = "last mode call" if last.mode == "train" else "in training mode since"
-        return f"{models} {is_} in training mode in {place_}: call {calls} before it ({what}: `{call_text(last.text)}`, line {last.where[0]})"
+        return (
+            f"{models} {is_} in training mode in {place_}: call {calls} before it ({what}: `{call_text(last.text)}`, line {last.where[0]})"
+        )

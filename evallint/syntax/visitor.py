@@ -184,7 +184,7 @@ class Visitor(Expressions):
     def try_(self, node: cst.Try | cst.TryStar, at: ast.Try) -> Iterator[Event]:
         yield ev.Try(
             self.block(node.body, at.body),
-            tuple(self.block(h.body, a.body) for h, a in zip(node.handlers, at.handlers, strict=True)),
+            tuple(self.block(h, a.body) for h, a in zip([h.body for h in node.handlers], at.handlers, strict=True)),
             self.block(node.orelse.body, at.orelse) if node.orelse else (),
             self.block(node.finalbody.body, at.finalbody) if node.finalbody else (),
         )

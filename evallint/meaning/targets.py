@@ -1,0 +1,94 @@
+"""Assignments: what a name, an attribute or an item holds from here on."""
+
+from __future__ import annotations
+
+from evallint import events as ev
+from evallint.events import Value
+from evallint.meaning.flow import Flow
+from evallint.meaning.values import UNKNOWN, V, World, constants
+
+
+class Targets(Flow):
+    """Binds values to targets."""
+
+    def used(self, value: V, use: str) -> None:
+        """Remember how the outputs of forwards are used."""
+        for number in value.data:
+            self.forwards[number].uses.add(use)
+
+    def bind(self, target: Value, value: V, w: World) -> None:
+        if isinstance(target, ev.Name):
+            self.bind_name(target.id, value, w)
+        elif isinstance(target, ev.Attr):
+            base = self.value(target.base, w)
+            if target.name == "requires_grad":
+                self.set_requires_grad(target.base, base, value, w)
+                return
+            if target.name == "training":
+                return
+            for atom in base.atoms:
+                if atom[0] == "o":
+                    self.set_attr(w, atom[1], target.name, value)
+                    for number in value.graph:
+                        self.forwards[number].stored = True
+        elif isinstance(target, ev.Sub):
+            base, index = self.value(target.base, w), constants(self.value(target.index, w))
+            for atom in base.atoms:
+                if atom[0] == "o":
+                    key = f"[{index[0]}]" if index and len(index) == 1 else "[]"
+                    self.set_attr(w, atom[1], key, value)
+            if value.data:
+                self.used(value, "append")
+                self.stain(target.base, value, w)
+        elif isinstance(target, ev.Star):
+            self.bind(target.item, V(frozenset(), value.data, value.graph), w)
+        elif isinstance(target, ev.Seq):
+            self.unpack(target, value, w)
+
+    def bind_name(self, name: str, value: V, w: World) -> None:
+        frame = self.frame
+        act = frame.act
+        if name in frame.globals:
+            act = self.owner(self.path)
+        elif name in frame.nonlocals:
+            while act and (act, name) not in w.vars:
+                act = self.parents.get(act, 0)
+        for atom in value.atoms:
+            if atom[0] == "o":
+                thing = self.thing(atom[1])
+                if not thing.name:
+                    thing.name = name
+        w.vars[act or frame.act, name] = value
+
+    def unpack(self, target: ev.Seq, value: V, w: World) -> None:
+        parts = next((a[1] for a in value.atoms if a[0] == "q" and len(a[1]) == len(target.items)), None)
+        for number, inner in enumerate(target.items):
+            if parts is not None:
+                part = parts[number]
+            else:
+                atoms = frozenset(("o", self.child(a[1], f"#{number}")) for a in value.atoms if a[0] == "o")
+                if not atoms:
+                    item = next((a[1] for a in value.atoms if a[0] == "l"), None)
+                    atoms = item.atoms if item is not None else atoms
+                held = [w.attrs[a[1], f"#{number}"] for a in value.atoms if a[0] == "o" and (a[1], f"#{number}") in w.attrs]
+                part = held[0] if held else V(atoms)
+            if value.data and not part.data:
+                part = V(part.atoms, value.data, value.graph)
+            self.bind(inner, part, w)
+
+    def stain(self, target: Value, value: V, w: World) -> None:
+        """What flowed into the object that `target` names."""
+        if isinstance(target, (ev.Name, ev.Attr, ev.Sub)):
+            base = self.value(target, w)
+            for atom in base.atoms:
+                if atom[0] == "o":
+                    before = w.stained.get(atom[1], UNKNOWN)
+                    w.stained[atom[1]] = V(frozenset(), before.data | value.data, before.graph | value.graph)
+            if isinstance(target, ev.Name) or (isinstance(target, ev.Attr) and not any(a[0] == "o" for a in base.atoms)):
+                self.bind(target, V(base.atoms, base.data | value.data, base.graph | value.graph), w)
+            elif isinstance(target, ev.Sub):
+                self.stain(target.base, value, w)
+
+    def set_requires_grad(self, node: Value, base: V, value: V, w: World) -> None:
+        """`x.requires_grad = flag`: frozen parameters, or an input whose gradient is wanted."""
+        raise NotImplementedError
