@@ -95,6 +95,10 @@ class Calls(Evaluate):
                 value = self.call_super(atom[1], atom[2], name, args, node, w)
             elif kind in ("q", "l", "d"):
                 value = self.call_container(atom, base, func, args, node, w)
+            elif atom == ("c", "NoneType", None) and isinstance(func.base, ev.Attr):
+                owners = [a[1] for a in self.value(func.base.base, w).atoms if a[0] == "o"]
+                loc = self.child(owners[0], func.base.name) if owners else ("void", self.path, id(func))
+                value = self.call_object(loc, of(("o", loc)), name, args, node, w)
             elif kind == "f" and name == "__wrapped__":
                 value = self.call_value(of(atom), args, node, w, func, name)
             else:
@@ -224,13 +228,20 @@ class Calls(Evaluate):
         if wraps and node is not None and all(id(fn) != id(f.function) for f in self.frames):
             inner = of(("f", self.undecorated(fn), act, self_value))
             self.visited.add(id(fn))
-            for kind, value in reversed(decorations):
-                if kind == "grad":
-                    inner = of(("w", value, inner))
-                else:
-                    inner = self.call_value(value, Args([inner], {}), node, w, node.func, "")
-            if any(a[0] in ("f", "w") for a in inner.atoms):
-                return self.call_value(inner, args, node, w, node.func, fn.name)
+            outermost = not self.frames
+            if outermost:
+                self.frames.append(Frame(fn, self.owner(fn.path), None, None, Stop(fn.path, fn.qualname, None, span_of_function=fn.span)))
+            try:
+                for kind, value in reversed(decorations):
+                    if kind == "grad":
+                        inner = of(("w", value, inner))
+                    else:
+                        inner = self.call_value(value, Args([inner], {}), node, w, node.func, "")
+                if any(a[0] in ("f", "w") for a in inner.atoms):
+                    return self.call_value(inner, args, node, w, node.func, fn.name)
+            finally:
+                if outermost:
+                    self.frames.clear()
         for setting in settings:
             self.set_grad(w, setting)
             w.grad_at += 1

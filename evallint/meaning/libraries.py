@@ -20,6 +20,7 @@ class Libraries:
     def __init__(self, text: str) -> None:
         data = tomllib.loads(text)
         self.star_modules: dict[str, frozenset[str]] = {k: frozenset(v) for k, v in data.pop("star_modules").items()}
+        self.libraries = frozenset(data.pop("libraries"))
         self.patterns: dict[str, re.Pattern[str]] = {
             name: re.compile("|".join(translate(p) for p in patterns)) for name, patterns in data.items()
         }

@@ -109,3 +109,11 @@ def is_loss_name(name: str) -> bool:
 def has_words(name: str, vocabulary: frozenset[str]) -> bool:
     """Whether any word of the name is in the vocabulary."""
     return any(w in vocabulary for w in words(name))
+
+
+SHOWING = frozenset("image images imshow plot save figure grid video audio embedding".split())
+
+
+def is_shown(name: str) -> bool:
+    """A call that shows or saves what it is handed."""
+    return has_words(name, SHOWING)

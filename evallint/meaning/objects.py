@@ -11,7 +11,7 @@ from evallint.meaning import names
 from evallint.meaning.evaluate import SELF_ATTRIBUTES
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Args, Thing, last_name, text_of
-from evallint.meaning.torch_calls import COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT, TorchCalls, is_shown
+from evallint.meaning.torch_calls import COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT, TorchCalls
 from evallint.meaning.values import OFF, UNKNOWN, V, World, flowed, join, of
 
 MODE_METHODS = frozenset(("eval", "train"))
@@ -384,7 +384,7 @@ class Objects(TorchCalls):
             self.training_step(flow.data, w) if flow.data else None
         if flow.data and (names.is_loss_name(method) or "acc" in method or "metric" in method):
             self.used(flow, "metric")
-        if flow.data and is_shown(method):
+        if flow.data and names.is_shown(method):
             self.used(flow, "show")
         for value in args.all():
             for atom in value.atoms:

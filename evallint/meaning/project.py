@@ -107,6 +107,8 @@ class Project:
             if parts[-len(wanted) :] != wanted:
                 continue
             root = parts[: -len(wanted)]
+            if wanted[0] in LIBRARIES.libraries and self.is_package(root):
+                continue  # a module of a package does not hide a library of the same name
             common = sum(1 for _ in common_prefix(root, here))
             if common == len(root):  # a folder above the importing file, or its own
                 rank = 1000 + common
@@ -117,6 +119,10 @@ class Project:
             if rank > score and file != path:
                 best, score = file, rank
         return best
+
+    def is_package(self, folder: tuple[str, ...]) -> bool:
+        """Whether a folder is a package of the program."""
+        return bool(folder) and any(d == folder for d, _ in self.by_stem.get(folder[-1], ()))
 
     def lookup(self, path: str, name: str, depth: int = 0) -> Atom | None:
         """What a global name of a module stands for, if it is a definition or an import."""

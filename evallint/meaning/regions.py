@@ -285,7 +285,11 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
             return "medium"  # it is trained and evaluated in one mode, whichever that is
         if any(m.mode == "eval" for m in forward.modes):
             return "low"
-        if not forward.certain_caller or not is_owned(forward):
+        if (
+            not forward.certain_caller
+            or not is_owned(forward)
+            or (not forward.known and forward.loc is not None and forward.loc[0] == "ret")
+        ):
             return "low"
         if region.silent or region.loader or region.strongly:
             return "medium"

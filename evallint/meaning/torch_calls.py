@@ -163,7 +163,7 @@ class TorchCalls(Layers, Contexts):
         if flow.data:
             if self.is_training_call(tail, args):
                 self.training_step(flow.data, w)
-            if is_shown(tail):
+            if names.is_shown(tail):
                 self.used(flow, "show")
             if tail in METRICS or names.is_loss_name(tail) or "acc" in tail or "score" in tail:
                 self.used(flow, "metric")
@@ -439,7 +439,8 @@ class TorchCalls(Layers, Contexts):
             layers, layer = self.layers_of(loc)
             fact = Forward(
                 self.path, node.span, self.shown_name(display, loc), method,
-                tuple(f.stop for f in self.frames), tuple(f for f, _ in self.loops), tuple(d for _, d in self.loops), modes, w.grad, w.is_frozen(loc), layers, layer, known,
+                tuple(f.stop for f in self.frames), tuple(f for f, _ in self.loops), tuple(d for _, d in self.loops),
+                modes, w.grad, w.is_frozen(loc), layers, layer, known,
             )  # fmt: skip
             fact.loc = loc
             fact.silenced_at = w.grad_at if w.grad == OFF else -1
@@ -480,14 +481,6 @@ CONTEXT_NAMES = frozenset(
     "evaluating eval_mode evaluation_mode set_eval eval_context model_eval_mode in_eval_mode evaluate_mode temp_eval switch_to_eval_mode"
     " evaluation inference_context unset_training".split()
 )
-SHOWING = frozenset("image images imshow plot save figure grid video audio embedding".split())
-
-
-def is_shown(name: str) -> bool:
-    """A call that shows or saves what it is handed."""
-    return names.has_words(name, SHOWING)
-
-
 HEADS = frozenset("head heads fc classifier linear probe adapter proj projection".split())
 
 
