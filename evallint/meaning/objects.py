@@ -277,7 +277,7 @@ class Objects(TorchCalls):
             self.optimizer_step(which, w)
             return UNKNOWN
         flow = flowed(args.all())
-        if flow.data and method in ("backward", "minimize", "scale_loss"):
+        if flow.graph:  # whatever its name: an optimizer that is handed a loss
             self.training_step(flow.data, w)
         if method == "minimize":
             self.optimizer_step(loc, w)

@@ -130,7 +130,8 @@ class TorchCalls(Layers, Contexts):
             return self.copied(args.pos[0], node, w)
         if dotted.startswith("builtins."):
             return self.builtin(tail, args, node, w)
-        if LIBRARIES.matches("optimizers", dotted) and tail[:1].isupper():
+        trains = any(a[0] == "o" and a[1][0] == "child" and a[1][2] == "<parameters>" for v in args.all() for a in v.atoms)
+        if (LIBRARIES.matches("optimizers", dotted) or trains) and tail[:1].isupper():
             return self.optimizer(dotted, args, node)
         if tail in ("evaluating",) or tail in CONTEXT_NAMES:
             found = self.eval_context(tail, args, node)
@@ -210,7 +211,8 @@ class TorchCalls(Layers, Contexts):
             if atom[0] == "o":
                 loc = ("new", self.path, node.span, self.chain(), atom[1][0])
                 old = self.thing(atom[1])
-                self.things[loc] = Thing(old.cls, old.made_by, old.kind, "")
+                kind = old.kind or ("model" if self.modelness(atom[1], last_name(node.args[0])) else "")
+                self.things[loc] = Thing(old.cls, old.made_by, kind, "")
                 for name in self.children.get(atom[1], set()):
                     inner = w.attrs.get((atom[1], name))
                     if inner is not None and not any(a[0] == "o" for a in inner.atoms):
