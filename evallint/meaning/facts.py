@@ -98,6 +98,8 @@ class Forward:
     offbeat: bool = False
     """Met only when a parameter has another value than its default."""
     assumed: bool = False
+    hidden: bool = False
+    """Other files, not read in this run, import the file of its root: a caller there may decide."""
     offered: bool = False
     """Met in a method that its class offers and also calls itself: entered in whatever mode the other methods leave."""
     framework: bool = False

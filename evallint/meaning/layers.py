@@ -30,6 +30,12 @@ INDEPENDENT = frozenset(
 )
 
 
+PARAMETERLESS = frozenset(
+    "ReLU GELU SiLU Tanh Sigmoid Softmax LogSoftmax LeakyReLU ELU Flatten Unflatten Identity MaxPool1d MaxPool2d AvgPool1d AvgPool2d"
+    " Upsample AdaptiveAvgPool2d ZeroPad2d ReflectionPad2d PixelShuffle CrossEntropyLoss MSELoss L1Loss BCELoss".split()
+)
+
+
 class Layers(Machine):
     """Answers what a model's class says of the mode."""
 
@@ -56,7 +62,8 @@ class Layers(Machine):
             init = owner.methods.get("__init__")
             if init is None:
                 continue
-            if any(n[:1].isupper() or "module" in n or "param" in n or "buffer" in n for n in init.called - {"ValueError", "TypeError"}):
+            built_here = init.called - PARAMETERLESS - {"ValueError", "TypeError", "NotImplementedError"}
+            if any(n[:1].isupper() or "module" in n or "param" in n or "buffer" in n for n in built_here):
                 return False
             if any(names.is_model_name(p.name) or p.name == "module" for p in init.params):
                 return False

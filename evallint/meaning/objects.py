@@ -11,6 +11,7 @@ from evallint.meaning import names
 from evallint.meaning.evaluate import SELF_ATTRIBUTES
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Args, Thing, last_name, text_of
+from evallint.meaning.methods import NO_FORWARD_PREFIXES, computes, fits, is_abstract, is_class_name, is_mode_method, is_part, thing_like
 from evallint.meaning.torch_calls import COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT, TorchCalls
 from evallint.meaning.values import OFF, UNKNOWN, V, World, flowed, join, of
 
@@ -312,6 +313,11 @@ class Objects(TorchCalls):
             return args.pos[0] if len(args.pos) == 1 else of(("q", tuple(args.pos)))
         if method in ("unwrap_model", "setup_model", "setup_module") and args.pos:
             return args.pos[0]
+        if method == "from_pretrained" and isinstance(node.func, ev.Attr):
+            said = names.words(last_name(node.func.base))
+            if {"tokenizer", "config", "processor", "extractor", "scheduler"} & set(said):
+                return self.new_thing("data", "?.X", args, node, w)
+            return self.new_model("?.from_pretrained", "given", args, node, w)
         if method == "enter_context" and args.pos:
             for atom in args.pos[0].atoms:
                 if atom[0] == "g":
@@ -342,6 +348,9 @@ class Objects(TorchCalls):
         """A method of something computed by a forward."""
         if method in METRICS:
             self.used(base, method)
+        if method == "numpy" and base.graph:
+            for number in base.graph:
+                self.forwards[number].uses.add("raw")
         atoms = frozenset((("o", ("ret", self.path, node.span, self.chain())),))
         if method == "requires_grad_":
             return V(atoms, flow.data, flow.graph)
@@ -366,7 +375,7 @@ class Objects(TorchCalls):
         found = [
             (c, f)
             for c, f in self.project.methods.get(method, ())
-            if id(f) in self.project.relevant and not is_abstract(f) and self.project.connected(self.path, f.path)
+            if "mock" not in f.path and id(f) in self.project.relevant and not is_abstract(f) and self.project.connected(self.path, f.path)
         ]
         return found if len(found) <= 2 else []
 
@@ -417,80 +426,6 @@ HOOKS = (
     "_step", "configure_*", "on_*", "*_epoch_end", "*_step_end", "optimizer_step", "forward", "training_*", "before_*", "after_*",
     "validation_*", "test_*_end", "setup", "prepare_data", "valid_step", "train_step", "eval_forward",
 )  # fmt: skip
-
-
-NO_FORWARD_PREFIXES = (
-    "set_",
-    "load_",
-    "save_",
-    "init",
-    "_init",
-    "freeze",
-    "unfreeze",
-    "register_",
-    "log",
-    "reset",
-    "update_",
-    "configure",
-    "add_",
-    "make_",
-    "build",
-)
-
-
-def is_part(name: str) -> bool:
-    """Whether an attribute that a module calls on itself is one of its layers, by its name."""
-    return not (
-        names.is_loss_name(name)
-        or name in NOT_FORWARDS
-        or name.startswith((*NO_FORWARD_PREFIXES, "_", "get_", "is_", "has_", "compute_", "print"))
-    )
-
-
-def computes(fn: Function, cls: Class) -> bool:
-    """Whether a module's method runs parts of it: it calls itself or attributes that are no methods."""
-    return "self" in fn.called or any(r == "self" and (n == "forward" or n not in cls.methods) for r, n in fn.receivers)
-
-
-def is_class_name(name: str) -> bool:
-    """CapWords: a call of it constructs."""
-    return len(name) > 2 and name[:1].isupper() and not name.isupper()
-
-
-def thing_like(value: V) -> bool:
-    """Whether an attribute can be called: it is not a constant or a container."""
-    return any(a[0] not in ("c", "q", "l", "d", "b", "s") for a in value.atoms)
-
-
-def is_mode_method(fn: Function) -> bool:
-    """An override of `Module.train(mode)` or `Module.eval()`, not a procedure of that name."""
-    params = [p for p in fn.params[1:] if p.kind in ("pos", "kw")]
-    if fn.name == "eval":
-        return not params
-    if len(params) > 1:
-        return False
-    if not params:
-        return "train" in fn.called or "super" in fn.called or "eval" in fn.called
-    return params[0].name in ("mode", "training", "train", "flag", "is_train") or (
-        isinstance(params[0].default, ev.Const) and params[0].default.value is True
-    )
-
-
-def is_abstract(fn: Function) -> bool:
-    """A body that does nothing but raise, pass or hold a docstring."""
-    if any(last_name(d) == "abstractmethod" for d in fn.decorators):
-        return True
-    return all(isinstance(e, ev.Exit) and e.kind == "raise" for e in fn.body)
-
-
-def fits(fn: Function, args: Args) -> bool:
-    """Whether a method can be called with these arguments."""
-    plain = [p for p in fn.params[1:] if p.kind == "pos"]
-    if any(p.kind in ("*", "**") for p in fn.params) or args.open:
-        return True
-    names_ = {p.name for p in fn.params}
-    needed = [p for p in plain if p.default is None]
-    return len(args.pos) <= len(plain) and all(k in names_ for k in args.kw) and len(args.pos) + len(args.kw) >= len(needed)
 
 
 __all__ = ["OFF", "Objects"]

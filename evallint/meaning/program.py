@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from evallint.events import Class, Const, File, Function
 from evallint.meaning import names
 from evallint.meaning.facts import Facts, Forward, Stop
 from evallint.meaning.machine import MOST_STEPS, Args, Fork, Frame, TooLong
-from evallint.meaning.objects import Objects, is_abstract
+from evallint.meaning.methods import is_abstract
+from evallint.meaning.objects import Objects
 from evallint.meaning.project import Project
 from evallint.meaning.regions import is_unit_test
 from evallint.meaning.values import UNKNOWN, UNKNOWN_MODE, Mode, V, World, const, meet, of
 
 MOST_RUNS = 10
+SWITCHES = frozenset(("eval", "no_grad", "inference_mode", "set_grad_enabled", "evaluating"))
 MOST_STEPS_OF_ROOT = 12000
 MOST_METHODS = 30
 Root = Callable[[World], V]
@@ -46,8 +49,8 @@ class Program(Objects):
             if not self.has_callers(f):
                 self.certain = True
                 self.function(f)
-        self.certain = False
         for f in tops:
+            self.certain = not self.may_be_switched(f)
             if id(f) not in self.visited:
                 self.function(f)
             elif self.is_offered(f):
@@ -112,6 +115,30 @@ class Program(Objects):
         made = cls is None or any(self.called_in_sight(n, fn) for n in names_of)
         return self.called_in_sight(fn.name, fn, by_self_only=not made)
 
+    def may_be_switched(self, fn: Function) -> bool:
+        """Whether a caller that could not be followed may set the mode or the grad mode: it, or what it calls, does so for some model."""
+        for other in self.project.called_names.get(fn.name, ()):
+            if other is fn or self.is_test(other) or not self.project.connected(other.path, fn.path):
+                continue
+            if other.name == "<module>" or other.called & SWITCHES:
+                return True
+            cls = self.project.class_of_method.get(id(other))
+            if cls is not None and any("eval" in m.called for m in cls.methods.values()):
+                return True
+            for name in other.called:
+                if any(f.called & SWITCHES and f is not fn and self.project.connected(f.path, fn.path) for f in self.by_name.get(name, ())):
+                    return True
+        return False
+
+    @cached_property
+    def by_name(self) -> dict[str, list[Function]]:
+        """Every function and method of the program by its name, where the name tells one from another."""
+        table: dict[str, list[Function]] = {}
+        for file in self.project.files.values():
+            for f in file.functions:
+                table.setdefault(f.name, []).append(f)
+        return {name: found for name, found in table.items() if len(found) <= 5}
+
     def called_in_sight(self, name: str, fn: Function, by_self_only: bool = False) -> bool:
         """Whether connected code that is no test calls something of this name."""
         cls = self.project.class_of_method.get(id(fn))
@@ -120,7 +147,7 @@ class Program(Objects):
                 continue
             receivers = {r for r, n in other.receivers if n == name}
             theirs = self.project.class_of_method.get(id(other))
-            if cls is not None and name == fn.name and receivers and receivers <= {"self", ""}:
+            if cls is not None and name == fn.name and receivers and receivers <= ({"self", ""} if "super" in other.called else {"self"}):
                 if theirs is not None and (theirs in self.project.mro(cls) or cls in self.project.mro(theirs)):
                     return True
             elif not by_self_only:
@@ -202,7 +229,8 @@ class Program(Objects):
             for forward in self.forwards:
                 forward.offbeat = offbeat
                 root_file = self.project.files.get(forward.stops[0].path)
-                forward.certain_caller = self.certain and not (root_file is not None and root_file.imported)
+                forward.hidden = root_file is not None and root_file.imported
+                forward.certain_caller = self.certain and not forward.hidden
                 forward.offered = self.offered
                 forward.assumed = bool(assumptions)
             self.facts.forwards += self.forwards

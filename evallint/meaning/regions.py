@@ -252,7 +252,7 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
             continue  # a GAN's samples are drawn with the statistics that its training uses
         if forward.layers == "none" and (region.path, region.span) in minded:
             continue  # the author switched the other model of this region and knows why not this one
-        confidence = eval_confidence(forward, region, bad, forward.loc in trained)
+        confidence = toned(eval_confidence(forward, region, bad, forward.loc in trained), forward)
         if confidence is not None:
             yield region, forward, confidence, bad
 
@@ -300,6 +300,18 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
     return "medium" if forward.known and (region.used or region.named) else "low"
 
 
+def toned(confidence: Confidence | None, forward: Forward) -> Confidence | None:
+    """Low where only a name says that the object is a model, or where the code computes a loss."""
+    if confidence is None:
+        return None
+    spoken = [own_name(s) for s in free_stops(forward)]
+    measures = any(names.has_words(n, names.EVALUATION_WORDS | names.LOADER_EVAL_WORDS) for n in spoken)
+    if any(names.is_loss_name(n) for n in spoken) and not measures:
+        return "low"
+    plain = set(names.words(forward.text)) & {"model", "net", "network"} or any(m.mode in ("eval", "given") for m in forward.modes)
+    return confidence if forward.known or (plain and forward.loc is not None and forward.loc[0] in ("param", "ret", "child")) else "low"
+
+
 def is_api(root: Stop) -> bool:
     """A public method by which users predict or generate: nobody has turned recording off before it."""
     name = own_name(root)
@@ -328,6 +340,9 @@ def is_owned(forward: Forward) -> bool:
     return loc[0] in ("param", "ret", "global", "self", "new")
 
 
+API_WORDS = frozenset("predict generate sample infer inference evaluate".split())
+
+
 def region_is_own_method(forward: Forward) -> bool:
     """The region is in a method of the module itself, entered in its caller's mode."""
     return forward.stops[0].module
@@ -346,7 +361,7 @@ def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         if wants_gradients(forward) or is_probe(forward):
             continue
         region = region_of(forward)
-        confidence = grad_confidence(forward, region, forward.loc in trained)
+        confidence = toned(grad_confidence(forward, region, forward.loc in trained), forward)
         if confidence is not None:
             yield region, forward, confidence, []
 
@@ -363,6 +378,10 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
         if not (public and any(m.mode == "eval" and m.function == forward.stops[-1].function for m in forward.modes)):
             return None
         return "medium"
+    if "raw" in forward.uses and not region.switched:
+        return None  # `.numpy()` on the output as it is: it would raise if anything were recorded
+    if region_is_own_method(forward) and not region.switched and not names.has_words(own_name(forward.stops[0]), API_WORDS):
+        return None
     evaluating = region.switched or region.strongly or region.loader
     measuring = region.used and region.loop is not None and forward.known
     if not evaluating and not measuring and not (region.named and (region.used or region.loop is not None)):
@@ -370,6 +389,8 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     if len(forward.grad) > 1 or forward.may_differentiate:
         return "low"
     functions = {s.function for s in forward.stops}
+    if forward.hidden:
+        return "low"
     own_switch = any(m.mode == "eval" and m.function in functions for m in forward.modes)
     if not forward.certain_caller and not own_switch and not is_api(forward.stops[0]):
         return "low"
