@@ -33,6 +33,7 @@ def is_part(name: str) -> bool:
     """Whether an attribute that a module calls on itself is one of its layers, by its name."""
     return not (
         names.is_loss_name(name)
+        or names.is_not_model_name(name)
         or name in NOT_FORWARDS
         or name.startswith((*NO_FORWARD_PREFIXES, "_", "get_", "is_", "has_", "compute_", "print"))
     )

@@ -253,6 +253,16 @@ class Project:
         return any(LIBRARIES.matches(table, name) for name in self.outside_bases(cls))
 
     @cached_property
+    def foreign(self) -> set[str]:
+        """Files that import another framework and not PyTorch: their models are none of ours."""
+        found: set[str] = set()
+        for path, table in self.globals.items():
+            roots = {e.module.split(".")[0] for e in (*table.values(), *self.stars[path]) if isinstance(e, Import) and not e.level}
+            if roots & {"tensorflow", "keras", "jax", "flax", "paddle", "mxnet"} and "torch" not in roots:
+                found.add(path)
+        return found
+
+    @cached_property
     def differentiating(self) -> set[str]:
         """The first file of every connected part of the program in which some module's own methods call `autograd.grad`."""
         return {

@@ -389,7 +389,7 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     if len(forward.grad) > 1 or forward.may_differentiate:
         return "low"
     functions = {s.function for s in forward.stops}
-    if forward.hidden:
+    if forward.hidden or (not forward.uses and region.loop is None):
         return "low"
     own_switch = any(m.mode == "eval" and m.function in functions for m in forward.modes)
     if not forward.certain_caller and not own_switch and not is_api(forward.stops[0]):
