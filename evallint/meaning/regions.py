@@ -308,7 +308,7 @@ def toned(confidence: Confidence | None, forward: Forward) -> Confidence | None:
     measures = any(names.has_words(n, names.EVALUATION_WORDS | names.LOADER_EVAL_WORDS) for n in spoken)
     if any(names.is_loss_name(n) for n in spoken) and not measures:
         return "low"
-    plain = set(names.words(forward.text)) & {"model", "net", "network"} or any(m.mode in ("eval", "given") for m in forward.modes)
+    plain = set(names.words(forward.text)) & {"model", "net", "network"} or any(m.mode in ("eval", "given", "train") for m in forward.modes)
     return confidence if forward.known or (plain and forward.loc is not None and forward.loc[0] in ("param", "ret", "child")) else "low"
 
 
