@@ -7,6 +7,7 @@ Spans are `(line, column, end_line, end_column)`, 1-based, in characters, the en
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 Span = tuple[int, int, int, int]
@@ -325,3 +326,20 @@ class File:
     """It is read only for what others call in it: nothing begins here."""
     imported: bool = False
     """Files that are not of this program import it: callers of its functions may be out of sight."""
+
+
+def blocks(event: Event) -> Iterator[Sequence[Event]]:
+    """The bodies inside an event."""
+    if isinstance(event, Branch):
+        yield event.then
+        yield event.other
+    elif isinstance(event, Loop):
+        yield event.body
+        yield event.other
+    elif isinstance(event, With):
+        yield event.body
+    elif isinstance(event, Try):
+        yield event.body
+        yield from event.handlers
+        yield event.other
+        yield event.final

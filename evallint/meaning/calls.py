@@ -8,8 +8,8 @@ from typing import Any
 from evallint import events as ev
 from evallint.events import Call, Class, Function, Value
 from evallint.meaning import names
-from evallint.meaning.evaluate import Evaluate
 from evallint.meaning.facts import Stop
+from evallint.meaning.inert import Inert
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import MOST_FRAMES, Args, Frame, Thing, last_name, made, text_of
 from evallint.meaning.values import OFF, ON, UNKNOWN, V, World, constants, flowed, join, meet, of
@@ -26,7 +26,7 @@ COMMON_METHODS = frozenset(
 )
 
 
-class Calls(Evaluate):
+class Calls(Inert):
     """Calls, constructors, decorators, context managers."""
 
     def call(self, node: Call, w: World) -> V:
@@ -145,7 +145,7 @@ class Calls(Evaluate):
             added = args.pos[-1]
             if added.data:
                 self.used(added, "append")
-            grown = self.added(V(frozenset((atom,))), of(("l", added)) if name != "extend" else added)
+            grown = self.added(V((atom,)), of(("l", added)) if name != "extend" else added)
             value = V(grown.atoms, base.data | added.data, base.graph | added.graph)
             if isinstance(func.base, (ev.Name, ev.Attr)):
                 self.bind(func.base, value, w)
@@ -161,12 +161,12 @@ class Calls(Evaluate):
             return dict(atom[1]).get(keys[0], UNKNOWN) if keys and len(keys) == 1 else UNKNOWN
         if name == "pop":
             return self.item_of(of(atom), ("item", self.path, id(node)))
-        return V(frozenset(), base.data, base.graph)
+        return V((), base.data, base.graph)
 
     def result(self, node: Call, args: Args | None = None, base: V = UNKNOWN) -> V:
         """The unknown result of a call: a new object into which the arguments flowed."""
         flow = flowed([*args.all(), base]) if args is not None else base
-        return V(frozenset((("o", ("ret", self.path, node.span, self.chain())),)), flow.data, flow.graph)
+        return V((("o", ("ret", self.path, node.span, self.chain())),), flow.data, flow.graph)
 
     def call_value(self, func: V, args: Args, node: Call, w: World, display: Value, name: str) -> V:
         found: V | None = None
@@ -206,6 +206,7 @@ class Calls(Evaluate):
 
     def set_grad(self, w: World, setting: str) -> None:
         """Enter a grad mode."""
+        self.effects += 1
         w.grad = {"on": ON, "off": OFF}.get(setting, ON | OFF)
         w.grad_at = len(self.frames) - 1
 
@@ -304,14 +305,30 @@ class Calls(Evaluate):
                 id(fn) not in self.project.relevant
                 and fn.name != "<lambda>"
                 and not is_small(fn)
-                and not (fn.name == "__init__" and cls is not None and not self.project.is_module(cls))
+                and not (fn.name == "__init__" and cls is not None and self.project.holds_something(cls))
             )
         ):
+            self.effects += 1
             return self.skipped(fn, args, node, w, cls)
         self.visited.add(id(fn))
+        key = self.inert_key(fn, act, self_value, args, cls) if node is not None else None
+        if key is not None and node is not None and key in self.inert:
+            known = self.inert[key]
+            return known if known.atoms else self.result(node, args)
+        effects = self.effects
+        self.tick += 1
+        mark = [self.tick, 0]
+        self.watched.append(mark)
         frame = self.enter(fn, act, self_value, node, cls)
         self.bind_args(frame, fn, args, w)
-        return self.finish(frame, w)
+        value = self.finish(frame, w)
+        self.watched.pop()
+        if key is not None and self.effects == effects and not mark[1]:
+            if constants(value) is not None:
+                self.inert[key] = value
+            elif self.is_plain(value):
+                self.inert[key] = UNKNOWN
+        return value
 
     def skipped(self, fn: Function, args: Args, node: Call | None, w: World, cls: Class | None) -> V:
         return self.result(node, args) if node is not None else UNKNOWN
@@ -359,26 +376,6 @@ class Calls(Evaluate):
                 w.vars[key] = of(("o", loc))
             self.annotate(w.vars[key], param, fn.path)
 
-    def annotate(self, value: V, param: ev.Param, path: str) -> None:
-        """Give an object of unknown class the class that its annotation names."""
-        if param.annotation is None or len(value.atoms) != 1:
-            return
-        (atom,) = value.atoms
-        if atom[0] != "o" or self.thing(atom[1]).cls is not None or self.thing(atom[1]).kind:
-            return
-        for name in annotated_names(param.annotation):
-            found = self.project.dotted(path, name)
-            if found is not None and found[0] == "k":
-                thing = self.thing(atom[1])
-                thing.cls = found[1]
-                thing.kind = "model" if self.project.is_module(found[1]) else "instance"
-                return
-            if found is not None and found[0] == "x":
-                if found[1].endswith(("nn.Module", ".LightningModule", ".PreTrainedModel")):
-                    self.thing(atom[1]).kind = "loss" if names.is_loss_name(param.name) else "model"
-                elif found[1].endswith((".Tensor", ".DataLoader", ".device", ".Dataset", ".ndarray")):
-                    self.thing(atom[1]).kind = "data"
-
     def finish(self, frame: Frame, w: World) -> V:
         """Run a frame's body and pop it; `w` becomes the joined state of all its exits."""
         try:
@@ -396,7 +393,7 @@ class Calls(Evaluate):
                 ends.append(world)
             value = returned if value is None else join(value, returned)
         if frame.function.is_generator:
-            value = V(frozenset((("l", frame.yielded),)), frame.yielded.data, frame.yielded.graph)
+            value = V((("l", frame.yielded),), frame.yielded.data, frame.yielded.graph)
         if ends:
             end = ends[0]
             for other in ends[1:]:
@@ -433,6 +430,8 @@ class Calls(Evaluate):
         loc = ("new", self.path, node.span, self.chain(), *self.tags)
         thing = Thing(cls, cls.name, name=self.things[loc].name if loc in self.things else "")
         self.things[loc] = thing
+        self.tick += 1
+        self.births[loc] = self.tick
         w.attrs.drop(loc)
         value = of(("o", loc))
         if self.project.is_module(cls):
@@ -464,23 +463,6 @@ class Calls(Evaluate):
 def is_small(fn: Function) -> bool:
     """A getter or the like: what it returns may be a model."""
     return len(fn.body) <= 2 and isinstance(fn.body[-1] if fn.body else None, ev.Return)
-
-
-def annotated_names(node: Value) -> list[Value]:
-    """The class names in an annotation: `X`, `"X"`, `Optional[X]`, `X | None`."""
-    if isinstance(node, (ev.Name, ev.Attr)):
-        return [node]
-    if isinstance(node, ev.Const) and isinstance(node.value, str) and node.value.replace(".", "").replace("_", "").isalnum():
-        parts = node.value.split(".")
-        value: Value = ev.Name(parts[0])
-        for part in parts[1:]:
-            value = ev.Attr(value, part)
-        return [value]
-    if isinstance(node, ev.Sub) and last_name(node.base) in ("Optional", "Union"):
-        return [n for n in (node.index.items if isinstance(node.index, ev.Seq) else (node.index,)) for n in annotated_names(n)]
-    if isinstance(node, ev.Mix):
-        return [n for item in node.items for n in annotated_names(item)]
-    return []
 
 
 __all__ = ["COMMON_METHODS", "LIBRARIES", "Calls"]

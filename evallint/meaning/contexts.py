@@ -110,7 +110,7 @@ class Contexts(Calls):
             if mark[3]:
                 w.grad = OFF
         if target is not None:
-            self.bind(target, V(frozenset(a for a in value.atoms if a[0] not in ("g", "e")), value.data, value.graph), w)
+            self.bind(target, V(tuple(a for a in value.atoms if a[0] not in ("g", "e")), value.data, value.graph), w)
         exits = self.marks()
         after = inner(w)
         if grads or marks or any(a[0] == "x" and a[1].endswith("ExitStack") for a in value.atoms):

@@ -11,7 +11,7 @@ from evallint.meaning.conditions import Conditions
 from evallint.meaning.facts import LoopFact
 from evallint.meaning.flow import names_in
 from evallint.meaning.machine import last_name
-from evallint.meaning.values import NONE, UNKNOWN, V, World, const, constants, flowed, join, of
+from evallint.meaning.values import NONE, UNKNOWN, V, World, const, constants, flowed, join, of, united
 
 CUTS = frozenset(("data", "grad", "shape", "dtype", "device", "ndim"))
 SELF_ATTRIBUTES = frozenset(("module", "_orig_mod", "_fsdp_wrapped_module"))
@@ -44,7 +44,7 @@ class Evaluate(Conditions):
         """A value of which nothing is known, as an object with a place of its own."""
         if not value.data:
             self.thing(loc).name = name
-        return V(frozenset((("o", loc),)), value.data, value.graph)
+        return V((("o", loc),), value.data, value.graph)
 
     def global_value(self, path: str, name: str, w: World) -> V:
         """A module's global as its own code left it."""
@@ -211,8 +211,8 @@ class Evaluate(Conditions):
             inner = UNKNOWN
             for v in values:
                 inner = join(inner, v)
-            return V(frozenset((("l", inner),)), flow.data, flow.graph)
-        return V(frozenset((("q", tuple(values)),)), flow.data, flow.graph)
+            return V((("l", inner),), flow.data, flow.graph)
+        return V((("q", tuple(values)),), flow.data, flow.graph)
 
     def map(self, node: ev.Map, w: World) -> V:
         items: list[tuple[Any, V]] = []
@@ -228,7 +228,7 @@ class Evaluate(Conditions):
                     if atom[0] == "d":
                         items += atom[1]
         flow = flowed(values)
-        return V(frozenset((("d", tuple(items[:40])),)), flow.data, flow.graph)
+        return V((("d", tuple(items[:40])),), flow.data, flow.graph)
 
     def compare(self, node: ev.Compare, w: World) -> V:
         left, right = self.value(node.left, w), self.value(node.right, w)
@@ -236,7 +236,7 @@ class Evaluate(Conditions):
         if found is not None:
             return const(found)
         key = self.comparison_key(node, left, right)
-        atoms = frozenset((("b", *key),)) if key is not None else frozenset()
+        atoms = (("b", *key),) if key is not None else ()
         return V(atoms, left.data | right.data)
 
     def compared(self, node: ev.Compare, left: V, right: V) -> bool | None:
@@ -273,7 +273,7 @@ class Evaluate(Conditions):
         if values is not None and len({bool(v) for v in values}) == 1:
             return const(not values[0])
         key = self.key_of(value)
-        return V(frozenset((("b", key[0], not key[1]),)) if key else frozenset(), value.data)
+        return V((("b", key[0], not key[1]),) if key else (), value.data)
 
     def bool_(self, node: ev.Bool, w: World) -> V:
         left = self.value(node.left, w)
@@ -283,8 +283,8 @@ class Evaluate(Conditions):
         right = self.value(node.right, w)
         if self.known(right) is (node.op == "and") and any(a[0] == "b" for a in left.atoms):
             return left
-        atoms = frozenset(a for a in left.atoms | right.atoms if a[0] != "b" and a != ("c", "NoneType", None))
-        return V(atoms if len(atoms) <= 4 else frozenset(), left.data | right.data, left.graph | right.graph)
+        atoms = tuple(a for a in united(left.atoms, right.atoms) if a[0] != "b" and a != ("c", "NoneType", None))
+        return V(atoms if len(atoms) <= 4 else (), left.data | right.data, left.graph | right.graph)
 
     def if_value(self, node: ev.IfValue, w: World) -> V:
         truth = self.truth(node.test, w, id(node), True)
@@ -335,12 +335,12 @@ class Evaluate(Conditions):
                     values.append(self.value(node.item, w))
                     self.tags.pop()
                 flow = flowed(values)
-                return V(frozenset((("q", tuple(values)),)), flow.data, flow.graph)
+                return V((("q", tuple(values)),), flow.data, flow.graph)
             self.bind(target, self.item_of(source, ("item", self.path, id(node), number, self.chain())), w)
             for test in tests:
                 self.value(test, w)
         value = self.value(node.item, w)
-        atoms = frozenset((("l", value),)) if node.kind != "DictComp" else frozenset()
+        atoms = (("l", value),) if node.kind != "DictComp" else ()
         if value.data:
             self.used(value, "append")
         return V(atoms, value.data, value.graph)

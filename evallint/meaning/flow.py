@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from evallint import events as ev
-from evallint.events import Event, Value
+from evallint.events import Event, Value, blocks
 from evallint.meaning.facts import LoopFact
 from evallint.meaning.machine import Frame, Machine, last_name
-from evallint.meaning.project import blocks
 from evallint.meaning.values import UNKNOWN, Mode, V, World, constants, join, meet, of
 
 MOST_PASSES = 3
@@ -52,14 +51,14 @@ class Flow(Machine):
     def added(self, before: V, value: V) -> V:
         """What `before += value` leaves."""
         items = [v for v in (before, value) for a in v.atoms if a[0] in ("q", "l")]
-        atoms = before.atoms if items else frozenset()
+        atoms = before.atoms if items else ()
         if items:
             inner = UNKNOWN
             for v in items:
                 for a in v.atoms:
                     for x in a[1] if a[0] == "q" else (a[1],) if a[0] == "l" else ():
                         inner = join(inner, x)
-            atoms = frozenset((("l", inner),))
+            atoms = (("l", inner),)
         return V(atoms, before.data | value.data, before.graph | value.graph)
 
     def annotated(self, event: ev.Assign, value: V) -> V:
@@ -247,7 +246,7 @@ class Flow(Machine):
             for v in items:
                 found = v if found is None else join(found, v)
         if found is None or not found.atoms:
-            return V(frozenset((("o", loc),)), source.data, source.graph)
+            return V((("o", loc),), source.data, source.graph)
         return V(found.atoms, found.data | source.data, found.graph | source.graph)
 
     def held(self, loc: tuple[Any, ...]) -> list[tuple[Any, ...]]:

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from evallint import events as ev
-from evallint.events import Class, Event, Value
+from evallint.events import Class, Event, Value, blocks
 from evallint.meaning import names
 from evallint.meaning.machine import Machine, last_name, text_of
-from evallint.meaning.project import blocks
 
 DEPENDENT = frozenset(
     "Dropout Dropout1d Dropout2d Dropout3d AlphaDropout"

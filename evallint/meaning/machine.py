@@ -107,6 +107,8 @@ class Machine(ABC):
         self.layer_cache: dict[int, tuple[str, str]] = {}
         self.uses_by_file: dict[str, dict[str, frozenset[str]]] = {}
         self._matters: dict[int, bool] = {}
+        self.effects = 0
+        self.inert: dict[tuple[Any, ...], V] = {}
         self.begin({})
 
     def begin(self, assumptions: dict[tuple[Any, ...], bool]) -> None:
@@ -121,6 +123,9 @@ class Machine(ABC):
         self.forward_ids: dict[tuple[Any, ...], int] = {}
         self.pending: set[int] = set()
         self.muted = 0
+        self.tick = 0
+        self.births: dict[Loc, int] = {}
+        self.watched: list[list[int]] = []
         self.steps = 0
         self.most_steps = MOST_STEPS
 
@@ -155,6 +160,9 @@ class Machine(ABC):
     def set_attr(self, w: World, loc: Loc, name: str, value: V) -> None:
         """Assign an attribute."""
         w.attrs[loc, name] = value
+        born = self.births.get(loc, 0)
+        for mark in self.watched:
+            mark[1] |= mark[0] > born
         self.children.setdefault(loc, set()).add(name)
         child = ("child", loc, name)
         if child in w.modes and ("o", child) not in value.atoms:
@@ -200,6 +208,7 @@ class Machine(ABC):
         seen = seen if seen is not None else set()
         if loc in seen or len(seen) > 400:
             return
+        self.effects += 1
         seen.add(loc)
         for other in [k for k in w.modes if k[0] == "child" and is_below(k, loc)]:
             del w.modes[other]

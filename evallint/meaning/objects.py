@@ -282,7 +282,7 @@ class Objects(TorchCalls):
             self.training_step(flow.data, w)
         if method == "minimize":
             self.optimizer_step(loc, w)
-        return V(frozenset(), flow.data, flow.graph)
+        return V((), flow.data, flow.graph)
 
     def call_special(self, loc: Any, base: V, method: str, args: Args, node: Call, w: World) -> V | None:
         """Methods whose name alone says what they do."""
@@ -305,7 +305,7 @@ class Objects(TorchCalls):
         if method in ("parameters", "named_parameters"):
             parameter = ("o", ("child", loc, "<parameter>"))
             item = of(parameter) if method == "parameters" else of(("q", (UNKNOWN, of(parameter))))
-            return V(frozenset((("l", item), ("o", ("child", loc, "<parameters>")))))
+            return V((("l", item), ("o", ("child", loc, "<parameters>"))))
         if method in ("children", "modules", "named_children", "named_modules"):
             inner = of(("o", self.child(loc, "<child>")))
             return of(("l", inner if not method.startswith("named") else of(("q", (UNKNOWN, inner)))))
@@ -351,7 +351,7 @@ class Objects(TorchCalls):
         if method == "numpy" and base.graph:
             for number in base.graph:
                 self.forwards[number].uses.add("raw")
-        atoms = frozenset((("o", ("ret", self.path, node.span, self.chain())),))
+        atoms = (("o", ("ret", self.path, node.span, self.chain())),)
         if method == "requires_grad_":
             return V(atoms, flow.data, flow.graph)
         return V(atoms, flow.data, frozenset() if method in CUTTING else flow.graph)
@@ -400,7 +400,7 @@ class Objects(TorchCalls):
                 if atom[0] == "f" and atom[3] is None:
                     self.frames[0].nested.append((atom[1], atom[2]))
         found = self.runs_argument(args, node, w, method)
-        result = V(frozenset((("o", ("ret", self.path, node.span, self.chain())),)), flow.data | found.data, flow.graph | found.graph)
+        result = V((("o", ("ret", self.path, node.span, self.chain())),), flow.data | found.data, flow.graph | found.graph)
         if method in CUTTING:
             return V(result.atoms, result.data)
         return result

@@ -1,33 +1,24 @@
-"""The program's index: its modules, what their names stand for, classes with their bases, and which functions can matter."""
+"""The program: what of it can matter to a rule, how its files reach each other, and which of them are another framework's."""
 
 from __future__ import annotations
 
-import posixpath
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from evallint.events import (
     Assign,
     Attr,
-    Branch,
     Call,
     Class,
-    Define,
-    DefineClass,
     Event,
-    File,
     Function,
     Import,
-    Loop,
     Name,
-    Try,
-    Value,
-    With,
+    blocks,
 )
 from evallint.meaning import names
-from evallint.meaning.libraries import LIBRARIES
-from evallint.meaning.values import Atom
+from evallint.meaning.index import Index
 
 MODE_CALLS = frozenset(
     "eval train backward no_grad inference_mode set_grad_enabled enable_grad requires_grad_ manual_backward forward from_pretrained"
@@ -40,224 +31,24 @@ NOISE = frozenset(
     " write split join format index count sort size shape mean sum max min next"
     " info debug warning error log print start stop to type apply filter"
     " map reset clear name insert remove extend load save view item flush setup"
-    " setdefault replace encode decode strip lower upper find exists mkdir dump dumps loads device dtype register __init__ __call__".split()
+    " setdefault replace encode decode strip lower upper find exists mkdir dump dumps loads device dtype register __init__ __call__"
+    " data int long bool clone tensor batch labels label graph func unique clamp numpy cpu cuda item items out result results norm".split()
 )
 MAKERS = frozenset(
     ("deepcopy", "from_pretrained", "create_model", "DataParallel", "DistributedDataParallel", "AveragedModel", "Sequential")
 )
 
 
-def plain_path(path: str) -> str:
-    """A path with forward slashes, without `.` and `..` where they can be resolved."""
-    return posixpath.normpath(path.replace("\\", "/"))
-
-
-class Project:
+class Project(Index):
     """Every file of one program."""
-
-    def __init__(self, files: Iterable[File], extend_models: Sequence[str] = ()) -> None:
-        self.files = {f.path: f for f in files}
-        self.extend_models = frozenset(extend_models)
-        self.by_stem: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
-        self.globals: dict[str, dict[str, Event]] = {}
-        self.stars: dict[str, list[Import]] = {}
-        self.class_of_method: dict[int, Class] = {}
-        self.methods: dict[str, list[tuple[Class, Function]]] = defaultdict(list)
-        for path, file in self.files.items():
-            parts = tuple(p for p in plain_path(path).split("/") if p)
-            stem = parts[-1].rsplit(".", 1)[0]
-            dotted = parts[:-1] if stem == "__init__" else (*parts[:-1], stem)
-            if dotted:
-                self.by_stem[dotted[-1]].append((dotted, path))
-            table: dict[str, Event] = {}
-            stars: list[Import] = []
-            collect(file.body.body, table, stars)
-            self.globals[path], self.stars[path] = table, stars
-            for cls in file.classes:
-                for name, method in cls.methods.items():
-                    self.class_of_method[id(method)] = cls
-                    self.methods[name].append((cls, method))
-        self._bases: dict[int, tuple[list[Class], list[str]]] = {}
-        self._found: dict[tuple[str, str], Atom | None] = {}
-        self._modules: dict[tuple[str, str, int], str | None] = {}
-
-    # Names
-
-    def find_module(self, path: str, dotted: str, level: int) -> str | None:
-        """The file that `dotted`, imported in `path` with `level` leading dots, stands for; None outside the project."""
-        key = (path, dotted, level)
-        if key not in self._modules:
-            self._modules[key] = self._find_module(path, dotted, level)
-        return self._modules[key]
-
-    def _find_module(self, path: str, dotted: str, level: int) -> str | None:
-        here = tuple(p for p in plain_path(path).split("/") if p)[:-1]
-        wanted = tuple(p for p in dotted.split(".") if p)
-        if level:
-            base = here[: len(here) - level + 1]
-            target = base + wanted
-            if not target:
-                return None
-            return next((f for d, f in self.by_stem.get(target[-1], ()) if d == target), None)
-        if not wanted:
-            return None
-        best: str | None = None
-        score = -1
-        for parts, file in self.by_stem.get(wanted[-1], ()):
-            if parts[-len(wanted) :] != wanted:
-                continue
-            root = parts[: -len(wanted)]
-            if wanted[0] in LIBRARIES.libraries and self.is_package(root):
-                continue  # a module of a package does not hide a library of the same name
-            common = sum(1 for _ in common_prefix(root, here))
-            if common == len(root):  # a folder above the importing file, or its own
-                rank = 1000 + common
-            elif len(root) - common <= 2:  # a sibling folder: src layouts, scripts beside packages
-                rank = common
-            else:
-                continue
-            if rank > score and file != path:
-                best, score = file, rank
-        return best
-
-    def is_package(self, folder: tuple[str, ...]) -> bool:
-        """Whether a folder is a package of the program."""
-        return bool(folder) and any(d == folder for d, _ in self.by_stem.get(folder[-1], ()))
-
-    def lookup(self, path: str, name: str, depth: int = 0) -> Atom | None:
-        """What a global name of a module stands for, if it is a definition or an import."""
-        key = (path, name)
-        if key not in self._found:
-            self._found[key] = None
-            self._found[key] = self._lookup(path, name, depth)
-        return self._found[key]
-
-    def _lookup(self, path: str, name: str, depth: int) -> Atom | None:
-        event = self.globals.get(path, {}).get(name)
-        if isinstance(event, Define):
-            return ("f", event.function, 0, None)
-        if isinstance(event, DefineClass):
-            return ("k", event.cls)
-        if isinstance(event, Import):
-            return self.imported(path, event, depth)
-        if event is None and depth < 8:
-            for star in self.stars.get(path, ()):
-                module = self.find_module(path, star.module, star.level)
-                if module is not None and module != path:
-                    found = self.lookup(module, name, depth + 1)
-                    if found is not None:
-                        return found
-                elif star.module in LIBRARIES.star_modules and name in LIBRARIES.star_modules[star.module]:
-                    return ("x", f"{star.module}.{name}")
-        return None
-
-    def imported(self, path: str, event: Import, depth: int = 0) -> Atom | None:
-        """What an import binds."""
-        if event.name is None:
-            module = self.find_module(path, event.module if event.bound != event.module else event.module.split(".")[0], 0)
-            if event.bound == event.module and "." in event.module and module is None:
-                return ("x", event.module.split(".")[0])
-            return ("m", module) if module is not None else ("x", event.module)
-        whole = f"{event.module}.{event.name}" if event.module else event.name
-        module = self.find_module(path, event.module, event.level) if event.module or event.level else None
-        if module is not None and depth < 8:
-            found = self.lookup(module, event.name, depth + 1)
-            if found is not None:
-                return found
-        sub = self.find_module(path, whole, event.level)
-        if sub is not None:
-            return ("m", sub)
-        if module is not None:
-            return ("v", module, event.name)
-        return ("x", whole) if not event.level else None
-
-    def dotted(self, path: str, value: Value) -> Atom | None:
-        """What a dotted expression at module level stands for, without running anything."""
-        if isinstance(value, Name):
-            return self.lookup(path, value.id)
-        if isinstance(value, Attr):
-            base = self.dotted(path, value.base)
-            if base is None:
-                return None
-            if base[0] == "x":
-                return ("x", f"{base[1]}.{value.name}")
-            if base[0] == "m":
-                return self.lookup(base[1], value.name)
-        return None
-
-    # Classes
-
-    def bases(self, cls: Class) -> tuple[list[Class], list[str]]:
-        """The bases of a class: those of the project, and the dotted names of the others."""
-        if id(cls) not in self._bases:
-            ours: list[Class] = []
-            others: list[str] = []
-            self._bases[id(cls)] = (ours, others)
-            for base in cls.bases:
-                atom = self.dotted(cls.path, base)
-                if atom is not None and atom[0] == "k" and atom[1] is not cls:
-                    ours.append(atom[1])
-                elif atom is not None and atom[0] == "x":
-                    others.append(atom[1])
-                elif isinstance(base, (Name, Attr)):
-                    others.append("?." + (base.id if isinstance(base, Name) else base.name))
-        return self._bases[id(cls)]
-
-    def mro(self, cls: Class) -> list[Class]:
-        """The class and its bases of the project, nearest first."""
-        order: list[Class] = []
-        queue = [cls]
-        while queue and len(order) < 30:
-            head = queue.pop(0)
-            if head not in order:
-                order.append(head)
-                queue = self.bases(head)[0] + queue
-        return order
-
-    def outside_bases(self, cls: Class) -> list[str]:
-        """Dotted names of all bases outside the project."""
-        return [name for c in self.mro(cls) for name in self.bases(c)[1]]
-
-    def method(self, cls: Class, name: str, after: Class | None = None) -> tuple[Class, Function] | None:
-        """The method that `name` finds on the class (with `after`: beyond that class, as super() does)."""
-        order = self.mro(cls)
-        if after is not None and after in order:
-            order = order[order.index(after) + 1 :]
-        for owner in order:
-            found = owner.methods.get(name)
-            if found is not None:
-                return owner, found
-        return None
-
-    @cached_property
-    def subclasses(self) -> dict[int, list[Class]]:
-        """Direct and indirect subclasses by the id of the class."""
-        table: dict[int, list[Class]] = defaultdict(list)
-        for file in self.files.values():
-            for cls in file.classes:
-                for base in self.mro(cls)[1:]:
-                    table[id(base)].append(cls)
-        return table
-
-    def is_module(self, cls: Class) -> bool:
-        """Whether the class is an `nn.Module`."""
-        for name in self.outside_bases(cls):
-            if LIBRARIES.is_module_class(name):
-                return True
-            if name.startswith("?.") and "forward" in cls.methods and names.words(name)[-1:] != ("function",):
-                return True
-        return cls.name in self.extend_models
-
-    def is_a(self, cls: Class, table: str) -> bool:
-        """Whether a base outside the project is in this table of libraries.toml."""
-        return any(LIBRARIES.matches(table, name) for name in self.outside_bases(cls))
 
     @cached_property
     def foreign(self) -> set[str]:
         """Files that import another framework and not PyTorch: their models are none of ours."""
         found: set[str] = set()
         for path, table in self.globals.items():
-            roots = {e.module.split(".")[0] for e in (*table.values(), *self.stars[path]) if isinstance(e, Import) and not e.level}
+            every = (*table.values(), *self.stars[path], *self.inner_imports[path])
+            roots = {e.module.split(".")[0] for e in every if isinstance(e, Import) and not e.level}
             if roots & {"tensorflow", "keras", "jax", "flax", "paddle", "mxnet"} and "torch" not in roots:
                 found.add(path)
         return found
@@ -294,10 +85,18 @@ class Project:
         functions = [f for file in self.files.values() for f in file.functions]
         module_classes = {c.name for file in self.files.values() for c in file.classes if self.is_module(c)}
         makers = module_classes | MAKERS
-        holders = {n for f in functions if f.called & makers for n in held_names(f.body, makers)}
+        holders = {n for f in functions if f.called & makers for n in held_names(f.body, makers) if not names.is_loss_name(n)} - NOISE
         callers: dict[str, list[Function]] = defaultdict(list)
+        total = Counter(f.name for f in functions)
+        relevant_of_name: Counter[str] = Counter()
         good: set[int] = set()
         queue: list[Function] = []
+
+        def take(f: Function) -> None:
+            if id(f) not in good:
+                good.add(id(f))
+                queue.append(f)
+
         for f in functions:
             for name in f.called:
                 callers[name].append(f)
@@ -305,23 +104,83 @@ class Project:
             if (
                 own
                 or f.called & holders
-                or any(names.is_model_name(n) for n in f.called)
-                or any(names.is_model_name(r) for r, _ in f.receivers)
+                or any(names.is_model_name(n) and not self.is_imported(f.path, n) for n in f.called)
+                or any(names.is_model_name(r) and len(r) > 1 for r, _ in f.receivers)
             ):
-                good.add(id(f))
-                queue.append(f)
+                take(f)
         owner = self.class_of_method
         while queue:
             f = queue.pop()
-            keys = [f.name] if f.name not in NOISE else []
+            relevant_of_name[f.name] += 1
+            # a name that mostly stands for something else says nothing
+            keys = [f.name] if f.name not in NOISE and 2 * relevant_of_name[f.name] >= total[f.name] else []
             if f.name in ("__init__", "__call__", "__enter__", "__exit__", "forward") and id(f) in owner:
                 keys.append(owner[id(f)].name)
             for key in keys:
                 for caller in callers.get(key, ()):
-                    if id(caller) not in good:
-                        good.add(id(caller))
-                        queue.append(caller)
+                    if id(caller) not in good and self.may_reach(caller, f):
+                        take(caller)
+            for caller in callers.get(f.name, ()):
+                if id(caller) not in good and self.names_it(caller, f):
+                    take(caller)
         return good
+
+    def may_reach(self, caller: Function, f: Function) -> bool:
+        """Whether a call can mean `f`: the caller's file imports its file, or the other way round and it evaluates (a callback)."""
+        there, here = self._reach[f.path], self._reach[caller.path]
+        if here[1] & there[0]:
+            return True
+        return bool(there[1] & here[0]) and names.has_words(f.name, names.EVALUATION_WORDS)
+
+    @cached_property
+    def _reach(self) -> dict[str, tuple[int, int]]:
+        """For each file its own bit, and the bits of all files that it imports, directly or through others."""
+        own = {path: 1 << number for number, path in enumerate(self.files)}
+        targets = {path: [t for e in self.imports(path) for t in e if t is not None and t in own] for path in self.files}
+        reach = dict(own)
+        changed = True
+        while changed:
+            changed = False
+            for path, others in targets.items():
+                bits = reach[path]
+                for other in others:
+                    bits |= reach[other]
+                if bits != reach[path]:
+                    reach[path], changed = bits, True
+        return {path: (own[path], reach[path]) for path in self.files}
+
+    def imports(self, path: str) -> Iterator[tuple[str | None, str | None]]:
+        """What a file imports at its top level: for each import the module, and the module that the name may be."""
+        for event in (*self.globals[path].values(), *self.stars[path], *self.inner_imports.get(path, ())):
+            if isinstance(event, Import):
+                sub = f"{event.module}.{event.name}" if event.name and event.module else event.name or event.module
+                yield self.find_module(path, event.module, event.level), self.find_module(path, sub, event.level)
+
+    @cached_property
+    def inner_imports(self) -> dict[str, list[Import]]:
+        """The imports inside functions, by file."""
+        return {path: [e for f in file.functions for e in imports_in(f.body)] for path, file in self.files.items()}
+
+    def names_it(self, caller: Function, f: Function) -> bool:
+        """Whether a function that calls something of `f`'s name can only mean `f`: by its import, or as a method of its own object."""
+        mine, theirs = self.class_of_method.get(id(f)), self.class_of_method.get(id(caller))
+        if mine is None:
+            return self.lookup(caller.path, f.name) == ("f", f, 0, None)
+        if theirs is None or ("self", f.name) not in caller.receivers:
+            return False
+        return theirs is mine or mine in self.mro(theirs) or theirs in self.mro(mine)
+
+    def holds_something(self, cls: Class) -> bool:
+        """Whether it matters what an object of this class, no module itself, keeps from its constructor: one of its methods matters."""
+        found = self._holders.get(id(cls))
+        if found is None:
+            found = not self.is_module(cls) and any(id(m) in self.relevant for c in self.mro(cls) for m in c.methods.values())
+            self._holders[id(cls)] = found
+        return found
+
+    def is_imported(self, path: str, name: str) -> bool:
+        """Whether a short name is a module here (`functional as F`), however much it looks like a model's."""
+        return name in names.MODEL_SHORT and isinstance(self.globals[path].get(name), Import)
 
     @cached_property
     def called_names(self) -> dict[str, list[Function]]:
@@ -343,13 +202,11 @@ class Project:
                 leader[path] = path = leader[leader[path]]
             return path
 
-        for path, table in self.globals.items():
-            for event in (*table.values(), *self.stars[path]):
-                if isinstance(event, Import):
-                    sub = f"{event.module}.{event.name}" if event.name and event.module else event.name or event.module
-                    for target in (self.find_module(path, event.module, event.level), self.find_module(path, sub, event.level)):
-                        if target is not None:
-                            leader[find(path)] = find(target)
+        for path in self.files:
+            for found in self.imports(path):
+                for target in found:
+                    if target is not None:
+                        leader[find(path)] = find(target)
         return {path: find(path) for path in self.files}
 
     def connected(self, a: str, b: str) -> bool:
@@ -357,26 +214,13 @@ class Project:
         return a == b or self._component[a] == self._component[b]
 
 
-def collect(body: Sequence[Event], table: dict[str, Event], stars: list[Import]) -> None:
-    """The global definitions of a module's body, those under `if`, `try` and `with` included; the first definition of a name stays."""
+def imports_in(body: Sequence[Event]) -> Iterator[Import]:
+    """The imports of a function's body."""
     for event in body:
-        if isinstance(event, Define):
-            table[event.function.name] = event
-        elif isinstance(event, DefineClass):
-            table[event.cls.name] = event
-        elif isinstance(event, Import):
-            if event.name == "*":
-                stars.append(event)
-            else:
-                bound = event.bound if event.name is not None or "." not in event.bound else event.bound.split(".")[0]
-                table.setdefault(bound, event)
-        elif isinstance(event, Assign):
-            for target in event.targets:
-                if isinstance(target, Name):
-                    table.setdefault(target.id, event)
-        else:
-            for block in blocks(event):
-                collect(block, table, stars)
+        if isinstance(event, Import):
+            yield event
+        for block in blocks(event):
+            yield from imports_in(block)
 
 
 def held_names(body: Sequence[Event], classes: set[str]) -> Iterator[str]:
@@ -394,28 +238,3 @@ def held_names(body: Sequence[Event], classes: set[str]) -> Iterator[str]:
                 value = inner.base if isinstance(inner, Attr) else inner
         for block in blocks(event):
             yield from held_names(block, classes)
-
-
-def blocks(event: Event) -> Iterator[Sequence[Event]]:
-    """The bodies inside an event."""
-    if isinstance(event, Branch):
-        yield event.then
-        yield event.other
-    elif isinstance(event, Loop):
-        yield event.body
-        yield event.other
-    elif isinstance(event, With):
-        yield event.body
-    elif isinstance(event, Try):
-        yield event.body
-        yield from event.handlers
-        yield event.other
-        yield event.final
-
-
-def common_prefix(a: Sequence[str], b: Sequence[str]) -> Iterator[str]:
-    """The leading items that both share."""
-    for x, y in zip(a, b, strict=False):
-        if x != y:
-            return
-        yield x

@@ -13,6 +13,7 @@ class Targets(Flow):
 
     def used(self, value: V, use: str) -> None:
         """Remember how the outputs of forwards are used."""
+        self.effects += 1
         for number in value.data:
             self.forwards[number].uses.add(use)
 
@@ -41,7 +42,7 @@ class Targets(Flow):
                 self.used(value, "append")
                 self.stain(target.base, value, w)
         elif isinstance(target, ev.Star):
-            self.bind(target.item, V(frozenset(), value.data, value.graph), w)
+            self.bind(target.item, V((), value.data, value.graph), w)
         elif isinstance(target, ev.Seq):
             self.unpack(target, value, w)
 
@@ -50,7 +51,9 @@ class Targets(Flow):
         act = frame.act
         if name in frame.globals:
             act = self.owner(self.path)
+            self.effects += 1
         elif name in frame.nonlocals:
+            self.effects += 1
             while act and (act, name) not in w.vars:
                 act = self.parents.get(act, 0)
         for atom in value.atoms:
@@ -66,7 +69,7 @@ class Targets(Flow):
             if parts is not None:
                 part = parts[number]
             else:
-                atoms = frozenset(("o", self.child(a[1], f"#{number}")) for a in value.atoms if a[0] == "o")
+                atoms = tuple(("o", self.child(a[1], f"#{number}")) for a in value.atoms if a[0] == "o")
                 if not atoms:
                     item = next((a[1] for a in value.atoms if a[0] == "l"), None)
                     atoms = item.atoms if item is not None else atoms
@@ -78,12 +81,13 @@ class Targets(Flow):
 
     def stain(self, target: Value, value: V, w: World) -> None:
         """What flowed into the object that `target` names."""
+        self.effects += 1
         if isinstance(target, (ev.Name, ev.Attr, ev.Sub)):
             base = self.value(target, w)
             for atom in base.atoms:
                 if atom[0] == "o":
                     before = w.stained.get(atom[1], UNKNOWN)
-                    w.stained[atom[1]] = V(frozenset(), before.data | value.data, before.graph | value.graph)
+                    w.stained[atom[1]] = V((), before.data | value.data, before.graph | value.graph)
             if isinstance(target, ev.Name) or (isinstance(target, ev.Attr) and not any(a[0] == "o" for a in base.atoms)):
                 self.bind(target, V(base.atoms, base.data | value.data, base.graph | value.graph), w)
             elif isinstance(target, ev.Sub):

@@ -206,7 +206,7 @@ class TorchCalls(Layers, Contexts):
 
     def copied(self, value: V, node: Call, w: World) -> V:
         """A deep copy: a new object in the mode of the old one."""
-        atoms: set[Any] = set()
+        atoms: dict[Any, None] = {}
         for atom in value.atoms:
             if atom[0] == "o":
                 loc = ("new", self.path, node.span, self.chain(), atom[1][0])
@@ -218,10 +218,10 @@ class TorchCalls(Layers, Contexts):
                     if inner is not None and not any(a[0] == "o" for a in inner.atoms):
                         self.set_attr(w, loc, name, inner)
                 w.modes[loc] = self.mode_of(w, atom[1])
-                atoms.add(("o", loc))
+                atoms["o", loc] = None
             else:
-                atoms.add(atom)
-        return V(frozenset(atoms), value.data, value.graph)
+                atoms[atom] = None
+        return V(tuple(atoms), value.data, value.graph)
 
     def builtin(self, tail: str, args: Args, node: Call, w: World) -> V:
         first = args.pos[0] if args.pos else UNKNOWN
@@ -241,17 +241,17 @@ class TorchCalls(Layers, Contexts):
                     return of(("q", rows))
             items = tuple(self.item_of(v, ("item", self.path, node.span, n)) for n, v in enumerate(args.pos))
             flow = flowed(args.pos)
-            return V(frozenset((("l", of(("q", items))),)), flow.data, flow.graph)
+            return V((("l", of(("q", items))),), flow.data, flow.graph)
         if tail == "enumerate":
             rounds = self.rounds(first)
             if rounds is not None:
                 return of(("q", tuple(of(("q", (UNKNOWN, v))) for v in rounds)))
             item = self.item_of(first, ("item", self.path, node.span, self.chain()))
-            return V(frozenset((("l", of(("q", (UNKNOWN, item)))),)), first.data, first.graph)
+            return V((("l", of(("q", (UNKNOWN, item)))),), first.data, first.graph)
         if tail in ("map", "filter") and len(args.pos) > 1:
             each = [self.item_of(v, ("item", self.path, node.span, n)) for n, v in enumerate(args.pos[1:])]
             value = self.call_later(first, Args(each, {}), node, w)
-            return V(frozenset((("l", value),)), value.data, value.graph)
+            return V((("l", value),), value.data, value.graph)
         if tail == "getattr" and len(args.pos) >= 2:
             keys = constants(args.pos[1])
             if keys and len(keys) == 1 and isinstance(keys[0], str):
@@ -269,10 +269,10 @@ class TorchCalls(Layers, Contexts):
             flow = flowed(args.all())
             if flow.data and tail != "len":
                 self.used(flow, "item")
-            return V(frozenset(), flow.data)
+            return V((), flow.data)
         if tail in ("sum", "min", "max", "abs"):
             return flowed([*args.all(), *(a[1] for v in args.pos for a in v.atoms if a[0] == "l")])
-        return V(frozenset(), *(lambda f: (f.data, f.graph))(flowed(args.all()))) if tail != "type" else UNKNOWN
+        return V((), *(lambda f: (f.data, f.graph))(flowed(args.all()))) if tail != "type" else UNKNOWN
 
     def optimizer(self, dotted: str, args: Args, node: Call) -> V:
         loc = ("new", self.path, node.span, self.chain())
@@ -313,7 +313,7 @@ class TorchCalls(Layers, Contexts):
             flow = flowed(args.all())
             if flow.data:
                 self.used(flow, "metric")
-            return V(frozenset((("o", ("ret", self.path, node.span, self.chain())),)), flow.data, flow.graph)
+            return V((("o", ("ret", self.path, node.span, self.chain())),), flow.data, flow.graph)
         loc = ("new", self.path, node.span, self.chain())
         self.things[loc] = Thing(None, dotted, kind, "")
         return of(("o", loc))
@@ -356,7 +356,7 @@ class TorchCalls(Layers, Contexts):
                 elif atom[0] == "o" and self.modelness(atom[1], last_name(shown)):
                     found = join(found, self.forward(atom[1], "__call__", rest, node, w, shown, True))
         flow = flowed([*args.all(), found])
-        return V(frozenset((("o", ("ret", self.path, node.span, self.chain())),)), flow.data, flow.graph)
+        return V((("o", ("ret", self.path, node.span, self.chain())),), flow.data, flow.graph)
 
     def shown(self, args: Args, node: Call) -> list[tuple[V, Value]]:
         """Arguments with how they are written."""
@@ -370,6 +370,7 @@ class TorchCalls(Layers, Contexts):
     # Training
 
     def training_step(self, ids: Ids, w: World) -> None:
+        self.effects += 1
         for fact, _ in self.loops:
             fact.trains = True
         for frame in self.frames:
@@ -384,6 +385,7 @@ class TorchCalls(Layers, Contexts):
 
     def optimizer_step(self, loc: Any, w: World) -> None:
         """`optimizer.step()`: what was back-propagated since the last one is trained by it."""
+        self.effects += 1
         thing = self.things.get(loc)
         for fact, _ in self.loops:
             fact.trains = True
@@ -431,6 +433,7 @@ class TorchCalls(Layers, Contexts):
         return found
 
     def forward(self, loc: Any, method: str, args: Args, node: Call, w: World, display: Value, known: bool) -> V:
+        self.effects += 1
         if self.muted or self.path in self.project.foreign:
             return self.result(node, args)
         key = (id(node), loc, self.context())
@@ -467,7 +470,7 @@ class TorchCalls(Layers, Contexts):
         recorded = w.grad != OFF and not fact.carries_no_grad
         data = flow.data | {number}
         graph = (flow.graph | {number}) if recorded else frozenset()
-        return V(frozenset((("o", ("ret", self.path, node.span, self.chain())),)), data, graph)
+        return V((("o", ("ret", self.path, node.span, self.chain())),), data, graph)
 
     def shown_name(self, display: Value, loc: Any) -> str:
         """The model as the user names it: for calls inside a module's own methods, the receiver outside."""

@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from typing import Any
 
 Atom = tuple[Any, ...]
+Atoms = tuple[Atom, ...]
+"""Each once, in the order in which they were met: what a run finds must not depend on hashes."""
 Loc = tuple[Any, ...]
 Ids = frozenset[int]
 NO_IDS: Ids = frozenset()
@@ -41,7 +43,7 @@ class V:
     `data` are forwards whose numbers reach this value; `graph` those whose autograd graph does.
     """
 
-    atoms: frozenset[Atom] = frozenset()
+    atoms: Atoms = ()
     data: Ids = NO_IDS
     graph: Ids = NO_IDS
 
@@ -49,14 +51,21 @@ class V:
 UNKNOWN = V()
 
 
+def united(a: Atoms, b: Atoms) -> Atoms:
+    """Both, each atom once."""
+    if not b or a == b:
+        return a
+    return (*a, *(x for x in b if x not in a)) if a else b
+
+
 def of(*atoms: Atom) -> V:
     """A value that is one of `atoms`."""
-    return V(frozenset(atoms))
+    return V(tuple(dict.fromkeys(atoms)))
 
 
 def const(value: Any) -> V:
     """A constant's value."""
-    return V(frozenset((("c", type(value).__name__, value),)))
+    return V((("c", type(value).__name__, value),))
 
 
 NONE = const(None)
@@ -66,11 +75,11 @@ def join(a: V, b: V) -> V:
     """A value that is one or the other."""
     if a is b or a == b:
         return a
-    atoms = a.atoms | b.atoms
+    atoms = united(a.atoms, b.atoms)
     if len(atoms) > MOST_ATOMS:
-        atoms = frozenset(x for x in atoms if x[0] == "o")
+        atoms = tuple(x for x in atoms if x[0] == "o")
         if len(atoms) > MOST_ATOMS:
-            atoms = frozenset()
+            atoms = ()
     return V(atoms, a.data | b.data, a.graph | b.graph)
 
 
@@ -82,7 +91,7 @@ def flowed(values: Any) -> V:
         if v.data:
             data |= v.data
             graph |= v.graph
-    return V(frozenset(), data, graph) if data else UNKNOWN
+    return V((), data, graph) if data else UNKNOWN
 
 
 def constants(v: V) -> list[Any] | None:
@@ -191,7 +200,7 @@ class Store:
 
 def clean(value: V) -> V:
     """A value without what flowed into it, or into the values inside it."""
-    atoms = frozenset(clean_part(a) if a[0] in ("q", "l", "d", "p", "w", "y") else a for a in value.atoms)
+    atoms = tuple(clean_part(a) if a[0] in ("q", "l", "d", "p", "w", "y") else a for a in value.atoms)
     return value if not value.data and atoms == value.atoms else V(atoms)
 
 

@@ -1,0 +1,263 @@
+"""The program's index: its modules, what their names stand for, and classes with their bases."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+
+from evallint.events import (
+    Assign,
+    Attr,
+    Class,
+    Define,
+    DefineClass,
+    Event,
+    File,
+    Function,
+    Import,
+    Name,
+    Value,
+    blocks,
+)
+from evallint.meaning import names
+from evallint.meaning.libraries import LIBRARIES
+from evallint.meaning.values import Atom
+
+
+def plain_path(path: str) -> str:
+    """A path with forward slashes, without `.` and `..` where they can be resolved."""
+    return posixpath.normpath(path.replace("\\", "/"))
+
+
+class Index:
+    """Every file of one program, its names and its classes."""
+
+    def __init__(self, files: Iterable[File], extend_models: Sequence[str] = ()) -> None:
+        self.files = {f.path: f for f in files}
+        self.extend_models = frozenset(extend_models)
+        self.by_stem: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
+        self.globals: dict[str, dict[str, Event]] = {}
+        self.stars: dict[str, list[Import]] = {}
+        self.class_of_method: dict[int, Class] = {}
+        self.methods: dict[str, list[tuple[Class, Function]]] = defaultdict(list)
+        for path, file in self.files.items():
+            parts = tuple(p for p in plain_path(path).split("/") if p)
+            stem = parts[-1].rsplit(".", 1)[0]
+            dotted = parts[:-1] if stem == "__init__" else (*parts[:-1], stem)
+            if dotted:
+                self.by_stem[dotted[-1]].append((dotted, path))
+            table: dict[str, Event] = {}
+            stars: list[Import] = []
+            collect(file.body.body, table, stars)
+            self.globals[path], self.stars[path] = table, stars
+            for cls in file.classes:
+                for name, method in cls.methods.items():
+                    self.class_of_method[id(method)] = cls
+                    self.methods[name].append((cls, method))
+        self._bases: dict[int, tuple[list[Class], list[str]]] = {}
+        self._found: dict[tuple[str, str], Atom | None] = {}
+        self._holders: dict[int, bool] = {}
+        self._modules: dict[tuple[str, str, int], str | None] = {}
+
+    # Names
+
+    def find_module(self, path: str, dotted: str, level: int) -> str | None:
+        """The file that `dotted`, imported in `path` with `level` leading dots, stands for; None outside the project."""
+        key = (path, dotted, level)
+        if key not in self._modules:
+            self._modules[key] = self._find_module(path, dotted, level)
+        return self._modules[key]
+
+    def _find_module(self, path: str, dotted: str, level: int) -> str | None:
+        here = tuple(p for p in plain_path(path).split("/") if p)[:-1]
+        wanted = tuple(p for p in dotted.split(".") if p)
+        if level:
+            base = here[: len(here) - level + 1]
+            target = base + wanted
+            if not target:
+                return None
+            return next((f for d, f in self.by_stem.get(target[-1], ()) if d == target), None)
+        if not wanted:
+            return None
+        best: str | None = None
+        score = -1
+        for parts, file in self.by_stem.get(wanted[-1], ()):
+            if parts[-len(wanted) :] != wanted:
+                continue
+            root = parts[: -len(wanted)]
+            if wanted[0] in LIBRARIES.libraries and self.is_package(root):
+                continue  # a module of a package does not hide a library of the same name
+            common = sum(1 for _ in common_prefix(root, here))
+            if common == len(root):  # a folder above the importing file, or its own
+                rank = 1000 + common
+            elif len(root) - common <= 2:  # a sibling folder: src layouts, scripts beside packages
+                rank = common
+            else:
+                continue
+            if rank > score and file != path:
+                best, score = file, rank
+        return best
+
+    def is_package(self, folder: tuple[str, ...]) -> bool:
+        """Whether a folder is a package of the program."""
+        return bool(folder) and any(d == folder for d, _ in self.by_stem.get(folder[-1], ()))
+
+    def lookup(self, path: str, name: str, depth: int = 0) -> Atom | None:
+        """What a global name of a module stands for, if it is a definition or an import."""
+        key = (path, name)
+        if key not in self._found:
+            self._found[key] = None
+            self._found[key] = self._lookup(path, name, depth)
+        return self._found[key]
+
+    def _lookup(self, path: str, name: str, depth: int) -> Atom | None:
+        event = self.globals.get(path, {}).get(name)
+        if isinstance(event, Define):
+            return ("f", event.function, 0, None)
+        if isinstance(event, DefineClass):
+            return ("k", event.cls)
+        if isinstance(event, Import):
+            return self.imported(path, event, depth)
+        if event is None and depth < 8:
+            for star in self.stars.get(path, ()):
+                module = self.find_module(path, star.module, star.level)
+                if module is not None and module != path:
+                    found = self.lookup(module, name, depth + 1)
+                    if found is not None:
+                        return found
+                elif star.module in LIBRARIES.star_modules and name in LIBRARIES.star_modules[star.module]:
+                    return ("x", f"{star.module}.{name}")
+        return None
+
+    def imported(self, path: str, event: Import, depth: int = 0) -> Atom | None:
+        """What an import binds."""
+        if event.name is None:
+            module = self.find_module(path, event.module if event.bound != event.module else event.module.split(".")[0], 0)
+            if event.bound == event.module and "." in event.module and module is None:
+                return ("x", event.module.split(".")[0])
+            return ("m", module) if module is not None else ("x", event.module)
+        whole = f"{event.module}.{event.name}" if event.module else event.name
+        module = self.find_module(path, event.module, event.level) if event.module or event.level else None
+        if module is not None and depth < 8:
+            found = self.lookup(module, event.name, depth + 1)
+            if found is not None:
+                return found
+        sub = self.find_module(path, whole, event.level)
+        if sub is not None:
+            return ("m", sub)
+        if module is not None:
+            return ("v", module, event.name)
+        return ("x", whole) if not event.level else None
+
+    def dotted(self, path: str, value: Value) -> Atom | None:
+        """What a dotted expression at module level stands for, without running anything."""
+        if isinstance(value, Name):
+            return self.lookup(path, value.id)
+        if isinstance(value, Attr):
+            base = self.dotted(path, value.base)
+            if base is None:
+                return None
+            if base[0] == "x":
+                return ("x", f"{base[1]}.{value.name}")
+            if base[0] == "m":
+                return self.lookup(base[1], value.name)
+        return None
+
+    # Classes
+
+    def bases(self, cls: Class) -> tuple[list[Class], list[str]]:
+        """The bases of a class: those of the project, and the dotted names of the others."""
+        if id(cls) not in self._bases:
+            ours: list[Class] = []
+            others: list[str] = []
+            self._bases[id(cls)] = (ours, others)
+            for base in cls.bases:
+                atom = self.dotted(cls.path, base)
+                if atom is not None and atom[0] == "k" and atom[1] is not cls:
+                    ours.append(atom[1])
+                elif atom is not None and atom[0] == "x":
+                    others.append(atom[1])
+                elif isinstance(base, (Name, Attr)):
+                    others.append("?." + (base.id if isinstance(base, Name) else base.name))
+        return self._bases[id(cls)]
+
+    def mro(self, cls: Class) -> list[Class]:
+        """The class and its bases of the project, nearest first."""
+        order: list[Class] = []
+        queue = [cls]
+        while queue and len(order) < 30:
+            head = queue.pop(0)
+            if head not in order:
+                order.append(head)
+                queue = self.bases(head)[0] + queue
+        return order
+
+    def outside_bases(self, cls: Class) -> list[str]:
+        """Dotted names of all bases outside the project."""
+        return [name for c in self.mro(cls) for name in self.bases(c)[1]]
+
+    def method(self, cls: Class, name: str, after: Class | None = None) -> tuple[Class, Function] | None:
+        """The method that `name` finds on the class (with `after`: beyond that class, as super() does)."""
+        order = self.mro(cls)
+        if after is not None and after in order:
+            order = order[order.index(after) + 1 :]
+        for owner in order:
+            found = owner.methods.get(name)
+            if found is not None:
+                return owner, found
+        return None
+
+    @cached_property
+    def subclasses(self) -> dict[int, list[Class]]:
+        """Direct and indirect subclasses by the id of the class."""
+        table: dict[int, list[Class]] = defaultdict(list)
+        for file in self.files.values():
+            for cls in file.classes:
+                for base in self.mro(cls)[1:]:
+                    table[id(base)].append(cls)
+        return table
+
+    def is_module(self, cls: Class) -> bool:
+        """Whether the class is an `nn.Module`."""
+        for name in self.outside_bases(cls):
+            if LIBRARIES.is_module_class(name):
+                return True
+            if name.startswith("?.") and "forward" in cls.methods and names.words(name)[-1:] != ("function",):
+                return True
+        return cls.name in self.extend_models
+
+    def is_a(self, cls: Class, table: str) -> bool:
+        """Whether a base outside the project is in this table of libraries.toml."""
+        return any(LIBRARIES.matches(table, name) for name in self.outside_bases(cls))
+
+
+def collect(body: Sequence[Event], table: dict[str, Event], stars: list[Import]) -> None:
+    """The global definitions of a module's body, those under `if`, `try` and `with` included; the first definition of a name stays."""
+    for event in body:
+        if isinstance(event, Define):
+            table[event.function.name] = event
+        elif isinstance(event, DefineClass):
+            table[event.cls.name] = event
+        elif isinstance(event, Import):
+            if event.name == "*":
+                stars.append(event)
+            else:
+                bound = event.bound if event.name is not None or "." not in event.bound else event.bound.split(".")[0]
+                table.setdefault(bound, event)
+        elif isinstance(event, Assign):
+            for target in event.targets:
+                if isinstance(target, Name):
+                    table.setdefault(target.id, event)
+        else:
+            for block in blocks(event):
+                collect(block, table, stars)
+
+
+def common_prefix(a: Sequence[str], b: Sequence[str]) -> Iterator[str]:
+    """The leading items that both share."""
+    for x, y in zip(a, b, strict=False):
+        if x != y:
+            return
+        yield x
