@@ -70,6 +70,8 @@ class Forward:
     certain_caller: bool = True
     """The root of its stack is called by nobody in the program; False where calls could not be followed."""
     carries_no_grad: bool = False
+    partly: bool = False
+    """Parts of it were put back in training mode by themselves."""
     may_differentiate: bool = False
     """Its class is not known, and some module of the program differentiates inside its own methods."""
     trained: bool = False

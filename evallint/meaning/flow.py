@@ -8,7 +8,7 @@ from typing import Any
 from evallint import events as ev
 from evallint.events import Event, Value, blocks
 from evallint.meaning.facts import LoopFact
-from evallint.meaning.machine import Frame, Machine, last_name
+from evallint.meaning.machine import Frame, Machine, last_name, text_of
 from evallint.meaning.values import UNKNOWN, Mode, V, World, constants, join, meet, of
 
 MOST_PASSES = 3
@@ -100,6 +100,8 @@ class Flow(Machine):
             other = w.copy()
             return self.either(self.run(event.then, w), self.run(event.other, other))
         matters = self.matters(event)
+        if matters:
+            self.mark_chosen(event)
         truth = self.truth(event.test, w, id(event), matters)
         if truth is not None:
             return self.run(event.then if truth else event.other, w)
@@ -107,6 +109,21 @@ class Flow(Machine):
         then = self.run(event.then, w) if self.suppose(event.test, True, w) else None
         after = self.run(event.other, other) if self.suppose(event.test, False, other) else None
         return self.either(then, after)
+
+    def mark_chosen(self, event: ev.Branch) -> None:
+        """Note the `eval()` calls of one arm whose object the other arm puts in training mode: the code chooses, nobody forgot."""
+        arms = [
+            {
+                (text_of(e.value.func.base), e.value.func.name): e.value
+                for e in arm
+                if isinstance(e, ev.Do) and isinstance(e.value, ev.Call) and isinstance(e.value.func, ev.Attr)
+            }
+            for arm in (event.then, event.other)
+        ]
+        for one, other in (arms, arms[::-1]):
+            for (text, name), call in one.items():
+                if name == "eval" and (text, "train") in other:
+                    self.chosen.add(id(call))
 
     def either(self, a: World | None, b: World | None) -> World | None:
         if a is None or b is None:

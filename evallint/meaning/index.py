@@ -209,6 +209,22 @@ class Index:
                 return owner, found
         return None
 
+    def entries(self, cls: Class, name: str) -> list[Function]:
+        """The inherited methods that nothing of the class calls itself and from which its method `name` is reached through `self`."""
+        table = {n: m for c in reversed(self.mro(cls)) for n, m in c.methods.items()}
+        calls = {n: {called for receiver, called in m.receivers if receiver == "self"} & table.keys() - {n} for n, m in table.items()}
+        inner = set().union(*calls.values())
+        found = []
+        for first, method in table.items():
+            reached, queue = {first}, [first]
+            while queue:
+                for other in calls[queue.pop()] - reached:
+                    reached.add(other)
+                    queue.append(other)
+            if name in reached and first != name and first not in inner and method not in cls.methods.values():
+                found.append(method)
+        return found
+
     @cached_property
     def subclasses(self) -> dict[int, list[Class]]:
         """Direct and indirect subclasses by the id of the class."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ INDEPENDENT = frozenset(
 )
 
 
+NO_PARTS = ("Error", "Exception", "Warning", "Generator", "Config", "Tensor", "Size", "Counter", "Lock")
 PARAMETERLESS = frozenset(
     "ReLU GELU SiLU Tanh Sigmoid Softmax LogSoftmax LeakyReLU ELU Flatten Unflatten Identity MaxPool1d MaxPool2d AvgPool1d AvgPool2d"
     " Upsample AdaptiveAvgPool2d ZeroPad2d ReflectionPad2d PixelShuffle CrossEntropyLoss MSELoss L1Loss BCELoss".split()
@@ -53,21 +55,43 @@ class Layers(Machine):
         return self.class_layers(thing.cls, set())
 
     def is_empty(self, cls: Class) -> bool:
-        """A module that builds no part at all: a transform, an activation, a wrapper of a function."""
-        outside = [b for b in self.project.outside_bases(cls) if not b.endswith((".Module", "object", ".ABC", ".Generic"))]
-        if outside:
-            return False
+        """A module that owns no part and no parameter: a transform, an activation, a table of constants."""
+        found = self.empty_classes.get(id(cls))
+        if found is None:
+            self.empty_classes[id(cls)] = True  # a part of its own kind adds nothing
+            found = self.empty_classes[id(cls)] = not self.owns_something(cls)
+        return found
+
+    def owns_something(self, cls: Class) -> bool:
+        """Whether a class builds a part with parameters, is handed one, or keeps something that cannot be seen."""
+        if any(not b.endswith((".Module", "object", ".ABC", ".Generic")) for b in self.project.outside_bases(cls)):
+            return True
         for owner in self.project.mro(cls):
             init = owner.methods.get("__init__")
-            if init is None:
-                continue
-            built_here = init.called - PARAMETERLESS - {"ValueError", "TypeError", "NotImplementedError"}
-            if any(n[:1].isupper() or "module" in n or "param" in n or "buffer" in n for n in built_here):
-                return False
-            if any(names.is_model_name(p.name) or p.name == "module" for p in init.params):
-                return False
-        called = {n for owner in self.project.mro(cls) for m in owner.methods.values() for n in m.called}
-        return not called & {"Parameter", "Linear", "Conv2d", "add_module", "Sequential"}
+            given = {p.name for p in init.params[1:]} if init is not None else set()
+            if any(names.is_model_name(n) or n in ("module", "modules", "layers") for n in given):
+                return True
+            for name, method in owner.methods.items():
+                for _, node in deep(method.body, ""):
+                    if isinstance(node, ev.Call) and self.is_part_call(owner, node, given if name == "__init__" else set()):
+                        return True
+        return False
+
+    def is_part_call(self, cls: Class, node: ev.Call, given: set[str]) -> bool:
+        """Whether a call in a module class makes something with parameters, as far as can be seen."""
+        name = last_name(node.func)
+        if name in ("register_parameter", "add_module", "create_model", "from_pretrained", "register_module") or name in given:
+            return True
+        if not name[:1].isupper() or name in PARAMETERLESS or names.is_loss_name(name) or name.endswith(NO_PARTS):
+            return False
+        atom = self.project.dotted(cls.path, node.func)
+        if atom is not None and atom[0] == "k":
+            return self.project.is_module(atom[1]) and not self.is_empty(atom[1])
+        if atom is not None and atom[0] == "x":
+            return atom[1].startswith("torch.nn.") or not atom[1].startswith(
+                ("torch.", "numpy.", "typing.", "collections.", "dataclasses.")
+            )
+        return not hasattr(builtins, name)
 
     def class_layers(self, cls: Class, seen: set[int]) -> tuple[str, str]:
         """What a class builds, its bases and the project's classes among its parts included."""

@@ -105,8 +105,11 @@ class Machine(ABC):
         self.plain: dict[int, Function] = {}
         self.hooks: dict[int, bool] = {}
         self.layer_cache: dict[int, tuple[str, str]] = {}
+        self.empty_classes: dict[int, bool] = {}
         self.uses_by_file: dict[str, dict[str, frozenset[str]]] = {}
         self._matters: dict[int, bool] = {}
+        self.chosen: set[int] = set()
+        """Ids of the `eval()` calls whose branch has a `train()` of the same object in the other arm."""
         self.effects = 0
         self.inert: dict[tuple[Any, ...], V] = {}
         self.begin({})
@@ -318,9 +321,9 @@ def last_name(node: Value) -> str:
     return node.name if isinstance(node, Attr) else ""
 
 
-def made(mode: str, path: str, span: Span | None, function: str = "", text: str = "", over: bool = False) -> Modes:
+def made(mode: str, path: str, span: Span | None, function: str = "", text: str = "", over: bool = False, chosen: bool = False) -> Modes:
     """A single mode as a set."""
-    return frozenset((Mode(mode, path, span, function, text, over),))
+    return frozenset((Mode(mode, path, span, function, text, over, chosen),))
 
 
 __all__ = ["Args", "Fork", "Frame", "Machine", "Thing", "TooLong", "is_below", "last_name", "made", "names", "text_of"]

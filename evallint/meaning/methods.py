@@ -81,6 +81,11 @@ def is_abstract(fn: Function) -> bool:
     return all(isinstance(e, ev.Exit) and e.kind == "raise" for e in fn.body)
 
 
+def is_stand_in(cls: Class) -> bool:
+    """A class that stands in for another in tests."""
+    return "mock" in cls.path.lower() or any(word in ("mock", "dummy", "fake", "stub") for word in names.words(cls.name))
+
+
 def fits(fn: Function, args: Args) -> bool:
     """Whether a method can be called with these arguments."""
     plain = [p for p in fn.params[1:] if p.kind == "pos"]

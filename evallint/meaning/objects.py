@@ -11,7 +11,17 @@ from evallint.meaning import names
 from evallint.meaning.evaluate import SELF_ATTRIBUTES
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Args, Thing, last_name, text_of
-from evallint.meaning.methods import NO_FORWARD_PREFIXES, computes, fits, is_abstract, is_class_name, is_mode_method, is_part, thing_like
+from evallint.meaning.methods import (
+    NO_FORWARD_PREFIXES,
+    computes,
+    fits,
+    is_abstract,
+    is_class_name,
+    is_mode_method,
+    is_part,
+    is_stand_in,
+    thing_like,
+)
 from evallint.meaning.torch_calls import COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT, TorchCalls
 from evallint.meaning.values import OFF, UNKNOWN, V, World, flowed, join, of
 
@@ -29,12 +39,14 @@ class Objects(TorchCalls):
             if stored is not None and stored.atoms and thing_like(stored):
                 return self.call_value(self.stained(stored, w), args, node, w, display, method)
         thing = self.thing(loc)
-        if method == "step" and isinstance(display, ev.Attr) and names.is_optimizer_name(last_name(display.base)):
+        if method in ("step", "zero_grad") and isinstance(display, ev.Attr) and names.is_optimizer_name(last_name(display.base)):
             return self.call_optimizer(loc, method, args, node, w)
         if thing.cls is not None:
             found = self.call_own(loc, thing.cls, method, args, node, w)
             if found is not None:
                 return found
+        if method == "zero_grad" and not args.pos:
+            self.pending.clear()
         if thing.kind == "optimizer" or (method == "step" and self.steps_optimizer(loc, args)):
             return self.call_optimizer(loc, method, args, node, w)
         if method in MODE_METHODS and self.is_mode_call(loc, method, args, node):
@@ -161,7 +173,7 @@ class Objects(TorchCalls):
         if found is None:
             if is_module:
                 return None
-            others = self.overrides(cls, method)
+            others = self.overrides(cls, method) if loc[0] != "self" else []
             if not others:
                 return None
             return self.any_of(others, loc, args, node, w)
@@ -173,7 +185,7 @@ class Objects(TorchCalls):
                 return self.result(node, args)
             shown = node.func.base if method == "forward" and isinstance(node.func, ev.Attr) else node.func
             return self.forward_own(loc, fn, owner, method, args, node, w, shown)
-        if is_abstract(fn):
+        if is_abstract(fn) and loc[0] != "self":
             others = self.overrides(cls, method)
             if others:
                 return self.any_of(others, loc, args, node, w)
@@ -212,7 +224,7 @@ class Objects(TorchCalls):
 
     def overrides(self, cls: Class, method: str) -> list[tuple[Class, Function]]:
         """What subclasses make of a method."""
-        found = [(c, c.methods[method]) for c in self.project.subclasses.get(id(cls), ()) if method in c.methods]
+        found = [(c, c.methods[method]) for c in self.project.subclasses.get(id(cls), ()) if method in c.methods and not is_stand_in(c)]
         return [pair for pair in found if id(pair[1]) in self.project.relevant][:3]
 
     def any_of(self, methods: list[tuple[Class, Function]], loc: Any, args: Args, node: Call, w: World) -> V:
@@ -277,6 +289,8 @@ class Objects(TorchCalls):
             which = next((a[1] for v in args.all() for a in v.atoms if a[0] == "o" and self.thing(a[1]).kind == "optimizer"), loc)
             self.optimizer_step(which, w)
             return UNKNOWN
+        if method == "zero_grad":
+            self.pending.clear()
         flow = flowed(args.all())
         if flow.graph:  # whatever its name: an optimizer that is handed a loss
             self.training_step(flow.data, w)
@@ -375,7 +389,7 @@ class Objects(TorchCalls):
         found = [
             (c, f)
             for c, f in self.project.methods.get(method, ())
-            if "mock" not in f.path and id(f) in self.project.relevant and not is_abstract(f) and self.project.connected(self.path, f.path)
+            if not is_stand_in(c) and id(f) in self.project.relevant and not is_abstract(f) and self.project.connected(self.path, f.path)
         ]
         return found if len(found) <= 2 else []
 
@@ -416,7 +430,9 @@ class Objects(TorchCalls):
         found = self.hooks.get(key)
         if found is None:
             found = self.hooks[key] = (
-                self.project.is_a(cls, "framework_classes") and fn.name != "__init__" and any(fnmatch(fn.name, p) for p in HOOKS)
+                fn.name != "__init__"
+                and any(fnmatch(fn.name, p) for p in HOOKS)
+                and any(self.project.is_a(c, "framework_classes") for c in (cls, *self.project.subclasses.get(id(cls), ())))
             )
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -13,13 +14,15 @@ from evallint.meaning.machine import MOST_STEPS, Args, Fork, Frame, TooLong
 from evallint.meaning.methods import is_abstract
 from evallint.meaning.objects import Objects
 from evallint.meaning.project import Project
-from evallint.meaning.regions import is_unit_test
+from evallint.meaning.regions import PARTS, is_unit_test
 from evallint.meaning.values import UNKNOWN, UNKNOWN_MODE, Mode, V, World, const, meet, of
 
 MOST_RUNS = 10
 SWITCHES = frozenset(("eval", "no_grad", "inference_mode", "set_grad_enabled", "evaluating"))
 MOST_STEPS_OF_ROOT = 12000
 MOST_METHODS = 30
+MOST_ENTRIES = 4
+MOST_PLAYED = 5
 Root = Callable[[World], V]
 
 
@@ -34,6 +37,8 @@ class Program(Objects):
         self.may_fork = True
         self.certain = True
         self.offered = False
+        self.played: Counter[int] = Counter()
+        self.played_for: set[tuple[int, int]] = set()
 
     def analyse(self) -> Facts:
         """The facts of the whole program."""
@@ -49,9 +54,14 @@ class Program(Objects):
             if not self.has_callers(f):
                 self.certain = True
                 self.function(f)
+        self.certain = True
+        for f in tops:
+            if id(f) not in self.visited and id(f) in methods:
+                self.inherited(self.project.class_of_method[id(f)], f)
         for f in tops:
             self.certain = not self.may_be_switched(f)
             if id(f) not in self.visited:
+                self.certain &= not self.called_by_base(f)
                 self.function(f)
             elif self.is_offered(f):
                 self.offered = True
@@ -62,6 +72,24 @@ class Program(Objects):
                 if "training_step" in cls.methods and not file.context and self.project.is_a(cls, "framework_classes"):
                     self.hooks_of(cls)
         return self.facts
+
+    def inherited(self, cls: Class, f: Function) -> None:
+        """Enter the inherited methods that run a method which only they call (a template's hooks), on an object of the class."""
+        if not self.called_by_base(f):
+            return
+        for entry in self.project.entries(cls, f.name)[:MOST_ENTRIES]:
+            if self.framework_hook(cls, entry) or not self.is_root(entry):
+                continue
+            if self.played[id(entry)] < MOST_PLAYED and not self.is_test(entry) and (id(entry), id(cls)) not in self.played_for:
+                self.played[id(entry)] += 1
+                self.played_for.add((id(entry), id(cls)))
+                self.function(entry, cls)
+
+    def called_by_base(self, f: Function) -> bool:
+        """Whether a base of its class calls the method on its own object."""
+        cls = self.project.class_of_method.get(id(f))
+        bases = self.project.mro(cls)[1:] if cls is not None else []
+        return any(("self", f.name) in m.receivers for base in bases for m in base.methods.values())
 
     def hooks_of(self, cls: Class) -> None:
         """Play a framework's loop over a class: a training step, the hooks around it, and a training step again."""
@@ -95,7 +123,7 @@ class Program(Objects):
         cls = self.project.class_of_method.get(id(fn))
         if cls is None or fn.name.startswith("_") or self.project.is_module(cls) or not self.has_callers(fn):
             return False
-        return names.words(fn.name)[:1] in (("predict",), ("sample",), ("generate",), ("infer",), ("inference",))
+        return offers(fn.name)
 
     def is_root(self, fn: Function) -> bool:
         """Whether a function may be entered from outside by its user (a framework's hooks and forwards are not)."""
@@ -147,10 +175,11 @@ class Program(Objects):
                 continue
             receivers = {r for r, n in other.receivers if n == name}
             theirs = self.project.class_of_method.get(id(other))
-            if cls is not None and name == fn.name and receivers and receivers <= ({"self", ""} if "super" in other.called else {"self"}):
+            own = receivers & ({"self", ""} if "super" in other.called else {"self"})
+            if cls is not None and name == fn.name and own:
                 if theirs is not None and (theirs in self.project.mro(cls) or cls in self.project.mro(theirs)):
                     return True
-            elif not by_self_only:
+            if not by_self_only and (not receivers or receivers - own or cls is None):
                 return True
         return False
 
@@ -176,9 +205,9 @@ class Program(Objects):
         strip(result)
         return result
 
-    def function(self, fn: Function) -> None:
+    def function(self, fn: Function, on: Class | None = None) -> None:
         """Run a function that is called from outside: its parameters are anything, its object is in any state that its methods leave."""
-        cls = self.project.class_of_method.get(id(fn))
+        cls = on or self.project.class_of_method.get(id(fn))
         start = self.class_world(cls) if cls is not None else self.worlds[fn.path]
         self.root(lambda w: self.enter_root(fn, cls, w), start)
 
@@ -201,7 +230,7 @@ class Program(Objects):
                     for atom in value.atoms:
                         self.thing(atom[1]).default = const(default.value)
                 args.kw[param.name] = value
-        return self.call_function(fn, 0, me, args, None, w, cls)
+        return self.call_function(fn, 0, me, args, None, w, self.project.class_of_method.get(id(fn)))
 
     def root(self, run: Root, start: World) -> None:
         """Run a root under every combination of answers to the conditions that matter, and keep the facts."""
@@ -302,6 +331,12 @@ class Program(Objects):
             self.call_function(fn, 0, of(("o", loc)), args, None, w, cls)
         except (TooLong, Fork):
             self.frames.clear()
+
+
+def offers(name: str) -> bool:
+    """Whether a method of this name is what users call for results: `predict`, `predict_proba`, `generate`; not `inference_step`."""
+    said = names.words(name)
+    return (said[:1] == ("predict",) and not set(said) & PARTS) or said in (("sample",), ("generate",), ("infer",), ("inference",))
 
 
 def self_loc(cls: Class) -> tuple[Any, ...]:

@@ -84,6 +84,7 @@ class Project(Index):
         """Ids of the functions that can touch a mode, the grad mode, a forward or a training step, directly or through a call."""
         functions = [f for file in self.files.values() for f in file.functions]
         module_classes = {c.name for file in self.files.values() for c in file.classes if self.is_module(c)}
+        in_modules = {id(m) for file in self.files.values() for c in file.classes if self.is_module(c) for m in c.methods.values()}
         makers = module_classes | MAKERS
         holders = {n for f in functions if f.called & makers for n in held_names(f.body, makers) if not names.is_loss_name(n)} - NOISE
         callers: dict[str, list[Function]] = defaultdict(list)
@@ -100,7 +101,7 @@ class Project(Index):
         for f in functions:
             for name in f.called:
                 callers[name].append(f)
-            own = f.called & MODE_CALLS or f.called & module_classes
+            own = f.called & MODE_CALLS or f.called & module_classes or ("self" in f.called and id(f) in in_modules)
             if (
                 own
                 or f.called & holders

@@ -405,11 +405,13 @@ def train_claims(facts: Facts) -> list[Switch]:
     """Switches to eval that a training step meets with nothing in between that undoes them."""
     found: dict[tuple[str, Span], Switch] = {}
     for forward in facts.forwards:
-        if not forward.stepped or "on" not in forward.grad or forward.frozen or forward.grad_used:
+        if not forward.stepped or "on" not in forward.grad or forward.frozen or forward.grad_used or forward.partly:
             continue
         others = [m for m in forward.modes if m.mode != "eval"]
         for mode in forward.modes:
             if mode.mode != "eval" or mode.where is None or not (mode.over or others):
+                continue
+            if mode.chosen or (forward.offbeat and mode.text.endswith(".train")):
                 continue
             confidence: Confidence = "high" if forward.known else "medium"
             key = (mode.path, mode.where)

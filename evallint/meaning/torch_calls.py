@@ -8,12 +8,10 @@ from evallint import events as ev
 from evallint.events import Call, Value
 from evallint.meaning import names
 from evallint.meaning.calls import COMMON_METHODS
-from evallint.meaning.contexts import Contexts
-from evallint.meaning.facts import Forward
-from evallint.meaning.layers import Layers
+from evallint.meaning.forwards import Forwards
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Args, Thing, is_below, last_name, made, text_of
-from evallint.meaning.values import OFF, ON, UNKNOWN, UNKNOWN_MODE, Ids, Mode, Modes, V, World, constants, flowed, join, of
+from evallint.meaning.values import ON, UNKNOWN, UNKNOWN_MODE, Ids, Mode, Modes, V, World, constants, flowed, join, of
 
 SAME_OBJECT = frozenset(
     "to cuda cpu half float double bfloat16 type requires_grad_"
@@ -46,12 +44,9 @@ HIGHER_ORDER = frozenset(
     "builtins.map builtins.filter builtins.sorted functools.reduce"
     " itertools.starmap torch.utils.checkpoint.checkpoint torch.func.vmap torch.vmap".split()
 )
-EVIDENCE = frozenset(
-    "parameters named_parameters state_dict load_state_dict eval named_modules requires_grad_ zero_grad children modules".split()
-)
 
 
-class TorchCalls(Layers, Contexts):
+class TorchCalls(Forwards):
     """Gives calls their PyTorch meaning."""
 
     # Modes
@@ -80,7 +75,8 @@ class TorchCalls(Layers, Contexts):
         self.frame.switches.add(node.span)
         undone = any(m.mode == "eval" and m.function == function for m in before)
         for setting in settings:
-            modes |= made(setting, self.path, node.span, function, text, over if setting == "eval" else undone)
+            chosen = setting == "eval" and (len(settings) > 1 or id(node) in self.chosen)
+            modes |= made(setting, self.path, node.span, function, text, over if setting == "eval" else undone, chosen)
         self.set_mode(w, loc, modes)
 
     def set_requires_grad(self, node: Value, base: V, value: V, w: World) -> None:
@@ -133,7 +129,7 @@ class TorchCalls(Layers, Contexts):
         trains = any(a[0] == "o" and a[1][0] == "child" and a[1][2] == "<parameters>" for v in args.all() for a in v.atoms)
         if (LIBRARIES.matches("optimizers", dotted) or trains) and tail[:1].isupper():
             return self.optimizer(dotted, args, node)
-        if tail in ("evaluating",) or tail in CONTEXT_NAMES:
+        if LIBRARIES.matches("eval_contexts", tail):
             found = self.eval_context(tail, args, node)
             if found is not None:
                 return found
@@ -402,90 +398,7 @@ class TorchCalls(Layers, Contexts):
                     continue
             forward.stepped = True
 
-    # Forwards
 
-    def modelness(self, loc: Any, name: str) -> str:
-        """Whether the object is a model: "known" by class, constructor or use, "named" by its name alone, or empty."""
-        thing = self.things.get(loc)
-        if thing is not None and thing.kind and not (thing.kind == "model" and thing.cls is None and names.words(name)[-1:] in NO_MODEL):
-            return "known" if thing.kind == "model" else ""
-        own = name or (thing.name if thing is not None else "")
-        if names.is_loss_name(own) or names.is_not_model_name(own) or names.is_optimizer_name(own):
-            return ""
-        used = self.used_in_file(self.path).get(own, frozenset())
-        if used & EVIDENCE and (used & {"parameters", "named_parameters", "load_state_dict"} or names.is_model_name(own) or "eval" in used):
-            return "known"
-        if thing is not None and thing.name != own and names.is_model_name(thing.name) and loc[0] in ("param", "child", "global"):
-            return "named"
-        return "named" if names.is_model_name(own) or own in self.project.extend_models else ""
-
-    def used_in_file(self, path: str) -> dict[str, frozenset[str]]:
-        """The methods that are called on each name of a file."""
-        found = self.uses_by_file.get(path)
-        if found is None:
-            table: dict[str, set[str]] = {}
-            file = self.project.files.get(path)
-            if file is not None:
-                for fn in (*file.functions, file.body):
-                    for receiver, method in fn.receivers:
-                        table.setdefault(receiver, set()).add(method)
-            found = self.uses_by_file[path] = {k: frozenset(v) for k, v in table.items()}
-        return found
-
-    def forward(self, loc: Any, method: str, args: Args, node: Call, w: World, display: Value, known: bool) -> V:
-        self.effects += 1
-        if self.muted or self.path in self.project.foreign:
-            return self.result(node, args)
-        key = (id(node), loc, self.context())
-        number = self.forward_ids.get(key)
-        modes = self.mode_of(w, loc)
-        if number is None:
-            number = self.forward_ids[key] = len(self.forwards)
-            layers, layer = self.layers_of(loc)
-            fact = Forward(
-                self.path, node.span, self.shown_name(display, loc), method,
-                tuple(f.stop for f in self.frames), tuple(f for f, _ in self.loops), tuple(d for _, d in self.loops),
-                modes, w.grad, w.is_frozen(loc), layers, layer, known,
-            )  # fmt: skip
-            fact.loc = loc
-            fact.silenced_at = w.grad_at if w.grad == OFF else -1
-            self.forwards.append(fact)
-        else:
-            fact = self.forwards[number]
-            fact.modes |= modes
-            fact.grad |= w.grad
-        if any(f.wants_grad for f in self.frames[-2:]):
-            fact.wants_grad = True
-        if any(f.function.mentions_forces for f in self.frames[-2:]) and self.project.differentiates(self.path):
-            fact.may_differentiate = True
-        fact.carries_no_grad = method in NO_GRAD_METHODS and self.thing(loc).cls is None
-        for frame in self.frames:
-            frame.forwards.append(number)
-        flow = flowed(args.all())
-        for frame in self.frames:
-            fact.own_switches |= frame.switches
-        for other in flow.data:
-            if self.forwards[other].loc != loc and known and not names.is_loss_name(self.thing(loc).made_by.rsplit(".", 1)[-1]):
-                self.forwards[other].feeds.add(loc)
-        recorded = w.grad != OFF and not fact.carries_no_grad
-        data = flow.data | {number}
-        graph = (flow.graph | {number}) if recorded else frozenset()
-        return V((("o", ("ret", self.path, node.span, self.chain())),), data, graph)
-
-    def shown_name(self, display: Value, loc: Any) -> str:
-        """The model as the user names it: for calls inside a module's own methods, the receiver outside."""
-        for frame in reversed(self.frames):
-            if frame.stop.module and frame.stop.caller and frame.stop.caller != "self":
-                return frame.stop.caller
-            if not frame.stop.module:
-                break
-        return text_of(display)
-
-
-CONTEXT_NAMES = frozenset(
-    "evaluating eval_mode evaluation_mode set_eval eval_context model_eval_mode in_eval_mode evaluate_mode temp_eval switch_to_eval_mode"
-    " evaluation inference_context unset_training".split()
-)
 HEADS = frozenset("head heads fc classifier linear probe adapter proj projection".split())
 
 
@@ -493,8 +406,5 @@ def last_part(loc: Any) -> str:
     """The name by which an object hangs on another."""
     return str(loc[2]) if loc is not None and loc[0] == "child" else ""
 
-
-NO_MODEL = [("tokenizer",), ("processor",), ("config",), ("scheduler",), ("vocab",)]
-NO_GRAD_METHODS = frozenset(("generate",))
 
 __all__ = ["COMMON_METHODS", "FORWARD_METHODS", "NOT_FORWARDS", "ON", "SAME_OBJECT", "UNKNOWN_MODE", "Mode", "TorchCalls"]

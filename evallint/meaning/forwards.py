@@ -1,0 +1,110 @@
+"""Forward calls: whether an object is a model, and the fact that its forward runs here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evallint.events import Call, Value
+from evallint.meaning import names
+from evallint.meaning.contexts import Contexts
+from evallint.meaning.facts import Forward
+from evallint.meaning.layers import Layers
+from evallint.meaning.libraries import LIBRARIES
+from evallint.meaning.machine import Args, is_below, text_of
+from evallint.meaning.values import OFF, V, World, flowed
+
+EVIDENCE = frozenset(
+    "parameters named_parameters state_dict load_state_dict eval named_modules requires_grad_ zero_grad children modules".split()
+)
+NO_MODEL = [("tokenizer",), ("processor",), ("config",), ("scheduler",), ("vocab",)]
+
+
+class Forwards(Layers, Contexts):
+    """Records forwards."""
+
+    def modelness(self, loc: Any, name: str) -> str:
+        """Whether the object is a model: "known" by class, constructor or use, "named" by its name alone, or empty."""
+        thing = self.things.get(loc)
+        if thing is not None and thing.kind and not (thing.kind == "model" and thing.cls is None and names.words(name)[-1:] in NO_MODEL):
+            return "known" if thing.kind == "model" else ""
+        own = name or (thing.name if thing is not None else "")
+        if names.is_loss_name(own) or names.is_not_model_name(own) or names.is_optimizer_name(own):
+            return ""
+        used = self.used_in_file(self.path).get(own, frozenset())
+        if used & EVIDENCE and (used & {"parameters", "named_parameters", "load_state_dict"} or names.is_model_name(own) or "eval" in used):
+            return "known"
+        if thing is not None and thing.name != own and names.is_model_name(thing.name) and loc[0] in ("param", "child", "global"):
+            return "named"
+        return "named" if names.is_model_name(own) or own in self.project.extend_models else ""
+
+    def used_in_file(self, path: str) -> dict[str, frozenset[str]]:
+        """The methods that are called on each name of a file."""
+        found = self.uses_by_file.get(path)
+        if found is None:
+            table: dict[str, set[str]] = {}
+            file = self.project.files.get(path)
+            if file is not None:
+                for fn in (*file.functions, file.body):
+                    for receiver, method in fn.receivers:
+                        table.setdefault(receiver, set()).add(method)
+            found = self.uses_by_file[path] = {k: frozenset(v) for k, v in table.items()}
+        return found
+
+    def forward(self, loc: Any, method: str, args: Args, node: Call, w: World, display: Value, known: bool) -> V:
+        self.effects += 1
+        if self.muted or self.path in self.project.foreign:
+            return self.result(node, args)
+        key = (id(node), loc, self.context())
+        number = self.forward_ids.get(key)
+        modes = self.mode_of(w, loc)
+        if number is None:
+            number = self.forward_ids[key] = len(self.forwards)
+            layers, layer = self.layers_of(loc)
+            fact = Forward(
+                self.path, node.span, self.shown_name(display, loc), method,
+                tuple(f.stop for f in self.frames), tuple(f for f, _ in self.loops), tuple(d for _, d in self.loops),
+                modes, w.grad, w.is_frozen(loc), layers, layer, known,
+            )  # fmt: skip
+            fact.loc = loc
+            fact.silenced_at = w.grad_at if w.grad == OFF else -1
+            self.forwards.append(fact)
+        else:
+            fact = self.forwards[number]
+            fact.modes |= modes
+            fact.grad |= w.grad
+        if any(f.wants_grad for f in self.frames[-2:]):
+            fact.wants_grad = True
+        if any(f.function.mentions_forces for f in self.frames[-2:]) and self.project.differentiates(self.path):
+            fact.may_differentiate = True
+        fact.partly |= any(m.mode == "eval" for m in modes) and any(
+            all(m.mode == "train" for m in v) for k, v in w.modes.items() if k[0] == "child" and is_below(k, loc)
+        )
+        fact.carries_no_grad = self.carries_no_grad(loc, method)
+        for frame in self.frames:
+            frame.forwards.append(number)
+        flow = flowed(args.all())
+        for frame in self.frames:
+            fact.own_switches |= frame.switches
+        for other in flow.data:
+            if self.forwards[other].loc != loc and known and not names.is_loss_name(self.thing(loc).made_by.rsplit(".", 1)[-1]):
+                self.forwards[other].feeds.add(loc)
+        recorded = w.grad != OFF and not fact.carries_no_grad
+        data = flow.data | {number}
+        graph = (flow.graph | {number}) if recorded else frozenset()
+        return V((("o", ("ret", self.path, node.span, self.chain())),), data, graph)
+
+    def carries_no_grad(self, loc: Any, method: str) -> bool:
+        """Whether a library's method turns recording off itself."""
+        thing = self.thing(loc)
+        if method == "__call__" or (thing.cls is not None and self.project.method(thing.cls, method) is not None):
+            return False
+        return LIBRARIES.matches("no_grad_methods", method) or LIBRARIES.matches("no_grad_models", thing.made_by)
+
+    def shown_name(self, display: Value, loc: Any) -> str:
+        """The model as the user names it: for calls inside a module's own methods, the receiver outside."""
+        for frame in reversed(self.frames):
+            if frame.stop.module and frame.stop.caller and frame.stop.caller != "self":
+                return frame.stop.caller
+            if not frame.stop.module:
+                break
+        return text_of(display)
