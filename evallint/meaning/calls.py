@@ -343,6 +343,10 @@ class Calls(Inert):
         stop = Stop(fn.path, fn.qualname, node.span if node is not None else None, receiver, cls.name if cls else "", is_module, fn.span)
         frame = Frame(fn, self.new_act(fn.path, act or self.owner(fn.path)), loc, cls, stop)
         frame.globals.clear()
+        if cls is not None:
+            self.act_owners[frame.act] = (cls.name, is_module)
+        elif act in self.act_owners:  # a function inside a method
+            self.act_owners[frame.act] = stop.owner, stop.module = self.act_owners[act]
         self.frames.append(frame)
         if self_value is not None and fn.params and cls is not None:
             frame.stop.owner = cls.name

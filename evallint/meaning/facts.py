@@ -42,6 +42,8 @@ class Stop:
     span_of_function: Span = (1, 1, 1, 1)
     trains: bool = False
     """A training step runs in this activation."""
+    shared: bool = False
+    """A training step somewhere back-propagates through what this function returns: it is no place for `no_grad`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -67,8 +69,10 @@ class Forward:
     """A mode-dependent layer of the class, as it is called there."""
     known: bool = False
     """The object is known to be a module by construction, class or use, and not by name alone."""
-    certain_caller: bool = True
-    """The root of its stack is called by nobody in the program; False where calls could not be followed."""
+    mode_by_caller: bool = False
+    """The root of its stack is called in ways that could not be followed, and such a caller may set the mode."""
+    grad_by_caller: bool = False
+    """… or the grad mode."""
     carries_no_grad: bool = False
     partly: bool = False
     """Parts of it were put back in training mode by themselves."""
@@ -113,3 +117,10 @@ class Facts:
     """All forwards of a program, in the order in which they were met."""
 
     forwards: list[Forward] = field(default_factory=list)
+
+    def mark_shared(self) -> None:
+        """Tell of every function on a stack whether training runs its forward as well."""
+        shared = {(s.path, s.function) for f in self.forwards if f.trained for s in f.stops if not s.trains}
+        for forward in self.forwards:
+            for stop in forward.stops:
+                stop.shared = (stop.path, stop.function) in shared

@@ -16,6 +16,7 @@ from evallint.meaning.values import OFF, V, World, flowed
 EVIDENCE = frozenset(
     "parameters named_parameters state_dict load_state_dict eval named_modules requires_grad_ zero_grad children modules".split()
 )
+DERIVATIVES = frozenset("hessian jacobian force forces stress stresses virial virials gradient gradients grad".split())
 NO_MODEL = [("tokenizer",), ("processor",), ("config",), ("scheduler",), ("vocab",)]
 
 
@@ -76,9 +77,8 @@ class Forwards(Layers, Contexts):
             fact.wants_grad = True
         if any(f.function.mentions_forces for f in self.frames[-2:]) and self.project.differentiates(self.path):
             fact.may_differentiate = True
-        fact.partly |= any(m.mode == "eval" for m in modes) and any(
-            all(m.mode == "train" for m in v) for k, v in w.modes.items() if k[0] == "child" and is_below(k, loc)
-        )
+        fact.may_differentiate |= any(names.has_words(k, DERIVATIVES) for k, _ in node.keywords)
+        fact.partly |= any(m.mode == "eval" for m in modes) and self.has_trained_part(loc, w)
         fact.carries_no_grad = self.carries_no_grad(loc, method)
         for frame in self.frames:
             frame.forwards.append(number)
@@ -92,6 +92,12 @@ class Forwards(Layers, Contexts):
         data = flow.data | {number}
         graph = (flow.graph | {number}) if recorded else frozenset()
         return V((("o", ("ret", self.path, node.span, self.chain())),), data, graph)
+
+    def has_trained_part(self, loc: Any, w: World) -> bool:
+        """Whether a part of the module is certainly in training mode, put there by itself."""
+        held = [v for name in self.children.get(loc, ()) if (v := w.attrs.get((loc, name))) is not None]
+        parts = [k for k in w.modes if k[0] == "child" and is_below(k, loc)] + [a[1] for v in held for a in v.atoms if a[0] == "o"]
+        return any(all(m.mode == "train" for m in w.modes[part]) for part in parts if w.modes.get(part))
 
     def carries_no_grad(self, loc: Any, method: str) -> bool:
         """Whether a library's method turns recording off itself."""

@@ -82,11 +82,13 @@ class Layers(Machine):
         name = last_name(node.func)
         if name in ("register_parameter", "add_module", "create_model", "from_pretrained", "register_module") or name in given:
             return True
-        if not name[:1].isupper() or name in PARAMETERLESS or names.is_loss_name(name) or name.endswith(NO_PARTS):
-            return False
         atom = self.project.dotted(cls.path, node.func)
         if atom is not None and atom[0] == "k":
             return self.project.is_module(atom[1]) and not self.is_empty(atom[1])
+        if atom is not None and atom[0] == "f" and names.is_model_name(name):
+            return True
+        if not name[:1].isupper() or name in PARAMETERLESS or names.is_loss_name(name) or name.endswith(NO_PARTS):
+            return False
         if atom is not None and atom[0] == "x":
             return atom[1].startswith("torch.nn.") or not atom[1].startswith(
                 ("torch.", "numpy.", "typing.", "collections.", "dataclasses.")

@@ -100,6 +100,7 @@ class Machine(ABC):
         self.module_acts: dict[str, int] = {}
         self.act_paths: dict[int, str] = {}
         self.acts = 0
+        self.act_owners: dict[int, tuple[str, bool]] = {}
         self.visited: set[int] = set()
         self.decorations: dict[int, list[tuple[str, Any]]] = {}
         self.plain: dict[int, Function] = {}

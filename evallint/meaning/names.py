@@ -111,6 +111,20 @@ def has_words(name: str, vocabulary: frozenset[str]) -> bool:
     return any(w in vocabulary for w in words(name))
 
 
+NOT_GENERATED = frozenset(
+    "code config configs report reports docs file files name names id ids key keys html data dataset datasets schema anchors anchor grid"
+    " mask masks noise script table summary plan split splits batch batches args command url token uuid hash signature stub".split()
+)
+
+
+def speaks_of(name: str, vocabulary: frozenset[str]) -> bool:
+    """`has_words` for what a function does: one that generates code, a report or data does not run a model for it."""
+    said = set(words(name))
+    if said & {"generate", "generation", "sample", "sampling"} and said & NOT_GENERATED:
+        said -= {"generate", "generation", "sample", "sampling"}
+    return bool(said & vocabulary)
+
+
 SHOWING = frozenset("image images imshow plot save figure grid video audio embedding".split())
 
 

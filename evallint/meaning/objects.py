@@ -81,7 +81,12 @@ class Objects(TorchCalls):
             return self.new_unknown(node, method)
         if kind and method not in NOT_FORWARDS and not method.startswith(NO_FORWARD_PREFIXES):
             named = names.words(method)
-            if names.is_model_name(method) and method not in FORWARD_METHODS and isinstance(display, ev.Attr):
+            if (
+                names.is_model_name(method)
+                and named[-1:] != ("validate",)
+                and method not in FORWARD_METHODS
+                and isinstance(display, ev.Attr)
+            ):
                 return self.forward(inner, "__call__", args, node, w, display, kind == "known")
             if (
                 method in FORWARD_METHODS
@@ -396,7 +401,12 @@ class Objects(TorchCalls):
     def call_unknown(self, loc: Any, base: V, method: str, args: Args, node: Call, w: World, kind: str) -> V:
         """A method of an object of unknown class: the project's own of that name, or no effect but the flow of its arguments."""
         flow = flowed([base, *args.all()])
-        guessed = [] if base.data else [(c, f) for c, f in self.methods_named(method) if not kind or self.project.is_module(c)]
+        own = set(names.words(last_name(node.func.base) if isinstance(node.func, ev.Attr) else ""))
+        guessed = [
+            (c, f)
+            for c, f in ([] if base.data or loc[0] == "ret" else self.methods_named(method))
+            if (not kind or self.project.is_module(c)) and (len(names.words(method)) > 1 or own & set(names.words(c.name)))
+        ]
         if guessed and not any(a[0] in ("x",) for a in base.atoms):
             fitting = [(c, f) for c, f in guessed if fits(f, args)]
             if fitting:

@@ -18,11 +18,11 @@ from evallint.meaning.regions import PARTS, is_unit_test
 from evallint.meaning.values import UNKNOWN, UNKNOWN_MODE, Mode, V, World, const, meet, of
 
 MOST_RUNS = 10
-SWITCHES = frozenset(("eval", "no_grad", "inference_mode", "set_grad_enabled", "evaluating"))
+GRAD_SWITCHES = frozenset(("no_grad", "inference_mode", "set_grad_enabled"))
+PREPARING = frozenset("load get build create make prepare setup init initialize from restore resume model net network read fetch".split())
 MOST_STEPS_OF_ROOT = 12000
 MOST_METHODS = 30
-MOST_ENTRIES = 4
-MOST_PLAYED = 5
+MOST_PLAYED = 20
 Root = Callable[[World], V]
 
 
@@ -35,7 +35,7 @@ class Program(Objects):
         self.worlds: dict[str, World] = {}
         self.class_worlds: dict[int, World] = {}
         self.may_fork = True
-        self.certain = True
+        self.unsure = False, False
         self.offered = False
         self.played: Counter[int] = Counter()
         self.played_for: set[tuple[int, int]] = set()
@@ -52,18 +52,16 @@ class Program(Objects):
         tops = [f for f in tops if self.is_root(f) and not self.is_test(f)]
         for f in tops:
             if not self.has_callers(f):
-                self.certain = True
                 self.function(f)
-        self.certain = True
         for f in tops:
             if id(f) not in self.visited and id(f) in methods:
                 self.inherited(self.project.class_of_method[id(f)], f)
+        waiting = {id(f): f for f in tops}
         for f in tops:
-            self.certain = not self.may_be_switched(f)
-            if id(f) not in self.visited:
-                self.certain &= not self.called_by_base(f)
-                self.function(f)
-            elif self.is_offered(f):
+            reached = id(f) in self.visited
+            self.callers_first(f, waiting)
+            self.unsure = self.may_be_switched(f)
+            if reached and self.is_offered(f):
                 self.offered = True
                 self.function(f)
                 self.offered = False
@@ -71,13 +69,28 @@ class Program(Objects):
             for cls in file.classes:
                 if "training_step" in cls.methods and not file.context and self.project.is_a(cls, "framework_classes"):
                     self.hooks_of(cls)
+        self.facts.mark_shared()
         return self.facts
+
+    def callers_first(self, f: Function, waiting: dict[int, Function]) -> None:
+        """Enter a function that nothing has reached, after those that are sure to call it."""
+        if waiting.pop(id(f), None) is None or id(f) in self.visited:
+            return
+        for caller in self.project.called_names.get(f.name, ()):
+            if id(caller) in waiting and self.project.names_it(caller, f):
+                self.callers_first(caller, waiting)
+        if id(f) not in self.visited:
+            cls = self.project.class_of_method.get(id(f))
+            opaque = self.called_by_base(f) or (cls is not None and self.project.is_module(cls))
+            self.unsure = (True, True) if opaque else self.may_be_switched(f)
+            self.function(f)
 
     def inherited(self, cls: Class, f: Function) -> None:
         """Enter the inherited methods that run a method which only they call (a template's hooks), on an object of the class."""
         if not self.called_by_base(f):
             return
-        for entry in self.project.entries(cls, f.name)[:MOST_ENTRIES]:
+        hooks = [m.name for m in cls.methods.values() if id(m) in self.project.relevant and self.called_by_base(m)]
+        for entry in dict.fromkeys(e for name in hooks for e in self.project.entries(cls, name)):
             if self.framework_hook(cls, entry) or not self.is_root(entry):
                 continue
             if self.played[id(entry)] < MOST_PLAYED and not self.is_test(entry) and (id(entry), id(cls)) not in self.played_for:
@@ -130,33 +143,38 @@ class Program(Objects):
         cls = self.project.class_of_method.get(id(fn))
         if cls is None:
             return True
-        if self.framework_hook(cls, fn):
+        if self.framework_hook(cls, fn) or self.is_called_by_hook(cls, fn):
             return False
         if fn.name in ("forward", "__init__", "train", "eval") and self.project.is_module(cls):
             return fn.name in ("train",) and len(fn.params) > 2
         return fn.name != "__init__" and not is_abstract(fn)
 
+    def is_called_by_hook(self, cls: Class, fn: Function) -> bool:
+        """Whether a framework's hook on the same object calls the method."""
+        return self.project.is_a(cls, "framework_classes") and any(
+            ("self", fn.name) in m.receivers and self.framework_hook(c, m) for c in self.project.mro(cls) for m in c.methods.values()
+        )
+
     def has_callers(self, fn: Function) -> bool:
         """Whether anything in the project calls something of this name, or passes it on."""
         cls = self.project.class_of_method.get(id(fn))
         names_of = [cls.name, *(c.name for c in self.project.subclasses.get(id(cls), ()))] if cls is not None else []
-        made = cls is None or any(self.called_in_sight(n, fn) for n in names_of)
+        made = cls is None or len(names.words(fn.name)) > 1 or any(self.called_in_sight(n, fn) for n in names_of)
         return self.called_in_sight(fn.name, fn, by_self_only=not made)
 
-    def may_be_switched(self, fn: Function) -> bool:
-        """Whether a caller that could not be followed may set the mode or the grad mode: it, or what it calls, does so for some model."""
-        for other in self.project.called_names.get(fn.name, ()):
-            if other is fn or self.is_test(other) or not self.project.connected(other.path, fn.path):
+    def may_be_switched(self, f: Function) -> tuple[bool, bool]:
+        """Whether a caller that could not be followed may set the mode, and whether it may set the grad mode."""
+        mode = grad = False
+        for other in self.project.called_names.get(f.name, ()):
+            if other is f or self.is_test(other) or not self.project.connected(other.path, f.path):
                 continue
-            if other.name == "<module>" or other.called & SWITCHES:
-                return True
             cls = self.project.class_of_method.get(id(other))
-            if cls is not None and any("eval" in m.called for m in cls.methods.values()):
-                return True
-            for name in other.called:
-                if any(f.called & SWITCHES and f is not fn and self.project.connected(f.path, fn.path) for f in self.by_name.get(name, ())):
-                    return True
-        return False
+            family = cls.methods.values() if cls is not None else ()
+            prepared = [g for name in other.called if prepares(name) for g in self.by_name.get(name, ())]
+            mode |= any("eval" in g.called or "evaluating" in g.called for g in (other, *family, *prepared))
+            above = self.project.called_names.get(other.name, ()) if not other.name.startswith("<") else ()
+            grad |= any(g.called & GRAD_SWITCHES for g in (other, *prepared, *(above if len(above) <= 5 else ())))
+        return mode, grad
 
     @cached_property
     def by_name(self) -> dict[str, list[Function]]:
@@ -259,7 +277,7 @@ class Program(Objects):
                 forward.offbeat = offbeat
                 root_file = self.project.files.get(forward.stops[0].path)
                 forward.hidden = root_file is not None and root_file.imported
-                forward.certain_caller = self.certain and not forward.hidden
+                forward.mode_by_caller, forward.grad_by_caller = self.unsure
                 forward.offered = self.offered
                 forward.assumed = bool(assumptions)
             self.facts.forwards += self.forwards
@@ -331,6 +349,11 @@ class Program(Objects):
             self.call_function(fn, 0, of(("o", loc)), args, None, w, cls)
         except (TooLong, Fork):
             self.frames.clear()
+
+
+def prepares(name: str) -> bool:
+    """Whether a function of this name may hand out a model: `load_model`, `get_net`."""
+    return bool(PREPARING & set(names.words(name)[:1]))
 
 
 def offers(name: str) -> bool:

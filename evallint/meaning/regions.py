@@ -55,6 +55,8 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
     last = len(forward.stops) - 1
     for depth in range(last, -1, -1):
         own = [fact for fact, at in zip(forward.loops, forward.depth_of_loop, strict=True) if at == depth]
+        if forward.stops[depth].shared and depth and not forward.stops[depth - 1].trains:
+            continue
         if own:
             return (own[-1], depth) if not own[-1].trains else (None, min(depth, last))
         name = own_name(forward.stops[depth])
@@ -62,7 +64,11 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
             continue
         if forward.silenced_at == depth or (forward.stops[depth].function in switchers and not (forward.stops[depth].module and depth)):
             return None, depth
-    outside = [d for d in range(last + 1) if not forward.stops[d].module]
+    outside = [
+        d
+        for d in range(last + 1)
+        if not forward.stops[d].module and not (d and forward.stops[d].shared and not forward.stops[d - 1].trains)
+    ]
     return None, outside[-1] if outside else last
 
 
@@ -87,7 +93,7 @@ def region_of(forward: Forward) -> Region:
     own_loops = [fact for fact in forward.loops if not fact.trains]
     listened = [fact.source for fact in own_loops] + [fact.target for fact in own_loops]
     loader = any(names.has_words(s, names.LOADER_EVAL_WORDS) for s in listened)
-    strongly = any(names.has_words(n, names.STRONG_EVALUATION_WORDS) and not names.has_words(n, names.TRAIN_WORDS) for n in spoken)
+    strongly = any(names.speaks_of(n, names.STRONG_EVALUATION_WORDS) and not names.has_words(n, names.TRAIN_WORDS) for n in spoken)
     straight = loop is None or loop.inline
     inside = forward.stops[depth + 1].span if straight and depth + 1 < len(forward.stops) else None
     return Region(
@@ -96,7 +102,7 @@ def region_of(forward: Forward) -> Region:
         loop=loop,
         function=holder.function,
         kind=kind_of([*listened, *spoken]),
-        named=strongly or any(names.has_words(n, names.EVALUATION_WORDS) and not names.has_words(n, names.TRAIN_WORDS) for n in spoken),
+        named=strongly or any(names.speaks_of(n, names.EVALUATION_WORDS) and not names.has_words(n, names.TRAIN_WORDS) for n in spoken),
         strongly=strongly,
         loader=loader,
         silent=forward.grad == OFF,
@@ -286,12 +292,13 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
         if any(m.mode == "eval" for m in forward.modes):
             return "low"
         if (
-            not forward.certain_caller
+            forward.mode_by_caller
+            or forward.hidden
             or not is_owned(forward)
             or (not forward.known and forward.loc is not None and forward.loc[0] == "ret")
         ):
             return "low"
-        if region.silent or region.loader or region.strongly:
+        if region.loader or region.strongly or (region.silent and (region.loop is not None or region.named)):
             return "medium"
         data = region.loop is not None and names.has_words(region.loop.source, names.DATA_WORDS)
         return "medium" if region.used and data and forward.known else "low"
@@ -372,6 +379,8 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
         return None
     if region.training and region.loop is None and region.used and trained:
         return "medium"
+    if forward.stops[0].shared and not region.switched:
+        return "low"
     if forward.escapes and region.loop is None and not (region.used or forward.uses & WEAK_USES):
         own = own_name(forward.stops[-1])
         public = not own.startswith("_") and names.has_words(own, names.STRONG_EVALUATION_WORDS)
@@ -392,7 +401,7 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     if forward.hidden or (not forward.uses and region.loop is None):
         return "low"
     own_switch = any(m.mode == "eval" and m.function in functions for m in forward.modes)
-    if not forward.certain_caller and not own_switch and not is_api(forward.stops[0]):
+    if (forward.grad_by_caller or forward.hidden) and not own_switch and not is_api(forward.stops[0]):
         return "low"
     if region.switched and (region.loop is not None or region.used or forward.uses & WEAK_USES):
         return "high" if forward.known else "medium"
