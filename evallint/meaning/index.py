@@ -225,6 +225,19 @@ class Index:
                 found.append(method)
         return found
 
+    def named_like(self, said: tuple[str, ...]) -> Class | None:
+        """The only class whose name has exactly these words, two or more."""
+        found = self._by_words.get(said, ()) if len(said) > 1 else ()
+        return found[0] if len(found) == 1 else None
+
+    @cached_property
+    def _by_words(self) -> dict[tuple[str, ...], list[Class]]:
+        table: dict[tuple[str, ...], list[Class]] = defaultdict(list)
+        for file in self.files.values():
+            for cls in file.classes:
+                table[names.words(cls.name)].append(cls)
+        return table
+
     @cached_property
     def subclasses(self) -> dict[int, list[Class]]:
         """Direct and indirect subclasses by the id of the class."""

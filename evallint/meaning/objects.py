@@ -39,6 +39,8 @@ class Objects(TorchCalls):
             if stored is not None and stored.atoms and thing_like(stored):
                 return self.call_value(self.stained(stored, w), args, node, w, display, method)
         thing = self.thing(loc)
+        if thing.cls is None and not thing.kind and loc[0] in ("param", "child", "global", "var"):
+            self.name_class(loc, last_name(display.base) if isinstance(display, ev.Attr) and method != "__call__" else last_name(display))
         if method in ("step", "zero_grad") and isinstance(display, ev.Attr) and names.is_optimizer_name(last_name(display.base)):
             return self.call_optimizer(loc, method, args, node, w)
         if thing.cls is not None:
@@ -81,12 +83,7 @@ class Objects(TorchCalls):
             return self.new_unknown(node, method)
         if kind and method not in NOT_FORWARDS and not method.startswith(NO_FORWARD_PREFIXES):
             named = names.words(method)
-            if (
-                names.is_model_name(method)
-                and named[-1:] != ("validate",)
-                and method not in FORWARD_METHODS
-                and isinstance(display, ev.Attr)
-            ):
+            if names.is_model_name(method) and method not in FORWARD_METHODS and isinstance(display, ev.Attr) and args.all():
                 return self.forward(inner, "__call__", args, node, w, display, kind == "known")
             if (
                 method in FORWARD_METHODS
@@ -103,11 +100,19 @@ class Objects(TorchCalls):
             and isinstance(display, ev.Attr)
             and method not in COMMON_METHODS
             and not self.methods_named(method)
+            and args.all()
         ):
             return self.forward(inner, "__call__", args, node, w, display, self.modelness(inner, method) == "known")
         if method in SAME_OBJECT and not base.data and base.atoms:
             return V(base.atoms)
         return self.call_unknown(loc, base, method, args, node, w, kind)
+
+    def name_class(self, loc: Any, name: str) -> None:
+        """Give an object that is named like a class of the project (`retrieval_model`: RetrievalModel) that class."""
+        cls = self.project.named_like(names.words(name))
+        if cls is not None and self.project.connected(self.path, cls.path):
+            thing = self.thing(loc)
+            thing.cls, thing.kind = cls, "model" if self.project.is_module(cls) else "instance"
 
     def call_callable(self, loc: Any, base: V, kind: str, args: Args, node: Call, w: World, shown: Value) -> V:
         """`x(...)`."""

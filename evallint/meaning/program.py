@@ -80,9 +80,7 @@ class Program(Objects):
             if id(caller) in waiting and self.project.names_it(caller, f):
                 self.callers_first(caller, waiting)
         if id(f) not in self.visited:
-            cls = self.project.class_of_method.get(id(f))
-            opaque = self.called_by_base(f) or (cls is not None and self.project.is_module(cls))
-            self.unsure = (True, True) if opaque else self.may_be_switched(f)
+            self.unsure = (True, True) if self.called_by_base(f) else self.may_be_switched(f)
             self.function(f)
 
     def inherited(self, cls: Class, f: Function) -> None:

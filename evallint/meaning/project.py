@@ -19,6 +19,7 @@ from evallint.events import (
 )
 from evallint.meaning import names
 from evallint.meaning.index import Index
+from evallint.meaning.libraries import LIBRARIES
 
 MODE_CALLS = frozenset(
     "eval train backward no_grad inference_mode set_grad_enabled enable_grad requires_grad_ manual_backward forward from_pretrained"
@@ -26,6 +27,8 @@ MODE_CALLS = frozenset(
 )
 
 
+OTHER_FRAMEWORKS = frozenset(("tensorflow", "keras", "jax", "flax", "paddle", "mxnet"))
+TORCH_LIBRARIES = LIBRARIES.libraries - {"numpy", "copy", "contextlib", "functools", "tensorflow", "keras", "sklearn", "jax"}
 NOISE = frozenset(
     "get set update add append items keys values pop copy open close read"
     " write split join format index count sort size shape mean sum max min next"
@@ -49,9 +52,25 @@ class Project(Index):
         for path, table in self.globals.items():
             every = (*table.values(), *self.stars[path], *self.inner_imports[path])
             roots = {e.module.split(".")[0] for e in every if isinstance(e, Import) and not e.level}
-            if roots & {"tensorflow", "keras", "jax", "flax", "paddle", "mxnet"} and "torch" not in roots:
+            if "torch" not in roots and (roots & OTHER_FRAMEWORKS or not self.is_near_torch(path)):
                 found.add(path)
         return found
+
+    def is_near_torch(self, path: str) -> bool:
+        """Whether a file imports PyTorch or what is built on it, or reaches a file that does, or such a file reaches it."""
+        own, reach = self._reach[path]
+        return any(own & self._reach[other][1] or reach & self._reach[other][0] for other in self._torch_files)
+
+    @cached_property
+    def _torch_files(self) -> list[str]:
+        return [
+            path
+            for path in self.files
+            if any(
+                isinstance(e, Import) and not e.level and e.module.split(".")[0] in TORCH_LIBRARIES
+                for e in (*self.globals[path].values(), *self.stars[path], *self.inner_imports[path])
+            )
+        ]
 
     @cached_property
     def differentiating(self) -> set[str]:

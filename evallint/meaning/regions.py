@@ -64,12 +64,9 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
             continue
         if forward.silenced_at == depth or (forward.stops[depth].function in switchers and not (forward.stops[depth].module and depth)):
             return None, depth
-    outside = [
-        d
-        for d in range(last + 1)
-        if not forward.stops[d].module and not (d and forward.stops[d].shared and not forward.stops[d - 1].trains)
-    ]
-    return None, outside[-1] if outside else last
+    fit = [d for d in range(last + 1) if not (d and forward.stops[d].shared and not forward.stops[d - 1].trains)]
+    outside = [d for d in fit if not forward.stops[d].module]
+    return None, outside[-1] if outside else fit[-1]
 
 
 def free_stops(forward: Forward) -> list[Stop]:
