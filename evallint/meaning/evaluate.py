@@ -107,8 +107,8 @@ class Evaluate(Conditions):
             if name == "grad":
                 for number in base.data:
                     self.forwards[number].grad_used = True
-        elif name == "grad":
-            self.frame.wants_grad = True
+        elif name == "grad" and not any(a[0] == "o" and a[1][-1] == "<parameter>" for a in base.atoms):
+            self.frame.stop.wants_grad = True
         return found
 
     def attribute_of(self, atom: tuple[Any, ...], name: str, w: World) -> V:

@@ -42,6 +42,8 @@ class Stop:
     span_of_function: Span = (1, 1, 1, 1)
     trains: bool = False
     """A training step runs in this activation."""
+    wants_grad: bool = False
+    """It reads the gradient of something that is no parameter, or asks for it."""
     shared: bool = False
     """A training step somewhere back-propagates through what this function returns: it is no place for `no_grad`."""
 
@@ -86,8 +88,6 @@ class Forward:
     """The other modules into whose forwards its output goes."""
     grad_used: bool = False
     """`autograd.grad` or an input's `.grad` was computed through it."""
-    wants_grad: bool = False
-    """The function asks for gradients of inputs."""
     escapes: bool = False
     """Its graph leaves through the return of a function whose callers cannot be seen."""
     stored: bool = False

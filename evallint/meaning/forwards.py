@@ -73,8 +73,6 @@ class Forwards(Layers, Contexts):
             fact = self.forwards[number]
             fact.modes |= modes
             fact.grad |= w.grad
-        if any(f.wants_grad for f in self.frames[-2:]):
-            fact.wants_grad = True
         if any(f.function.mentions_forces for f in self.frames[-2:]) and self.project.differentiates(self.path):
             fact.may_differentiate = True
         fact.may_differentiate |= any(names.has_words(k, DERIVATIVES) for k, _ in node.keywords)

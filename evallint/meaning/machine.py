@@ -64,7 +64,6 @@ class Frame:
     forwards: list[int] = field(default_factory=list)
     yielded: V = UNKNOWN
     on_yield: Callable[[World, V], World | None] | None = None
-    wants_grad: bool = False
     switches: set[Span] = field(default_factory=set)
     """The mode calls that ran in this activation."""
 

@@ -29,7 +29,7 @@ NOT_MODEL_WORDS = frozenset(
     " out input inputs size dim info dict state weights weight hook logger writer saver url key keys list init factory builder version"
     " summary step time device dtype callback hparams evaluator iterator iter batch sample samples env environment trainer test arch"
     " validate dump json fields"
-    " parallel wrapper spec signature kind str shape mean std accuracy acc count vocab processor preprocess collate timer".split()
+    " wrapper spec signature kind str shape mean std accuracy acc count vocab processor preprocess collate timer".split()
 )
 EVALUATION_WORDS = frozenset(
     "eval evaluate evaluation evaluating evaluator val valid validate validation validating test testing tester tests infer inference"
@@ -66,6 +66,8 @@ def is_model_name(name: str) -> bool:
     if not parts:
         return False
     parts = tuple(p for p in parts if not p.isdigit()) or parts
+    if parts[-1] == "parallel":  # a model in its wrapper
+        parts = parts[:-1] or parts
     if parts[-1] in NOT_MODEL_WORDS or parts[0] in (
         "get",
         "build",

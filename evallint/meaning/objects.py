@@ -25,6 +25,7 @@ from evallint.meaning.methods import (
 from evallint.meaning.torch_calls import COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT, TorchCalls
 from evallint.meaning.values import OFF, UNKNOWN, V, World, flowed, join, of
 
+SUBMODULES = [(word,) for word in "extractor trunk head heads tower stem projector projection features layers blocks".split()]
 MODE_METHODS = frozenset(("eval", "train"))
 SETTERS = frozenset(("set_training_mode", "set_train_mode", "set_mode", "set_training"))
 
@@ -67,6 +68,8 @@ class Objects(TorchCalls):
         if method in SELF_ATTRIBUTES and isinstance(display, ev.Attr):
             return self.forward(loc, "__call__", args, node, w, display, True)
         shown = display.base if method != "__call__" and isinstance(display, ev.Attr) else display
+        while isinstance(shown, ev.Attr) and shown.name in SELF_ATTRIBUTES:
+            shown = shown.base
         kind = self.modelness(loc, last_name(shown))
         if method == "__call__":
             return self.call_callable(loc, base, kind, args, node, w, shown)
@@ -83,7 +86,8 @@ class Objects(TorchCalls):
             return self.new_unknown(node, method)
         if kind and method not in NOT_FORWARDS and not method.startswith(NO_FORWARD_PREFIXES):
             named = names.words(method)
-            if names.is_model_name(method) and method not in FORWARD_METHODS and isinstance(display, ev.Attr) and args.all():
+            noun = names.is_model_name(method) or (kind == "known" and named[-1:] in SUBMODULES)
+            if noun and method not in FORWARD_METHODS and isinstance(display, ev.Attr) and args.all():
                 return self.forward(inner, "__call__", args, node, w, display, kind == "known")
             if (
                 method in FORWARD_METHODS
@@ -352,7 +356,7 @@ class Objects(TorchCalls):
 
                         self.set_mode(w, model, made("eval", self.path, node.span, self.frame.stop.function, "eval"))
             return args.pos[0]
-        if base.data:
+        if base.data and method != "__call__":
             return self.call_on_output(base, flow, method, args, node, w)
         if method in ("append", "extend", "add", "put", "update", "store", "push", "record", "insert", "log", "add_scalar") and flow.data:
             self.used(flow, "append" if method not in ("update", "log", "add_scalar") else "metric")
@@ -389,7 +393,7 @@ class Objects(TorchCalls):
         elif self.modelness(loc, name):
             w.frozen = w.frozen - {loc} if on else w.frozen | {loc}
         elif on:
-            self.frame.wants_grad = True
+            self.frame.stop.wants_grad = True
         return base if base.atoms else of(("o", loc))
 
     def methods_named(self, method: str) -> list[tuple[Class, Function]]:

@@ -164,10 +164,10 @@ class Program(Objects):
         """Whether a caller that could not be followed may set the mode, and whether it may set the grad mode."""
         mode = grad = False
         for other in self.project.called_names.get(f.name, ()):
-            if other is f or self.is_test(other) or not self.project.connected(other.path, f.path):
+            if other is f or self.is_test(other) or not self.project.may_reach(other, f):
                 continue
             cls = self.project.class_of_method.get(id(other))
-            family = cls.methods.values() if cls is not None else ()
+            family = [m for m in cls.methods.values() if m.name == "__init__" or prepares(m.name)] if cls is not None else []
             prepared = [g for name in other.called if prepares(name) for g in self.by_name.get(name, ())]
             mode |= any("eval" in g.called or "evaluating" in g.called for g in (other, *family, *prepared))
             above = self.project.called_names.get(other.name, ()) if not other.name.startswith("<") else ()

@@ -55,6 +55,8 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
     last = len(forward.stops) - 1
     for depth in range(last, -1, -1):
         own = [fact for fact, at in zip(forward.loops, forward.depth_of_loop, strict=True) if at == depth]
+        if forward.stops[depth].module and depth and forward.stops[depth].function not in switchers and not forward.stops[0].module:
+            continue
         if forward.stops[depth].shared and depth and not forward.stops[depth - 1].trains:
             continue
         if own:
@@ -143,7 +145,8 @@ def is_deliberate(forward: Forward) -> bool:
 
 def wants_gradients(forward: Forward) -> bool:
     """Gradients are the product: attacks, saliency, attribution, forces."""
-    if forward.wants_grad or forward.grad_used:
+    last = len(forward.stops) - 1
+    if forward.grad_used or any(s.wants_grad and (at == last or not s.trains) for at, s in enumerate(forward.stops) if at >= last - 1):
         return True
     if forward.uses & {"detach", "numpy", "item", "tolist"} and not forward.escapes:
         return False  # if gradients were the product, they would have been computed by now
@@ -310,7 +313,9 @@ def toned(confidence: Confidence | None, forward: Forward) -> Confidence | None:
         return None
     spoken = [own_name(s) for s in free_stops(forward)]
     measures = any(names.has_words(n, names.EVALUATION_WORDS | names.LOADER_EVAL_WORDS) for n in spoken)
-    if any(names.is_loss_name(n) for n in spoken) and not measures:
+    own = {s.function for s in free_stops(forward)}
+    switched = any(m.mode == "eval" and m.function in own for m in forward.modes)
+    if any(names.is_loss_name(n) for n in spoken) and not measures and not switched:
         return "low"
     plain = set(names.words(forward.text)) & {"model", "net", "network"} or any(m.mode in ("eval", "given", "train") for m in forward.modes)
     return confidence if forward.known or (plain and forward.loc is not None and forward.loc[0] in ("param", "ret", "child")) else "low"

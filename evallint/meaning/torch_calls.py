@@ -88,7 +88,7 @@ class TorchCalls(Forwards):
         elif models:
             w.frozen -= frozenset(models)
         elif not names.is_model_name(last_name(node)):
-            self.frame.wants_grad = True
+            self.frame.stop.wants_grad = True
 
     # Calls outside the project
 
@@ -110,7 +110,7 @@ class TorchCalls(Forwards):
             for value in args.all():
                 for atom in value.atoms:
                     if atom[0] in ("f", "p"):
-                        self.frame.wants_grad = True
+                        self.frame.stop.wants_grad = True
             return self.result(node, args)
         if LIBRARIES.matches("training_calls", dotted):
             self.training_step(flowed(args.all()).data, w)
@@ -119,6 +119,9 @@ class TorchCalls(Forwards):
             return of(("p", args.pos[0], tuple(args.pos[1:]), tuple(sorted(args.kw.items(), key=lambda kv: kv[0]))))
         if LIBRARIES.matches("wrappers", dotted) and args.all():
             model = args.pos[0] if args.pos else args.all()[0]
+            for atom in model.atoms:
+                if atom[0] == "o" and not self.thing(atom[1]).kind and not model.data and "Parallel" in tail:
+                    self.thing(atom[1]).kind = "model"
             if tail == "freeze":
                 w.frozen |= frozenset(a[1] for a in model.atoms if a[0] == "o")
             return model if model.atoms and any(a[0] in ("o", "f") for a in model.atoms) else self.result(node, args)
