@@ -164,7 +164,7 @@ class Program(Objects):
         """Whether a caller that could not be followed may set the mode, and whether it may set the grad mode."""
         mode = grad = False
         for other in self.project.called_names.get(f.name, ()):
-            if other is f or self.is_test(other) or not self.project.may_reach(other, f):
+            if other is f or self.is_test(other) or not self.project.may_reach(other, f) or not self.may_mean(other, f):
                 continue
             cls = self.project.class_of_method.get(id(other))
             family = [m for m in cls.methods.values() if m.name == "__init__" or prepares(m.name)] if cls is not None else []
@@ -173,6 +173,18 @@ class Program(Objects):
             above = self.project.called_names.get(other.name, ()) if not other.name.startswith("<") else ()
             grad |= any(g.called & GRAD_SWITCHES for g in (other, *prepared, *(above if len(above) <= 5 else ())))
         return mode, grad
+
+    def may_mean(self, caller: Function, f: Function) -> bool:
+        """Whether a caller's `x.name(...)` may be this method: the class is named there, or `x` is named like it."""
+        cls = self.project.class_of_method.get(id(f))
+        if cls is None or len(names.words(f.name)) > 1:
+            return True
+        if cls.name in caller.called or cls.name in self.project.globals[caller.path]:
+            return True
+        said = set(names.words(cls.name))
+        return any(
+            called == f.name and (receiver in ("self", "") or said & set(names.words(receiver))) for receiver, called in caller.receivers
+        )
 
     @cached_property
     def by_name(self) -> dict[str, list[Function]]:

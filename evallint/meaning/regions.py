@@ -256,8 +256,8 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
             continue
         if forward.loc in feeding and region.loop is None and any(s.trains for s in forward.stops):
             continue  # a GAN's samples are drawn with the statistics that its training uses
-        if forward.layers == "none" and (region.path, region.span) in minded:
-            continue  # the author switched the other model of this region and knows why not this one
+        if forward.layers == "none" and (region.loop is None or (region.path, region.span) in minded):
+            continue  # nothing depends on the mode, and there is no loop to speak of, or its other models were switched
         confidence = toned(eval_confidence(forward, region, bad, forward.loc in trained), forward)
         if confidence is not None:
             yield region, forward, confidence, bad
@@ -342,6 +342,9 @@ def is_owned(forward: Forward) -> bool:
     That is a parameter, an attribute of their own object, or a factory's result; not an item of something that cannot be seen.
     """
     loc = forward.loc or ("void",)
+    if forward.stops[-1].module and len(forward.stops) > 1:  # a part of the module that is called
+        while loc[0] == "child":
+            loc = loc[1]
     while loc[0] == "child" and loc[1][0] in ("child", "self"):
         if loc[1][0] == "self":
             return True
