@@ -55,7 +55,7 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
     last = len(forward.stops) - 1
     for depth in range(last, -1, -1):
         own = [fact for fact, at in zip(forward.loops, forward.depth_of_loop, strict=True) if at == depth]
-        if forward.stops[depth].module and depth and forward.stops[depth].function not in switchers and not forward.stops[0].module:
+        if forward.stops[depth].module and depth and forward.stops[depth].function not in switchers and has_outer_loop(forward, depth):
             continue
         if forward.stops[depth].shared and depth and not forward.stops[depth - 1].trains:
             continue
@@ -69,6 +69,12 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
     fit = [d for d in range(last + 1) if not (d and forward.stops[d].shared and not forward.stops[d - 1].trains)]
     outside = [d for d in fit if not forward.stops[d].module]
     return None, outside[-1] if outside else fit[-1]
+
+
+def has_outer_loop(forward: Forward, depth: int) -> bool:
+    """Whether code that uses the module runs this activation in a loop of its own that does not train."""
+    pairs = zip(forward.loops, forward.depth_of_loop, strict=True)
+    return any(at < depth and not fact.trains and not forward.stops[at].module for fact, at in pairs)
 
 
 def free_stops(forward: Forward) -> list[Stop]:
