@@ -42,6 +42,7 @@ class Region:
     """It stands in code that trains."""
 
 
+LOADERS = frozenset(("loader", "dataloader", "loaders", "batches"))
 PARTS = frozenset("step batch iter iteration single one chunk forward pass".split())
 
 
@@ -64,6 +65,8 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
         name = own_name(forward.stops[depth])
         if names.has_words(name, PARTS) or name.startswith("<"):
             continue
+        if is_fed_by_loader(forward, depth):
+            continue
         if forward.silenced_at == depth or (forward.stops[depth].function in switchers and not (forward.stops[depth].module and depth)):
             return None, depth
     fit = [d for d in range(last + 1) if not (d and forward.stops[d].shared and not forward.stops[d - 1].trains)]
@@ -75,6 +78,12 @@ def has_outer_loop(forward: Forward, depth: int) -> bool:
     """Whether code that uses the module runs this activation in a loop of its own that does not train."""
     pairs = zip(forward.loops, forward.depth_of_loop, strict=True)
     return any(at < depth and not fact.trains and not forward.stops[at].module for fact, at in pairs)
+
+
+def is_fed_by_loader(forward: Forward, depth: int) -> bool:
+    """Whether the caller runs this activation for each batch of a loader, without training."""
+    pairs = zip(forward.loops, forward.depth_of_loop, strict=True)
+    return any(at == depth - 1 and not fact.trains and names.has_words(fact.source, LOADERS) for fact, at in pairs)
 
 
 def free_stops(forward: Forward) -> list[Stop]:
