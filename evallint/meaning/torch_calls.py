@@ -298,6 +298,9 @@ class TorchCalls(Forwards):
         first = node.args[0] if node.args else None
         if not owners and isinstance(first, ev.Seq) and not any(isinstance(i, (ev.Call, ev.Map, ev.Star)) for i in first.items):
             opaque = True
+        said = node.args[0] if node.args else next((v for k, v in node.keywords if k == "params"), None)
+        if not isinstance(said, (ev.Call, ev.Seq, ev.Comprehension)):
+            owners = set()  # collected elsewhere: some may have been lost on the way
         self.things[loc] = Thing(None, dotted, "optimizer", "optimizer", trains=tuple(owners), opaque=opaque)
         return of(("o", loc))
 
