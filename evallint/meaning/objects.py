@@ -269,7 +269,9 @@ class Objects(TorchCalls):
             return False
         values = args.all()
         name = last_name(node.func.base) if isinstance(node.func, ev.Attr) else ""
-        if names.is_optimizer_name(name) or (names.is_not_model_name(name) and not names.is_model_name(name)):
+        misnamed = names.is_optimizer_name(name) or (names.is_not_model_name(name) and not names.is_model_name(name))
+        part = loc[0] == "child" and self.thing(loc[1]).kind == "model"
+        if misnamed and thing.kind != "model" and not part:
             return False
         if method == "eval":
             return not values
