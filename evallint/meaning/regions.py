@@ -177,7 +177,7 @@ def usual(facts: Facts) -> list[Forward]:
         for f in facts.forwards
         if not f.framework
         and not (f.offbeat and (f.path, f.span) in default)
-        and not is_unit_test(f.stops[0].path, f.stops[0].function, f.stops[0].owner)
+        and not any(is_unit_test(s.path, s.function, s.owner) for s in f.stops)
     ]
 
 
@@ -360,7 +360,7 @@ def is_owned(forward: Forward) -> bool:
     if forward.stops[-1].module and len(forward.stops) > 1:  # a part of the module that is called
         while loc[0] == "child":
             loc = loc[1]
-    while loc[0] == "child" and loc[1][0] in ("child", "self"):
+    while loc[0] == "child" and not loc[2].startswith(("[", "#", "<")) and loc[1][0] in ("child", "self", "param"):
         if loc[1][0] == "self":
             return True
         loc = loc[1]
