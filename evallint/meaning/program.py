@@ -7,10 +7,10 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from evallint.events import Class, Const, File, Function
+from evallint.events import Call, Class, Const, File, Function
 from evallint.meaning import names
 from evallint.meaning.facts import Facts, Forward, Stop
-from evallint.meaning.machine import MOST_STEPS, Args, Fork, Frame, TooLong
+from evallint.meaning.machine import MOST_STEPS, Args, Fork, Frame, TooLong, last_name
 from evallint.meaning.methods import is_abstract
 from evallint.meaning.objects import Objects
 from evallint.meaning.project import Project
@@ -171,7 +171,7 @@ class Program(Objects):
             prepared = [g for name in other.called if prepares(name) for g in self.by_name.get(name, ())]
             mode |= any("eval" in g.called or "evaluating" in g.called for g in (other, *family, *prepared))
             above = self.project.called_names.get(other.name, ()) if not other.name.startswith("<") else ()
-            grad |= any(g.called & GRAD_SWITCHES for g in (other, *prepared, *(above if len(above) <= 5 else ())))
+            grad |= any(switches_grad(g) for g in (other, *prepared, *(above if len(above) <= 5 else ())))
         return mode, grad
 
     def may_mean(self, caller: Function, f: Function) -> bool:
@@ -359,6 +359,12 @@ class Program(Objects):
             self.call_function(fn, 0, of(("o", loc)), args, None, w, cls)
         except (TooLong, Fork):
             self.frames.clear()
+
+
+def switches_grad(f: Function) -> bool:
+    """Whether a function or a decorator of it sets the grad mode."""
+    named = {last_name(d.func if isinstance(d, Call) else d) for d in f.decorators}
+    return bool((f.called | named) & GRAD_SWITCHES)
 
 
 def prepares(name: str) -> bool:
