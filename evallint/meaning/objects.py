@@ -68,7 +68,7 @@ class Objects(TorchCalls):
         if method in SELF_ATTRIBUTES and isinstance(display, ev.Attr):
             return self.forward(loc, "__call__", args, node, w, display, True)
         shown = display.base if method != "__call__" and isinstance(display, ev.Attr) else display
-        while isinstance(shown, ev.Attr) and shown.name in SELF_ATTRIBUTES:
+        while isinstance(shown, ev.Attr) and shown.name in SELF_ATTRIBUTES and last_name(shown.base) != "self":
             shown = shown.base
         kind = self.modelness(loc, last_name(shown))
         if method == "__call__":
