@@ -103,7 +103,6 @@ class Forward:
     loc: tuple[Any, ...] | None = None
     offbeat: bool = False
     """Met only when a parameter has another value than its default."""
-    assumed: bool = False
     hidden: bool = False
     """Other files, not read in this run, import the file of its root: a caller there may decide."""
     offered: bool = False

@@ -209,21 +209,22 @@ class Index:
                 return owner, found
         return None
 
-    def entries(self, cls: Class, name: str) -> list[Function]:
-        """The inherited methods that nothing of the class calls itself and from which its method `name` is reached through `self`."""
+    def entries(self, cls: Class, hooks: Sequence[str]) -> list[Function]:
+        """The inherited methods that nothing of the class calls itself and from which one of its `hooks` is reached through `self`."""
         table = {n: m for c in reversed(self.mro(cls)) for n, m in c.methods.items()}
         calls = {n: {called for receiver, called in m.receivers if receiver == "self"} & table.keys() - {n} for n, m in table.items()}
         inner = set().union(*calls.values())
-        found = []
+        reach: dict[str, set[str]] = {}
         for first, method in table.items():
+            if first in inner or method in cls.methods.values():
+                continue
             reached, queue = {first}, [first]
             while queue:
                 for other in calls[queue.pop()] - reached:
                     reached.add(other)
                     queue.append(other)
-            if name in reached and first != name and first not in inner and method not in cls.methods.values():
-                found.append(method)
-        return found
+            reach[first] = reached - {first}
+        return list(dict.fromkeys(table[first] for name in hooks for first, reached in reach.items() if name in reached))
 
     def named_like(self, said: tuple[str, ...]) -> Class | None:
         """The only class whose name has exactly these words, two or more."""

@@ -45,7 +45,6 @@ STRONG_EVALUATION_WORDS = frozenset(
 TRAIN_WORDS = frozenset("train training trainer fit optimize optimise learn pretrain finetune update epoch".split())
 LOADER_EVAL_WORDS = frozenset("val valid validation validate test testing dev eval evaluation holdout infer inference predict".split())
 DATA_WORDS = frozenset("loader loaders dataloader dataloaders dataset datasets batches data batch iterator".split())
-LOADER_TRAIN_WORDS = frozenset(("train", "training"))
 DELIBERATE_WORDS = tuple(
     "mc_dropout mcdropout monte_carlo montecarlo update_bn bn_update recalibrat calibrate_bn batchnorm batch_norm enable_dropout"
     " activate_dropout stochastic uncertain bayesian dropout bn_calib reset_bn precise_bn lsuv mc_sampl mc_predict mc_forward"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatch
 from typing import Any
 
 from evallint import events as ev
@@ -25,7 +24,7 @@ from evallint.meaning.methods import (
 from evallint.meaning.torch_calls import COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT, TorchCalls
 from evallint.meaning.values import OFF, UNKNOWN, V, World, flowed, join, of
 
-SUBMODULES = [(word,) for word in "extractor trunk head heads tower stem projector projection features layers blocks".split()]
+SUBMODULES = frozenset("extractor trunk head heads tower stem projector projection features layers blocks".split())
 MODE_METHODS = frozenset(("eval", "train"))
 SETTERS = frozenset(("set_training_mode", "set_train_mode", "set_mode", "set_training"))
 
@@ -40,8 +39,9 @@ class Objects(TorchCalls):
             if stored is not None and stored.atoms and thing_like(stored):
                 return self.call_value(self.stained(stored, w), args, node, w, display, method)
         thing = self.thing(loc)
+        shown = display.base if method != "__call__" and isinstance(display, ev.Attr) else display
         if thing.cls is None and not thing.kind and loc[0] in ("param", "child", "global", "var"):
-            self.name_class(loc, last_name(display.base) if isinstance(display, ev.Attr) and method != "__call__" else last_name(display))
+            self.name_class(loc, last_name(shown))
         if method in ("step", "zero_grad") and isinstance(display, ev.Attr) and names.is_optimizer_name(last_name(display.base)):
             return self.call_optimizer(loc, method, args, node, w)
         if thing.cls is not None:
@@ -67,7 +67,6 @@ class Objects(TorchCalls):
             return special
         if method in SELF_ATTRIBUTES and isinstance(display, ev.Attr):
             return self.forward(loc, "__call__", args, node, w, display, True)
-        shown = display.base if method != "__call__" and isinstance(display, ev.Attr) else display
         while isinstance(shown, ev.Attr) and shown.name in SELF_ATTRIBUTES and last_name(shown.base) != "self":
             shown = shown.base
         kind = self.modelness(loc, last_name(shown))
@@ -86,7 +85,7 @@ class Objects(TorchCalls):
             return self.new_unknown(node, method)
         if kind and method not in NOT_FORWARDS and not method.startswith(NO_FORWARD_PREFIXES):
             named = names.words(method)
-            noun = names.is_model_name(method) or (kind == "known" and named[-1:] in SUBMODULES)
+            noun = names.is_model_name(method) or (kind == "known" and SUBMODULES & set(named[-1:]))
             if noun and method not in FORWARD_METHODS and isinstance(display, ev.Attr) and args.all():
                 return self.forward(inner, "__call__", args, node, w, display, kind == "known")
             if (
@@ -452,17 +451,10 @@ class Objects(TorchCalls):
         if found is None:
             found = self.hooks[key] = (
                 fn.name != "__init__"
-                and any(fnmatch(fn.name, p) for p in HOOKS)
+                and LIBRARIES.matches("framework_hooks", fn.name)
                 and any(self.project.is_a(c, "framework_classes") for c in (cls, *self.project.subclasses.get(id(cls), ())))
             )
         return found
-
-
-HOOKS = (
-    "training_step", "validation_step", "test_step", "predict_step", "evaluation_step", "compute_loss", "shared_step", "_shared_step",
-    "_step", "configure_*", "on_*", "*_epoch_end", "*_step_end", "optimizer_step", "forward", "training_*", "before_*", "after_*",
-    "validation_*", "test_*_end", "setup", "prepare_data", "valid_step", "train_step", "eval_forward",
-)  # fmt: skip
 
 
 __all__ = ["OFF", "Objects"]

@@ -38,7 +38,6 @@ class Program(Objects):
         self.unsure = False, False
         self.offered = False
         self.played: Counter[int] = Counter()
-        self.played_for: set[tuple[int, int]] = set()
 
     def analyse(self) -> Facts:
         """The facts of the whole program."""
@@ -53,15 +52,18 @@ class Program(Objects):
         for f in tops:
             if not self.has_callers(f):
                 self.function(f)
+        played: set[int] = set()
         for f in tops:
-            if id(f) not in self.visited and id(f) in methods:
-                self.inherited(self.project.class_of_method[id(f)], f)
+            cls = self.project.class_of_method.get(id(f))
+            if cls is not None and id(cls) not in played and id(f) not in self.visited and self.called_by_base(f):
+                played.add(id(cls))
+                self.inherited(cls)
         waiting = {id(f): f for f in tops}
         for f in tops:
             reached = id(f) in self.visited
             self.callers_first(f, waiting)
-            self.unsure = self.may_be_switched(f)
             if reached and self.is_offered(f):
+                self.unsure = self.may_be_switched(f)
                 self.offered = True
                 self.function(f)
                 self.offered = False
@@ -83,17 +85,14 @@ class Program(Objects):
             self.unsure = (True, True) if self.called_by_base(f) else self.may_be_switched(f)
             self.function(f)
 
-    def inherited(self, cls: Class, f: Function) -> None:
+    def inherited(self, cls: Class) -> None:
         """Enter the inherited methods that run a method which only they call (a template's hooks), on an object of the class."""
-        if not self.called_by_base(f):
-            return
         hooks = [m.name for m in cls.methods.values() if id(m) in self.project.relevant and self.called_by_base(m)]
-        for entry in dict.fromkeys(e for name in hooks for e in self.project.entries(cls, name)):
-            if self.framework_hook(cls, entry) or not self.is_root(entry):
+        for entry in self.project.entries(cls, hooks):
+            if self.framework_hook(cls, entry) or not self.is_root(entry) or self.is_test(entry):
                 continue
-            if self.played[id(entry)] < MOST_PLAYED and not self.is_test(entry) and (id(entry), id(cls)) not in self.played_for:
+            if self.played[id(entry)] < MOST_PLAYED:
                 self.played[id(entry)] += 1
-                self.played_for.add((id(entry), id(cls)))
                 self.function(entry, cls)
 
     def called_by_base(self, f: Function) -> bool:
@@ -289,7 +288,6 @@ class Program(Objects):
                 forward.hidden = root_file is not None and root_file.imported
                 forward.mode_by_caller, forward.grad_by_caller = self.unsure
                 forward.offered = self.offered
-                forward.assumed = bool(assumptions)
             self.facts.forwards += self.forwards
 
     def is_offbeat(self, key: Any, answer: bool) -> bool:

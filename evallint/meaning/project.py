@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 from evallint.events import (
@@ -47,30 +47,22 @@ class Project(Index):
 
     @cached_property
     def foreign(self) -> set[str]:
-        """Files that import another framework and not PyTorch: their models are none of ours."""
+        """Files without PyTorch that import another framework, or neither reach nor are reached by a file that speaks of PyTorch."""
         found: set[str] = set()
-        for path, table in self.globals.items():
-            every = (*table.values(), *self.stars[path], *self.inner_imports[path])
-            roots = {e.module.split(".")[0] for e in every if isinstance(e, Import) and not e.level}
-            if "torch" not in roots and (roots & OTHER_FRAMEWORKS or not self.is_near_torch(path)):
+        speaking = [self._reach[path] for path in self.files if self.libraries_of(path) & TORCH_LIBRARIES]
+        torch_files = union(own for own, _ in speaking)
+        torch_reach = union(reach for _, reach in speaking)
+        for path in self.files:
+            roots = self.libraries_of(path)
+            own, reach = self._reach[path]
+            near = own & torch_reach or reach & torch_files  # such a file reaches it, or it reaches one
+            if "torch" not in roots and (roots & OTHER_FRAMEWORKS or not near):
                 found.add(path)
         return found
 
-    def is_near_torch(self, path: str) -> bool:
-        """Whether a file imports PyTorch or what is built on it, or reaches a file that does, or such a file reaches it."""
-        own, reach = self._reach[path]
-        return any(own & self._reach[other][1] or reach & self._reach[other][0] for other in self._torch_files)
-
-    @cached_property
-    def _torch_files(self) -> list[str]:
-        return [
-            path
-            for path in self.files
-            if any(
-                isinstance(e, Import) and not e.level and e.module.split(".")[0] in TORCH_LIBRARIES
-                for e in (*self.globals[path].values(), *self.stars[path], *self.inner_imports[path])
-            )
-        ]
+    def libraries_of(self, path: str) -> set[str]:
+        """The top-level names that a file imports absolutely."""
+        return {e.module.split(".")[0] for e in self.import_events(path) if not e.level}
 
     @cached_property
     def differentiating(self) -> set[str]:
@@ -102,8 +94,9 @@ class Project(Index):
     def relevant(self) -> set[int]:
         """Ids of the functions that can touch a mode, the grad mode, a forward or a training step, directly or through a call."""
         functions = [f for file in self.files.values() for f in file.functions]
-        module_classes = {c.name for file in self.files.values() for c in file.classes if self.is_module(c)}
-        in_modules = {id(m) for file in self.files.values() for c in file.classes if self.is_module(c) for m in c.methods.values()}
+        modules = [c for file in self.files.values() for c in file.classes if self.is_module(c)]
+        module_classes = {c.name for c in modules}
+        in_modules = {id(m) for c in modules for m in c.methods.values()}
         makers = module_classes | MAKERS
         holders = {n for f in functions if f.called & makers for n in held_names(f.body, makers) if not names.is_loss_name(n)} - NOISE
         callers: dict[str, list[Function]] = defaultdict(list)
@@ -170,11 +163,14 @@ class Project(Index):
         return {path: (own[path], reach[path]) for path in self.files}
 
     def imports(self, path: str) -> Iterator[tuple[str | None, str | None]]:
-        """What a file imports at its top level: for each import the module, and the module that the name may be."""
-        for event in (*self.globals[path].values(), *self.stars[path], *self.inner_imports.get(path, ())):
-            if isinstance(event, Import):
-                sub = f"{event.module}.{event.name}" if event.name and event.module else event.name or event.module
-                yield self.find_module(path, event.module, event.level), self.find_module(path, sub, event.level)
+        """What a file imports: for each import the module, and the module that the name may be."""
+        for event in self.import_events(path):
+            sub = f"{event.module}.{event.name}" if event.name and event.module else event.name or event.module
+            yield self.find_module(path, event.module, event.level), self.find_module(path, sub, event.level)
+
+    def import_events(self, path: str) -> list[Import]:
+        """Every import of a file, those inside functions included."""
+        return [e for e in (*self.globals[path].values(), *self.stars[path], *self.inner_imports[path]) if isinstance(e, Import)]
 
     @cached_property
     def inner_imports(self) -> dict[str, list[Import]]:
@@ -232,6 +228,14 @@ class Project(Index):
     def connected(self, a: str, b: str) -> bool:
         """Whether imports connect two files: what is in neither's reach is another program."""
         return a == b or self._component[a] == self._component[b]
+
+
+def union(bits: Iterable[int]) -> int:
+    """All the bits."""
+    total = 0
+    for some in bits:
+        total |= some
+    return total
 
 
 def imports_in(body: Sequence[Event]) -> Iterator[Import]:

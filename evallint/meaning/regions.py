@@ -326,9 +326,10 @@ def toned(confidence: Confidence | None, forward: Forward) -> Confidence | None:
     """Low where only a name says that the object is a model, or where the code computes a loss."""
     if confidence is None:
         return None
-    spoken = [own_name(s) for s in free_stops(forward)]
+    free = free_stops(forward)
+    spoken = [own_name(s) for s in free]
     measures = any(names.has_words(n, names.EVALUATION_WORDS | names.LOADER_EVAL_WORDS) for n in spoken)
-    own = {s.function for s in free_stops(forward)}
+    own = {s.function for s in free}
     switched = any(m.mode == "eval" and m.function in own for m in forward.modes)
     if any(names.is_loss_name(n) for n in spoken) and not measures and not switched:
         return "low"
@@ -421,7 +422,7 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     if forward.hidden or (not forward.uses and region.loop is None):
         return "low"
     own_switch = any(m.mode == "eval" and m.function in functions for m in forward.modes)
-    if (forward.grad_by_caller or forward.hidden) and not own_switch and not is_api(forward.stops[0]):
+    if forward.grad_by_caller and not own_switch and not is_api(forward.stops[0]):
         return "low"
     if region.switched and (region.loop is not None or region.used or forward.uses & WEAK_USES):
         return "high" if forward.known else "medium"
