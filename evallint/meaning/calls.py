@@ -246,7 +246,20 @@ class Calls(Inert):
         for setting in settings:
             self.set_grad(w, setting)
             w.grad_at += 1
-        value = self.run_function(fn, act, self_value, args, node, w, cls)
+        around: list[tuple[V, Value | None]] = [(value, None) for kind, value in decorations if kind == "around"]
+        value = UNKNOWN
+
+        def body(world: World) -> World:
+            nonlocal value
+            value = self.run_function(fn, act, self_value, args, node, world, cls)
+            return world
+
+        if around:
+            after = self.with_values(around, body, w)
+            if after is not None and after is not w:
+                w.become(after)
+        else:
+            body(w)
         if settings:
             w.grad, w.grad_at = before
             if all(s == "off" for s in settings):
@@ -292,6 +305,8 @@ class Calls(Inert):
                                 found.append(("grad", "on"))
                             elif atom[0] == "f":
                                 found.append(("wrap", value))
+                            elif atom[0] == "y":  # what `contextmanager` makes is a decorator too
+                                found.append(("around", value))
             finally:
                 self.frames.pop()
         return found
@@ -341,6 +356,7 @@ class Calls(Inert):
         if node is not None and isinstance(node.func, ev.Attr):
             receiver = text_of(node.func.base)
         stop = Stop(fn.path, fn.qualname, node.span if node is not None else None, receiver, cls.name if cls else "", is_module, fn.span)
+        stop.acts = any(method == "step" and names.has_words(r, names.ENVIRONMENT_WORDS) for r, method in fn.receivers)
         frame = Frame(fn, self.new_act(fn.path, act or self.owner(fn.path)), loc, cls, stop)
         frame.globals.clear()
         if cls is not None:
@@ -431,6 +447,8 @@ class Calls(Inert):
 
     def construct(self, cls: Class, args: Args, node: Call, w: World, mode: str = "fresh") -> V:
         """`Class(...)`."""
+        if "Lazy" in cls.name and node.args and isinstance(first := node.args[0], ev.Const) and isinstance(first.value, str):
+            return of(("x", first.value))  # a module that is imported when it is first used
         loc = ("new", self.path, node.span, self.chain(), *self.tags)
         thing = Thing(cls, cls.name, name=self.things[loc].name if loc in self.things else "")
         self.things[loc] = thing

@@ -44,6 +44,8 @@ class Stop:
     """A training step runs in this activation."""
     wants_grad: bool = False
     """It reads the gradient of something that is no parameter, or asks for it."""
+    acts: bool = False
+    """It steps an environment."""
     shared: bool = False
     """A training step somewhere back-propagates through what this function returns: it is no place for `no_grad`."""
 
@@ -76,6 +78,8 @@ class Forward:
     grad_by_caller: bool = False
     """… or the grad mode."""
     carries_no_grad: bool = False
+    own_grad: bool = False
+    """Its forward sets the grad mode or differentiates itself."""
     partly: bool = False
     """Parts of it were put back in training mode by themselves."""
     may_differentiate: bool = False
@@ -107,6 +111,12 @@ class Forward:
     """Other files, not read in this run, import the file of its root: a caller there may decide."""
     offered: bool = False
     """Met in a method that its class offers and also calls itself: entered in whatever mode the other methods leave."""
+    midway: bool = False
+    """Its root is a private method that others of its class call: entered in whatever state the class's methods leave."""
+    unswitched: bool = False
+    """Nothing in the program, as far as imports connect it, puts any model in evaluation mode."""
+    synthetic: bool = False
+    """All that the model is fed was made up on the spot: random numbers, zeros, literals."""
     framework: bool = False
     """Met in a framework's hook, which it enters in a mode and grad mode of its choice."""
 

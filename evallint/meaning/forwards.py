@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from evallint.events import Call, Value
+from evallint.events import Attr, Call, Value
 from evallint.meaning import names
 from evallint.meaning.contexts import Contexts
 from evallint.meaning.facts import Forward
-from evallint.meaning.layers import Layers
+from evallint.meaning.layers import DEPENDENT, FUNCTIONAL, Layers, built
 from evallint.meaning.libraries import LIBRARIES
-from evallint.meaning.machine import Args, is_below, text_of
-from evallint.meaning.values import OFF, V, World, flowed
+from evallint.meaning.machine import Args, is_below, last_name, text_of
+from evallint.meaning.values import OFF, Modes, V, World, flowed
 
 EVIDENCE = frozenset(
     "parameters named_parameters state_dict load_state_dict eval named_modules requires_grad_ zero_grad children modules".split()
 )
 DERIVATIVES = frozenset("hessian jacobian force forces stress stresses virial virials gradient gradients grad".split())
 NO_MODEL = [("tokenizer",), ("processor",), ("config",), ("scheduler",), ("vocab",)]
+MADE_UP = frozenset(
+    f"torch.{name}" for name in "rand randn randint zeros ones empty arange full linspace tensor LongTensor FloatTensor Tensor eye".split()
+)
 
 
 class Forwards(Layers, Contexts):
@@ -26,6 +29,8 @@ class Forwards(Layers, Contexts):
     def modelness(self, loc: Any, name: str) -> str:
         """Whether the object is a model: "known" by class, constructor or use, "named" by its name alone, or empty."""
         thing = self.things.get(loc)
+        if thing is not None and thing.made_by == "torch.load" and not thing.kind and names.is_model_name(name):
+            return "known"  # a whole module that was pickled
         if thing is not None and thing.kind and not (thing.kind == "model" and thing.cls is None and names.words(name)[-1:] in NO_MODEL):
             return "known" if thing.kind == "model" else ""
         own = name or (thing.name if thing is not None else "")
@@ -57,7 +62,7 @@ class Forwards(Layers, Contexts):
             return self.result(node, args)
         key = (id(node), loc, self.context())
         number = self.forward_ids.get(key)
-        modes = self.mode_of(w, loc)
+        modes = self.inner_modes(loc, w) or self.mode_of(w, loc)
         if number is None:
             number = self.forward_ids[key] = len(self.forwards)
             layers, layer = self.layers_of(loc)
@@ -73,8 +78,14 @@ class Forwards(Layers, Contexts):
             fact = self.forwards[number]
             fact.modes |= modes
             fact.grad |= w.grad
-        if any(f.function.mentions_forces for f in self.frames[-2:]) and self.project.differentiates(self.path):
+        if any(f.function.mentions_forces for f in self.frames) and self.project.differentiates(self.path):
             fact.may_differentiate = True
+        cls = self.thing(loc).cls
+        if cls is None:
+            fact.may_differentiate |= self.project.is_physical(self.path)
+        elif method in ("__call__", "forward"):
+            fact.own_grad = self.sets_own_grad(cls)
+        fact.synthetic = bool(args.pos) and not args.kw and all(self.is_made_up(v) for v in args.pos)
         fact.may_differentiate |= any(names.has_words(k, DERIVATIVES) for k, _ in node.keywords)
         fact.partly |= any(m.mode == "eval" for m in modes) and self.has_trained_part(loc, w)
         fact.carries_no_grad = self.carries_no_grad(loc, method)
@@ -90,6 +101,26 @@ class Forwards(Layers, Contexts):
         data = flow.data | {number}
         graph = (flow.graph | {number}) if recorded else frozenset()
         return V((("o", ("ret", self.path, node.span, self.chain())),), data, graph)
+
+    def inner_modes(self, loc: Any, w: World) -> Modes | None:
+        """The modes of a wrapper's parts where they were all put in eval mode by themselves and it has no other; else None."""
+        cls = self.thing(loc).cls
+        if cls is None or loc[0] != "new" or any(m.mode not in ("train", "fresh") for m in self.mode_of(w, loc)):
+            return None
+        held = [w.attrs.get((loc, name)) for name in self.children.get(loc, ())]
+        parts = {a[1] for v in held if v is not None for a in v.atoms if a[0] == "o" and self.thing(a[1]).kind == "model"}
+        modes: Modes = frozenset().union(*(self.mode_of(w, part) for part in parts))
+        if not modes or any(m.mode not in ("eval", "given") for m in modes):
+            return None
+        own = [node for c in self.project.mro(cls) for _, node in built(c)]
+        reads = any(isinstance(n, Attr) or (isinstance(n, Call) and last_name(n.func) in DEPENDENT | FUNCTIONAL) for n in own)
+        return None if reads else modes
+
+    def is_made_up(self, value: V) -> bool:
+        """Whether a tensor was made on the spot, out of nothing."""
+        return bool(value.atoms) and all(
+            a[0] == "c" or (a[0] == "o" and (thing := self.things.get(a[1])) is not None and thing.made_by in MADE_UP) for a in value.atoms
+        )
 
     def has_trained_part(self, loc: Any, w: World) -> bool:
         """Whether a part of the module is certainly in training mode, put there by itself."""

@@ -87,9 +87,9 @@ class Index:
             if parts[-len(wanted) :] != wanted:
                 continue
             root = parts[: -len(wanted)]
-            if wanted[0] in LIBRARIES.libraries and self.is_package(root):
-                continue  # a module of a package does not hide a library of the same name
             common = sum(1 for _ in common_prefix(root, here))
+            if wanted[0] in LIBRARIES.libraries and (self.is_package(root) or common < len(root)):
+                continue  # a module of a package does not hide a library of the same name
             if common == len(root):  # a folder above the importing file, or its own
                 rank = 1000 + common
             elif len(root) - common <= 2:  # a sibling folder: src layouts, scripts beside packages
@@ -252,7 +252,7 @@ class Index:
     def is_module(self, cls: Class) -> bool:
         """Whether the class is an `nn.Module`."""
         for name in self.outside_bases(cls):
-            if LIBRARIES.is_module_class(name):
+            if LIBRARIES.is_module_class(name) or (name.endswith(".Module") and "forward" in cls.methods):
                 return True
             if name.startswith("?.") and "forward" in cls.methods and names.words(name)[-1:] != ("function",):
                 return True

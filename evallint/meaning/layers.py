@@ -18,6 +18,8 @@ DEPENDENT = frozenset(
     " TransformerDecoderLayer DropPath BatchNorm".split()
 )
 WITH_DROPOUT = frozenset(("LSTM", "GRU", "RNN"))
+GRAD_SWITCHES = frozenset(("no_grad", "inference_mode", "set_grad_enabled"))
+FUNCTIONAL = frozenset(("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"))
 INDEPENDENT = frozenset(
     "Linear Bilinear Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d"
     " Embedding EmbeddingBag LayerNorm GroupNorm ReLU GELU SiLU Tanh"
@@ -52,7 +54,10 @@ class Layers(Machine):
             ):
                 return "bare", ""
             return "unknown", ""
-        return self.class_layers(thing.cls, set())
+        verdict = self.class_layers(thing.cls, set())
+        if verdict[0] == "none" and loc[0] != "new" and self.project.subclasses.get(id(thing.cls)):
+            return "unknown", ""  # it may be one of them
+        return verdict
 
     def is_empty(self, cls: Class) -> bool:
         """A module that owns no part and no parameter: a transform, an activation, a table of constants."""
@@ -95,6 +100,28 @@ class Layers(Machine):
             )
         return not hasattr(builtins, name)
 
+    def sets_own_grad(self, cls: Class) -> bool:
+        """Whether a module's forward differentiates, or turns recording off, itself or in a part of a class of the project."""
+        found = self.own_grad.get(id(cls))
+        if found is None:
+            self.own_grad[id(cls)] = False
+            found = self.own_grad[id(cls)] = any(self.forward_sets_grad(owner) for owner in self.project.mro(cls)[:3])
+        return found
+
+    def forward_sets_grad(self, cls: Class) -> bool:
+        """`sets_own_grad` for what one class defines."""
+        forward = cls.methods.get("forward")
+        if forward is not None and (forward.called & self.project.differentiators or "requires_grad_" in forward.called):
+            return True
+        if forward is not None and forward.called & GRAD_SWITCHES and can_be_silent(forward.body):
+            return True
+        init = cls.methods.get("__init__")
+        for _, node in deep(init.body, "") if init is not None else ():
+            atom = self.project.dotted(cls.path, node.func) if isinstance(node, ev.Call) else None
+            if atom is not None and atom[0] == "k" and self.project.is_module(atom[1]) and self.sets_own_grad(atom[1]):
+                return True
+        return False
+
     def class_layers(self, cls: Class, seen: set[int]) -> tuple[str, str]:
         """What a class builds, its bases and the project's classes among its parts included."""
         if id(cls) in seen:
@@ -135,7 +162,7 @@ class Layers(Machine):
         if name in WITH_DROPOUT:
             rate = next((v for k, v in node.keywords if k == "dropout"), None)
             return ("none", "") if rate is None or (isinstance(rate, ev.Const) and not rate.value) else ("some", name)
-        if name in ("dropout", "dropout2d", "alpha_dropout"):
+        if name in FUNCTIONAL:
             return "some", f"F.{name}"
         if name in INDEPENDENT:
             return "none", ""
@@ -153,6 +180,35 @@ class Layers(Machine):
         return "none", ""
 
 
+def can_be_silent(body: Sequence[Event]) -> bool:
+    """Whether some path through a forward calls no part of the module with recording on."""
+    for event in body:
+        if isinstance(event, ev.With) and any(isinstance(i, ev.Call) and last_name(i.func) in GRAD_SWITCHES for i, _ in event.items):
+            continue
+        if isinstance(event, ev.Branch):
+            if not can_be_silent(event.then) and not can_be_silent(event.other):
+                return False
+        elif not all(can_be_silent(inner) for inner in blocks(event)) or any(runs_part(node) for node in own_calls(event)):
+            return False
+    return True
+
+
+def own_calls(event: Event) -> Iterator[Value]:
+    """The calls of one statement, those of its blocks left out."""
+    if isinstance(event, (ev.Assign, ev.Do, ev.Return)):
+        yield from (node for _, node in parts(event.value, ""))
+
+
+def runs_part(node: Value) -> bool:
+    """`self.part(x)`, `self.part.method(x)`."""
+    if not isinstance(node, ev.Call):
+        return False
+    base = node.func
+    while isinstance(base, (ev.Attr, ev.Sub)):
+        base = base.base
+    return isinstance(base, ev.Name) and base.id == "self"
+
+
 def built(cls: Class) -> Iterator[tuple[str, Value]]:
     """Every call in `__init__` (with the attribute it is assigned to), and what the other methods say of dropout and `self.training`."""
     for name, method in cls.methods.items():
@@ -163,7 +219,7 @@ def built(cls: Class) -> Iterator[tuple[str, Value]]:
                 if (
                     name == "__init__"
                     or name.startswith(("_make", "make_", "build", "_build", "init_"))
-                    or last_name(node.func) in ("dropout", "dropout2d", "alpha_dropout")
+                    or last_name(node.func) in FUNCTIONAL
                 ):
                     yield target, node
             elif isinstance(node, ev.Attr) and node.name == "training" and name != "__init__":

@@ -106,6 +106,7 @@ class Machine(ABC):
         self.hooks: dict[int, bool] = {}
         self.layer_cache: dict[int, tuple[str, str]] = {}
         self.empty_classes: dict[int, bool] = {}
+        self.own_grad: dict[int, bool] = {}
         self.uses_by_file: dict[str, dict[str, frozenset[str]]] = {}
         self._matters: dict[int, bool] = {}
         self.chosen: set[int] = set()

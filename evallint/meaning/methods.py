@@ -5,6 +5,7 @@ from __future__ import annotations
 from evallint import events as ev
 from evallint.events import Class, Function
 from evallint.meaning import names
+from evallint.meaning.layers import deep
 from evallint.meaning.machine import Args, last_name
 from evallint.meaning.project import held_names
 from evallint.meaning.torch_calls import NOT_FORWARDS
@@ -41,13 +42,18 @@ def is_part(name: str) -> bool:
 
 def computes(fn: Function, cls: Class) -> bool:
     """Whether a module's method runs parts of it: it calls itself, or attributes that its class fills with built objects."""
-    if "self" in fn.called or ("self", "forward") in fn.receivers:
+    if ("self", "forward") in fn.receivers or ("self" in fn.called and calls_itself(fn)):
         return True
     called = {n for r, n in fn.receivers if r == "self" and n not in cls.methods}
     if any(names.is_model_name(n) for n in called):
         return True
     makers = {n for m in cls.methods.values() for n in m.called if n[:1].isupper()}
     return bool(called) and bool(called & {n for m in cls.methods.values() for n in held_names(m.body, makers)})
+
+
+def calls_itself(fn: Function) -> bool:
+    """Whether a method calls its own object, `self(x)`; `called` also holds names that are only passed on."""
+    return any(isinstance(node, ev.Call) and isinstance(node.func, ev.Name) and node.func.id == "self" for _, node in deep(fn.body, ""))
 
 
 def is_class_name(name: str) -> bool:

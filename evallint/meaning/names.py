@@ -57,6 +57,13 @@ GRADIENT_WORDS = frozenset(
 )
 
 
+JUDGING_WORDS = frozenset("eval evaluate validate validation test".split())
+ENVIRONMENT_WORDS = frozenset("env envs environment environments task game gym vecenv".split())
+REHEARSAL_WORDS = frozenset(
+    "eval evaluate evaluation evaluator test testing validate validation play demo enjoy benchmark visualize render record show".split()
+)
+
+
 def is_model_name(name: str) -> bool:
     """Whether a variable of this name is usually a model."""
     if name in MODEL_SHORT:

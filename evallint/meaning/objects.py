@@ -26,6 +26,7 @@ from evallint.meaning.values import OFF, UNKNOWN, V, World, flowed, join, of
 
 SUBMODULES = frozenset("extractor trunk head heads tower stem projector projection features layers blocks".split())
 MODE_METHODS = frozenset(("eval", "train"))
+MOST_GUESSES = 3
 SETTERS = frozenset(("set_training_mode", "set_train_mode", "set_mode", "set_training"))
 
 
@@ -42,6 +43,8 @@ class Objects(TorchCalls):
         shown = display.base if method != "__call__" and isinstance(display, ev.Attr) else display
         if thing.cls is None and not thing.kind and loc[0] in ("param", "child", "global", "var"):
             self.name_class(loc, last_name(shown))
+            if thing.cls is None and thing.name:
+                self.name_class(loc, thing.name)
         if method in ("step", "zero_grad") and isinstance(display, ev.Attr) and names.is_optimizer_name(last_name(display.base)):
             return self.call_optimizer(loc, method, args, node, w)
         if thing.cls is not None:
@@ -83,6 +86,10 @@ class Objects(TorchCalls):
             return self.forward(inner, "__call__", args, node, w, display, True)
         if is_class_name(method) and not base.data:
             return self.new_unknown(node, method)
+        if kind and thing.cls is None and loc[0] != "void":
+            value = self.call_defined(loc, method, args, node, w)
+            if value is not None:
+                return value
         if kind and method not in NOT_FORWARDS and not method.startswith(NO_FORWARD_PREFIXES):
             named = names.words(method)
             noun = names.is_model_name(method) or (kind == "known" and SUBMODULES & set(named[-1:]))
@@ -90,7 +97,7 @@ class Objects(TorchCalls):
                 return self.forward(inner, "__call__", args, node, w, display, kind == "known")
             if (
                 method in FORWARD_METHODS
-                or names.is_model_name(method)
+                or (names.is_model_name(method) and (args.all() or args.open))
                 or named[:1]
                 in (("encode",), ("decode",), ("forward",), ("predict",), ("generate",), ("sample",), ("infer",), ("extract",), ("embed",))
             ):
@@ -109,6 +116,34 @@ class Objects(TorchCalls):
         if method in SAME_OBJECT and not base.data and base.atoms:
             return V(base.atoms)
         return self.call_unknown(loc, base, method, args, node, w, kind)
+
+    def call_defined(self, loc: Any, method: str, args: Args, node: Call, w: World) -> V | None:
+        """A method that modules of the project define, of a model whose class is not known; None where that says too little."""
+        if method == "forward" or (method in COMMON_METHODS and method not in FORWARD_METHODS) or method in MODE_METHODS:
+            return None
+        found = [
+            (c, f)
+            for c, f in self.project.methods.get(method, ())
+            if self.project.is_module(c)
+            and not is_stand_in(c)
+            and not is_abstract(f)
+            and self.project.connected(self.path, f.path)
+            and fits(f, args)
+        ]
+        if any(self.project.is_a(c, "framework_classes") for c, _ in found):
+            return self.result(node, args)  # its framework runs it, in a mode of its choice
+        if len(found) == 1 and not self.overrides(*found[0][:1], method):
+            thing = self.thing(loc)
+            thing.cls, thing.kind = found[0][0], "model"
+            return self.call_own(loc, found[0][0], method, args, node, w)
+        if not found or len(found) > MOST_GUESSES:
+            return None
+        before = len(self.frame.forwards)
+        value = self.any_of(found, loc, args, node, w)
+        if len(self.frame.forwards) == before and any(computes(f, c) for c, f in found) and isinstance(node.func, ev.Attr):
+            ran = self.forward(loc, method, args, node, w, node.func.base, True)
+            value = V(value.atoms, value.data | ran.data, value.graph | ran.graph)
+        return value
 
     def name_class(self, loc: Any, name: str) -> None:
         """Give an object that is named like a class of the project (`retrieval_model`: RetrievalModel) that class."""

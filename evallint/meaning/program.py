@@ -9,6 +9,7 @@ from typing import Any
 
 from evallint.events import Call, Class, Const, File, Function
 from evallint.meaning import names
+from evallint.meaning.absence import frameworks_switch, switches_to_eval
 from evallint.meaning.facts import Facts, Forward, Stop
 from evallint.meaning.machine import MOST_STEPS, Args, Fork, Frame, TooLong, last_name
 from evallint.meaning.methods import is_abstract
@@ -23,6 +24,7 @@ PREPARING = frozenset("load get build create make prepare setup init initialize 
 MOST_STEPS_OF_ROOT = 12000
 MOST_METHODS = 30
 MOST_PLAYED = 20
+OFFERED = (("sample",), ("generate",), ("infer",), ("inference",), ("fit",), ("train",))
 Root = Callable[[World], V]
 
 
@@ -37,7 +39,9 @@ class Program(Objects):
         self.may_fork = True
         self.unsure = False, False
         self.offered = False
+        self.midway = False
         self.played: Counter[int] = Counter()
+        self.switched_parts: dict[str, bool] = {}
 
     def analyse(self) -> Facts:
         """The facts of the whole program."""
@@ -83,7 +87,31 @@ class Program(Objects):
                 self.callers_first(caller, waiting)
         if id(f) not in self.visited:
             self.unsure = (True, True) if self.called_by_base(f) else self.may_be_switched(f)
+            self.midway = self.is_inner(f)
             self.function(f)
+            self.midway = False
+
+    def is_unswitched(self, path: str) -> bool:
+        """Whether the part of the program that imports connect with a file trains, and puts no model in evaluation mode anywhere."""
+        part = self.project.part(path)
+        found = self.switched_parts.get(part)
+        if found is None:
+            files = [f for p, f in self.project.files.items() if self.project.part(p) == part]
+            functions = [g for f in files for g in (*f.functions, f.body) if not self.is_test(g)]
+            trains = any("backward" in g.called or "step" in g.called for g in functions)
+            imports = [e for f in files for e in self.project.import_events(f.path)]
+            helped = frameworks_switch(f"{e.module}.{e.name}" if e.name else e.module for e in imports)
+            found = trains and not helped and not any(switches_to_eval(g) for g in functions)
+            self.switched_parts[part] = found
+        return found
+
+    def is_inner(self, f: Function) -> bool:
+        """Whether a private method is called by others of its class, or handed on by them."""
+        cls = self.project.class_of_method.get(id(f))
+        if cls is None or not f.name.startswith("_"):
+            return False
+        family = (*self.project.mro(cls), *self.project.subclasses.get(id(cls), ()))
+        return any(f.name in m.called for c in family for m in c.methods.values() if m is not f)
 
     def inherited(self, cls: Class) -> None:
         """Enter the inherited methods that run a method which only they call (a template's hooks), on an object of the class."""
@@ -129,7 +157,7 @@ class Program(Objects):
         return is_unit_test(fn.path, fn.name, cls.name if cls is not None else "")
 
     def is_offered(self, fn: Function) -> bool:
-        """Whether a class offers a method to its users, whoever else calls it: a public one that predicts or generates."""
+        """Whether a class offers a method to its users, whoever else calls it: a public one that predicts, generates or trains."""
         cls = self.project.class_of_method.get(id(fn))
         if cls is None or fn.name.startswith("_") or self.project.is_module(cls) or not self.has_callers(fn):
             return False
@@ -147,10 +175,20 @@ class Program(Objects):
         return fn.name != "__init__" and not is_abstract(fn)
 
     def is_called_by_hook(self, cls: Class, fn: Function) -> bool:
-        """Whether a framework's hook on the same object calls the method."""
-        return self.project.is_a(cls, "framework_classes") and any(
-            ("self", fn.name) in m.receivers and self.framework_hook(c, m) for c in self.project.mro(cls) for m in c.methods.values()
-        )
+        """Whether a framework's hook on the same object calls the method, itself or through others."""
+        if not self.project.is_a(cls, "framework_classes"):
+            return False
+        methods = [(c, m) for c in (*self.project.mro(cls), *self.project.subclasses.get(id(cls), ())) for m in c.methods.values()]
+        reached, queue = {fn.name}, [fn.name]
+        while queue:
+            name = queue.pop()
+            for c, m in methods:
+                if ("self", name) in m.receivers and m.name not in reached:
+                    if self.framework_hook(c, m):
+                        return True
+                    reached.add(m.name)
+                    queue.append(m.name)
+        return False
 
     def has_callers(self, fn: Function) -> bool:
         """Whether anything in the project calls something of this name, or passes it on."""
@@ -287,7 +325,8 @@ class Program(Objects):
                 root_file = self.project.files.get(forward.stops[0].path)
                 forward.hidden = root_file is not None and root_file.imported
                 forward.mode_by_caller, forward.grad_by_caller = self.unsure
-                forward.offered = self.offered
+                forward.offered, forward.midway = self.offered, self.midway
+                forward.unswitched = not forward.hidden and self.is_unswitched(forward.path)
             self.facts.forwards += self.forwards
 
     def is_offbeat(self, key: Any, answer: bool) -> bool:
@@ -373,7 +412,7 @@ def prepares(name: str) -> bool:
 def offers(name: str) -> bool:
     """Whether a method of this name is what users call for results: `predict`, `predict_proba`, `generate`; not `inference_step`."""
     said = names.words(name)
-    return (said[:1] == ("predict",) and not set(said) & PARTS) or said in (("sample",), ("generate",), ("infer",), ("inference",))
+    return (said[:1] == ("predict",) and not set(said) & PARTS) or said in OFFERED
 
 
 def self_loc(cls: Class) -> tuple[Any, ...]:

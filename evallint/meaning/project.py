@@ -71,11 +71,24 @@ class Project(Index):
             self._component[cls.path]
             for file in self.files.values()
             for cls in file.classes
-            if self.is_module(cls) and "forward" in cls.methods and cls.methods["forward"].called & self._differentiators
+            if self.is_module(cls) and "forward" in cls.methods and cls.methods["forward"].called & self.differentiators
         }
 
     @cached_property
-    def _differentiators(self) -> frozenset[str]:
+    def physical(self) -> set[str]:
+        """The first files of those connected parts in which more than a few modules differentiate in their forward."""
+        total: Counter[str] = Counter()
+        some: Counter[str] = Counter()
+        for file in self.files.values():
+            for cls in file.classes:
+                if "forward" in cls.methods and self.is_module(cls):
+                    total[self._component[cls.path]] += 1
+                    some[self._component[cls.path]] += bool(cls.methods["forward"].called & self.differentiators)
+        spoken = {self._component[f.path] for file in self.files.values() for f in file.functions if f.mentions_forces}
+        return {part for part, count in some.items() if part in spoken and count > total[part] / 20}
+
+    @cached_property
+    def differentiators(self) -> frozenset[str]:
         """Names of calls that lead to `autograd.grad` within two steps."""
         found = {"grad"}
         for _ in range(2):
@@ -87,6 +100,10 @@ class Project(Index):
     def differentiates(self, path: str) -> bool:
         """Whether models in reach of this file may differentiate inside their forward (forces from energies)."""
         return self._component[path] in self.differentiating
+
+    def is_physical(self, path: str) -> bool:
+        """Whether a model of unknown class in this file may well differentiate inside its forward."""
+        return self._component[path] in self.physical
 
     # Relevance
 
@@ -224,6 +241,10 @@ class Project(Index):
                     if target is not None:
                         leader[find(path)] = find(target)
         return {path: find(path) for path in self.files}
+
+    def part(self, path: str) -> str:
+        """The first file of those that imports connect with a file: the name of that part of the program."""
+        return self._component[path]
 
     def connected(self, a: str, b: str) -> bool:
         """Whether imports connect two files: what is in neither's reach is another program."""

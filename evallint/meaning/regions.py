@@ -256,7 +256,6 @@ def eval_claims(facts: Facts) -> list[Claim]:
 def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
     trained = trained_objects(facts)
     feeding = {f.loc for f in facts.forwards if f.trained and f.feeds & trained}
-    minded = {(r.path, r.span) for r in (region_of(f) for f in facts.forwards if {m.mode for m in f.modes} == {"eval"})}
     for forward in usual(facts):
         bad = sorted(
             (m for m in forward.modes if m.mode in ("train", "fresh", "unknown")),
@@ -265,23 +264,35 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         if not bad or forward.trained or forward.spoiled or forward.grad_used or forward.layers == "bare" or is_probe(forward):
             continue
         region = region_of(forward)
-        if is_deliberate(forward) or chosen(forward, bad):
+        if is_deliberate(forward) or chosen(forward, bad) or is_rollout(forward) or is_smoke_test(forward):
             continue
         if forward.offered and all(m.mode != "train" for m in bad):
             continue
         if forward.loc in feeding and region.loop is None and any(s.trains for s in forward.stops):
             continue  # a GAN's samples are drawn with the statistics that its training uses
-        if forward.layers == "none" and (region.loop is None or (region.path, region.span) in minded):
-            continue  # nothing depends on the mode, and there is no loop to speak of, or its other models were switched
         confidence = toned(eval_confidence(forward, region, bad, forward.loc in trained), forward)
         if confidence is not None:
             yield region, forward, confidence, bad
 
 
+def is_rollout(forward: Forward) -> bool:
+    """The forward chooses an action in an environment, and nothing says that the episode is one of evaluation."""
+    said = [n for s in free_stops(forward) for n in (own_name(s), s.owner)]
+    return any(s.acts for s in forward.stops) and not any(names.has_words(n, names.REHEARSAL_WORDS) for n in said)
+
+
+def is_smoke_test(forward: Forward) -> bool:
+    """A model made here is fed made-up numbers, and no result is measured: to see whether it runs, and what shape comes out."""
+    own = {s.function for s in forward.stops}
+    made_here = all(m.mode in ("fresh", "eval") and m.function in own for m in forward.modes)
+    measured = forward.uses & (STRONG_USES - {"item"}) or forward.escapes or forward.stored
+    return forward.synthetic and made_here and not measured
+
+
 def chosen(forward: Forward, bad: list[Mode]) -> bool:
     """`.train()` in the evaluating function itself, with no `.eval()` of the model near: it is meant."""
     free = free_stops(forward)
-    own = {s.function for s in free}
+    own = {s.function for s in free if names.is_loss_name(own_name(s)) or not names.has_words(own_name(s), names.JUDGING_WORDS)}
     built = {f"{s.owner}.__init__" for s in free if s.owner}
     return all(
         m.mode == "train" and not m.over and ((m.function in own and m.where in forward.own_switches) or m.function in built) for m in bad
@@ -301,12 +312,13 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
         return None
     if not proven:
         if region_is_own_method(forward):
-            return None
+            told = forward.unswitched and forward.layers in ("some", "none") and (region.silent or region.used or region.loop is not None)
+            return "medium" if told and names.has_words(own_name(forward.stops[0]), API_WORDS) else None
         if trained and (region.silent or region.loader or region.strongly):
             return "medium"  # it is trained and evaluated in one mode, whichever that is
         if any(m.mode == "eval" for m in forward.modes):
             return "low"
-        if (
+        if not forward.unswitched and (
             forward.mode_by_caller
             or forward.hidden
             or not is_owned(forward)
@@ -326,12 +338,14 @@ def toned(confidence: Confidence | None, forward: Forward) -> Confidence | None:
     """Low where only a name says that the object is a model, or where the code computes a loss."""
     if confidence is None:
         return None
+    if forward.midway:
+        return "low"
     free = free_stops(forward)
     spoken = [own_name(s) for s in free]
     measures = any(names.has_words(n, names.EVALUATION_WORDS | names.LOADER_EVAL_WORDS) for n in spoken)
     own = {s.function for s in free}
     switched = any(m.mode == "eval" and m.function in own for m in forward.modes)
-    if any(names.is_loss_name(n) for n in spoken) and not measures and not switched:
+    if any(names.is_loss_name(n) for n in spoken) and not measures and (forward.escapes or not switched):
         return "low"
     plain = set(names.words(forward.text)) & {"model", "net", "network"} or any(m.mode in ("eval", "given", "train") for m in forward.modes)
     return confidence if forward.known or (plain and forward.loc is not None and forward.loc[0] in ("param", "ret", "child")) else "low"
@@ -384,11 +398,13 @@ def grad_claims(facts: Facts) -> list[Claim]:
 def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
     trained = trained_objects(facts)
     for forward in usual(facts):
-        if "on" not in forward.grad or forward.trained or forward.spoiled or forward.frozen or forward.carries_no_grad:
+        if "on" not in forward.grad or forward.trained or forward.spoiled or forward.frozen or forward.carries_no_grad or forward.own_grad:
             continue
-        if wants_gradients(forward) or is_probe(forward):
+        if wants_gradients(forward) or is_probe(forward) or is_smoke_test(forward):
             continue
         region = region_of(forward)
+        if is_rollout(forward) and region.loop is None:
+            continue
         confidence = toned(grad_confidence(forward, region, forward.loc in trained), forward)
         if confidence is not None:
             yield region, forward, confidence, []
@@ -410,6 +426,8 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
         return "medium"
     if "raw" in forward.uses and not region.switched:
         return None  # `.numpy()` on the output as it is: it would raise if anything were recorded
+    if region_is_own_method(forward) and forward.escapes and not region.used:
+        return None
     if region_is_own_method(forward) and not region.switched and not names.has_words(own_name(forward.stops[0]), API_WORDS):
         return None
     evaluating = region.switched or region.strongly or region.loader
@@ -418,7 +436,7 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
         return None
     if len(forward.grad) > 1 or forward.may_differentiate:
         return "low"
-    functions = {s.function for s in forward.stops}
+    functions = {forward.stops[0].function, region.function}
     if forward.hidden or (not forward.uses and region.loop is None):
         return "low"
     own_switch = any(m.mode == "eval" and m.function in functions for m in forward.modes)
@@ -434,13 +452,18 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
 def train_claims(facts: Facts) -> list[Switch]:
     """Switches to eval that a training step meets with nothing in between that undoes them."""
     found: dict[tuple[str, Span], Switch] = {}
+    evaluated = {(m.path, m.function) for f in facts.forwards if not f.trained or f.grad == OFF for m in f.modes if m.mode == "eval"}
     for forward in facts.forwards:
         if not forward.stepped or "on" not in forward.grad or forward.frozen or forward.grad_used or forward.partly:
             continue
+        if any(names.is_loss_name(s.owner) for s in forward.stops):
+            continue  # a network that measures
         others = [m for m in forward.modes if m.mode != "eval"]
         for mode in forward.modes:
             if mode.mode != "eval" or mode.where is None or not (mode.over or others):
                 continue
+            if (mode.path, mode.function) not in evaluated and mode.function in {s.function for s in forward.stops}:
+                continue  # nothing is evaluated in it: training in that mode is what the code is for
             if mode.chosen or (forward.offbeat and mode.text.endswith(".train")):
                 continue
             confidence: Confidence = "high" if forward.known else "medium"

@@ -8,7 +8,7 @@ from evallint import events as ev
 from evallint.events import Call, Value
 from evallint.meaning import names
 from evallint.meaning.calls import COMMON_METHODS
-from evallint.meaning.forwards import Forwards
+from evallint.meaning.forwards import MADE_UP, Forwards
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Args, Thing, is_below, last_name, made, text_of
 from evallint.meaning.values import ON, UNKNOWN, UNKNOWN_MODE, Ids, Mode, Modes, V, World, constants, flowed, join, of
@@ -44,6 +44,9 @@ HIGHER_ORDER = frozenset(
     "builtins.map builtins.filter builtins.sorted functools.reduce"
     " itertools.starmap torch.utils.checkpoint.checkpoint torch.func.vmap torch.vmap".split()
 )
+
+
+LAZY_IMPORTS = frozenset(("LazyLoader", "import_module", "lazy_import", "lazy_loader", "importorskip"))
 
 
 class TorchCalls(Forwards):
@@ -127,13 +130,23 @@ class TorchCalls(Forwards):
             return model if model.atoms and any(a[0] in ("o", "f") for a in model.atoms) else self.result(node, args)
         if LIBRARIES.matches("copies", dotted) and args.pos:
             return self.copied(args.pos[0], node, w)
+        if dotted == "torch.load":
+            loaded = ("ret", self.path, node.span, self.chain())
+            self.things[loaded] = Thing(None, dotted, "", "")
+            return of(("o", loaded))
+        if tail in LAZY_IMPORTS and node.args and isinstance(first := node.args[0], ev.Const) and isinstance(first.value, str):
+            return of(("x", first.value))
+        if dotted in MADE_UP and not flowed(args.all()).data:
+            made_up = ("ret", self.path, node.span, self.chain())
+            self.things[made_up] = Thing(None, dotted, "data", "")
+            return of(("o", made_up))
         if dotted.startswith("builtins."):
             return self.builtin(tail, args, node, w)
         trains = any(a[0] == "o" and a[1][0] == "child" and a[1][2] == "<parameters>" for v in args.all() for a in v.atoms)
         if (LIBRARIES.matches("optimizers", dotted) or trains) and tail[:1].isupper():
             return self.optimizer(dotted, args, node)
         if LIBRARIES.matches("eval_contexts", tail):
-            found = self.eval_context(tail, args, node)
+            found = self.eval_context(dotted, tail, args, node)
             if found is not None:
                 return found
         if LIBRARIES.matches("losses", dotted):
@@ -142,6 +155,12 @@ class TorchCalls(Forwards):
             return self.new_thing("data", dotted, args, node, w)
         if LIBRARIES.matches("foreign", dotted) or LIBRARIES.matches("not_models", dotted):
             return self.new_thing("data", dotted, args, node, w)
+        if tail == "from_pretrained" and dotted.startswith("torch.nn."):  # a table of given vectors, frozen unless told otherwise
+            table = self.new_model(dotted, "fresh", args, node, w)
+            flag = args.get(1, "freeze")
+            if flag is None or self.known(flag) is not False:
+                w.frozen |= frozenset(a[1] for a in table.atoms if a[0] == "o")
+            return table
         if LIBRARIES.matches("models_in_eval_mode", dotted):
             return self.new_model(dotted, "given", args, node, w)
         if LIBRARIES.matches("models_in_training_mode", dotted) and not dotted.endswith((".functional",)) and ".functional." not in dotted:
@@ -151,7 +170,13 @@ class TorchCalls(Forwards):
             return made_here
         if LIBRARIES.matches("runs_model", dotted) or dotted in HIGHER_ORDER:
             return self.runs(args, node, w)
-        if tail[:1].isupper() and names.is_model_name(tail) and not torchy and not flowed(args.all()).data:
+        if (
+            tail[:1].isupper()
+            and names.is_model_name(tail)
+            and not torchy
+            and not flowed(args.all()).data
+            and (tail not in ("Encoder", "Decoder", "Parser", "Detector") or dotted.split(".")[0] in LIBRARIES.libraries)
+        ):
             loc = ("ret", self.path, node.span, self.chain())
             self.things[loc] = Thing(None, dotted, "model", "")
             return of(("o", loc))
@@ -175,6 +200,11 @@ class TorchCalls(Forwards):
                     and tail in ("run", "apply", "submit")
                 ):
                     self.call_later(of(atom), Args([], {}, open=True), node, w)
+                elif atom[0] == "f" and "evaluator" in tail.lower():  # an engine that evaluates runs it without recording
+                    before = w.grad, w.grad_at
+                    self.set_grad(w, "off")
+                    self.call_later(of(atom), Args([], {}, open=True), node, w)
+                    w.grad, w.grad_at = before
         result = self.result(node, args)
         if tail in CUTTING or dotted.startswith(("numpy.", "np.")):
             return V(result.atoms, result.data)
@@ -304,11 +334,11 @@ class TorchCalls(Forwards):
         self.things[loc] = Thing(None, dotted, "optimizer", "optimizer", trains=tuple(owners), opaque=opaque)
         return of(("o", loc))
 
-    def eval_context(self, tail: str, args: Args, node: Call) -> V | None:
+    def eval_context(self, dotted: str, tail: str, args: Args, node: Call) -> V | None:
         locs = tuple(a[1] for v in args.all() for a in v.atoms if a[0] == "o")
         if not locs:
             return None
-        return of(("e", locs, node.span, LIBRARIES.matches("no_grad_contexts", tail)))
+        return of(("e", locs, node.span, LIBRARIES.matches("no_grad_contexts", tail) or LIBRARIES.matches("no_grad_contexts", dotted)))
 
     def new_thing(self, kind: str, dotted: str, args: Args, node: Call, w: World) -> V:
         if not dotted.rsplit(".", 1)[-1][:1].isupper() and kind != "data":
@@ -397,6 +427,8 @@ class TorchCalls(Forwards):
             forward = self.forwards[number]
             if thing is not None and thing.opaque:
                 continue
+            if is_copy(forward.loc) and (thing is None or forward.loc not in thing.trains):
+                continue  # an optimizer has the original's parameters
             if thing is not None and thing.trains and set(thing.trains) == {forward.loc} and last_part(forward.loc) in HEADS:
                 continue  # a head on a backbone that is meant to stay as it is
             if thing is not None and thing.trains and forward.loc is not None:
@@ -406,6 +438,11 @@ class TorchCalls(Forwards):
 
 
 HEADS = frozenset("head heads fc classifier linear probe adapter proj projection".split())
+
+
+def is_copy(loc: Any) -> bool:
+    """Whether an object is a deep copy of another."""
+    return loc is not None and loc[0] == "new" and len(loc) > 4 and isinstance(loc[4], str)
 
 
 def last_part(loc: Any) -> str:

@@ -15,6 +15,8 @@ _OTHER_MARKS = (
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
+_WRITTEN_IN_UTF8 = frozenset(("future_fstrings", "future-fstrings"))
+"""Codecs that rewrite syntax which every supported Python reads by itself."""
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _CODING = re.compile(rb"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _BLANK = re.compile(rb"[ \t\f]*(?:#|$)")
@@ -79,7 +81,8 @@ def _coding_line(data: bytes) -> str | None:
     for line in _LINE_END.split(data.removeprefix(codecs.BOM_UTF8), maxsplit=2)[:2]:
         named = _CODING.match(line)
         if named:
-            return named.group(1).decode("ascii", "replace")
+            name = named.group(1).decode("ascii", "replace")
+            return "utf-8" if name in _WRITTEN_IN_UTF8 else name
         if not _BLANK.match(line):
             return None
     return None
