@@ -31,7 +31,9 @@ class Flow(Machine):
         return w
 
     def do(self, event: ev.Do, w: World) -> World | None:
-        self.value(event.value, w)
+        value = self.value(event.value, w)
+        if value.data and isinstance(event.value, ev.Call):
+            self.used(value, "dropped")
         if isinstance(event.value, ev.Call) and last_name(event.value.func) in ("exit", "_exit") and len(event.value.args) <= 1:
             if not isinstance(event.value.func, ev.Attr) or last_name(event.value.func.base) in ("sys", "os"):
                 return None

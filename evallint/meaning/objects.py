@@ -24,7 +24,7 @@ from evallint.meaning.methods import (
 from evallint.meaning.torch_calls import COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT, TorchCalls
 from evallint.meaning.values import OFF, UNKNOWN, V, World, flowed, join, of
 
-SUBMODULES = frozenset("extractor trunk head heads tower stem projector projection features layers blocks".split())
+SUBMODULES = frozenset("nn net extractor trunk head heads tower stem projector projection features layers blocks".split())
 MODE_METHODS = frozenset(("eval", "train"))
 MOST_GUESSES = 3
 SETTERS = frozenset(("set_training_mode", "set_train_mode", "set_mode", "set_training"))
@@ -248,7 +248,8 @@ class Objects(TorchCalls):
             return self.call_function(fn, 0, of(("o", loc)), args, node, w, owner) if fn.called & MODE_METHODS else self.result(node, args)
         before = len(self.frame.forwards)
         value = self.call_function(fn, 0, of(("o", loc)), args, node, w, owner)
-        if len(self.frame.forwards) == before and computes(fn, owner) and isinstance(node.func, ev.Attr):
+        bare = all(self.forwards[n].layers == "bare" for n in self.frame.forwards[before:])
+        if bare and computes(fn, owner) and isinstance(node.func, ev.Attr):
             ran = self.forward(loc, method, args, node, w, node.func.base, True)
             value = V(value.atoms, value.data | ran.data, value.graph | ran.graph)
         return value

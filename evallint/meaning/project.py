@@ -127,6 +127,7 @@ class Project(Index):
                 good.add(id(f))
                 queue.append(f)
 
+        switched = {path: switched_names(file.functions) for path, file in self.files.items()}
         for f in functions:
             for name in f.called:
                 callers[name].append(f)
@@ -134,6 +135,7 @@ class Project(Index):
             if (
                 own
                 or f.called & holders
+                or f.called & switched[f.path]
                 or any(names.is_model_name(n) and not self.is_imported(f.path, n) for n in f.called)
                 or any(names.is_model_name(r) and len(r) > 1 for r, _ in f.receivers)
             ):
@@ -249,6 +251,11 @@ class Project(Index):
     def connected(self, a: str, b: str) -> bool:
         """Whether imports connect two files: what is in neither's reach is another program."""
         return a == b or self._component[a] == self._component[b]
+
+
+def switched_names(functions: Iterable[Function]) -> set[str]:
+    """The names of what some function of a file puts in evaluation mode or takes the parameters of, whatever they sound like."""
+    return {r for f in functions for r, method in f.receivers if method in ("eval", "parameters") and len(r) > 1} - NOISE - {"self"}
 
 
 def union(bits: Iterable[int]) -> int:

@@ -52,7 +52,7 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
     From the forward outwards: the first function with a loop around it in which no training step runs; or that evaluates in a
     straight line: it turns recording off or switches the mode. A module's own methods are part of its forward.
     """
-    switchers = {m.function for m in forward.modes if m.mode == "eval"}
+    switchers = {m.function for m in forward.modes if m.mode == "eval" and m.function != "<module>"}
     last = len(forward.stops) - 1
     for depth in range(last, -1, -1):
         own = [fact for fact, at in zip(forward.loops, forward.depth_of_loop, strict=True) if at == depth]
@@ -61,7 +61,7 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
         if forward.stops[depth].shared and depth and not forward.stops[depth - 1].trains:
             continue
         if own:
-            return (own[-1], depth) if not own[-1].trains else (None, min(depth, last))
+            return (own[-1], depth) if not own[-1].trains else (None, min(depth + 1, last))
         name = own_name(forward.stops[depth])
         if names.has_words(name, PARTS) or name.startswith("<"):
             continue
@@ -230,7 +230,8 @@ def gathered(rows: Iterator[tuple[Region, Forward, Confidence, list[Mode]]]) -> 
         rows, key=lambda row: (-RANK[row[2]], row[0].path, row[0].span, row[1].path, row[1].span, row[1].text, len(row[1].stops))
     )
     for region, forward, confidence, modes in ordered:
-        key: object = (region.path, region.span) if region.loop is not None else (region.path, region.function)
+        around = forward.loops[-1].span if forward.loops else None
+        key: object = (region.path, region.span) if region.loop is not None else (region.path, region.function, around)
         claim = claims.get(key)
         if claim is None:
             claims[key] = Claim(region, [forward], confidence, modes)
@@ -261,7 +262,9 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
             (m for m in forward.modes if m.mode in ("train", "fresh", "unknown")),
             key=lambda m: (m.mode == "unknown", m.where or (0, 0, 0, 0)),
         )
-        if not bad or forward.trained or forward.spoiled or forward.grad_used or forward.layers == "bare" or is_probe(forward):
+        if not bad or forward.trained or forward.spoiled or forward.grad_used or is_probe(forward):
+            continue
+        if forward.layers == "bare" and (forward.stops[-1].module or forward.loc not in trained):
             continue
         region = region_of(forward)
         if is_deliberate(forward) or chosen(forward, bad) or is_rollout(forward) or is_smoke_test(forward):
@@ -270,7 +273,7 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
             continue
         if forward.loc in feeding and region.loop is None and any(s.trains for s in forward.stops):
             continue  # a GAN's samples are drawn with the statistics that its training uses
-        confidence = toned(eval_confidence(forward, region, bad, forward.loc in trained), forward)
+        confidence = toned(eval_confidence(forward, region, bad, forward.loc in trained), forward, region)
         if confidence is not None:
             yield region, forward, confidence, bad
 
@@ -313,7 +316,7 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
     if not proven:
         if region_is_own_method(forward):
             told = forward.unswitched and forward.layers in ("some", "none") and (region.silent or region.used or region.loop is not None)
-            return "medium" if told and names.has_words(own_name(forward.stops[0]), API_WORDS) else None
+            return "medium" if told and (region.silent or names.has_words(own_name(forward.stops[0]), API_WORDS)) else None
         if trained and (region.silent or region.loader or region.strongly):
             return "medium"  # it is trained and evaluated in one mode, whichever that is
         if any(m.mode == "eval" for m in forward.modes):
@@ -334,7 +337,7 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
     return "medium" if forward.known and (region.used or region.named) else "low"
 
 
-def toned(confidence: Confidence | None, forward: Forward) -> Confidence | None:
+def toned(confidence: Confidence | None, forward: Forward, region: Region) -> Confidence | None:
     """Low where only a name says that the object is a model, or where the code computes a loss."""
     if confidence is None:
         return None
@@ -343,6 +346,7 @@ def toned(confidence: Confidence | None, forward: Forward) -> Confidence | None:
     free = free_stops(forward)
     spoken = [own_name(s) for s in free]
     measures = any(names.has_words(n, names.EVALUATION_WORDS | names.LOADER_EVAL_WORDS) for n in spoken)
+    measures |= region.silent and region.loop is not None
     own = {s.function for s in free}
     switched = any(m.mode == "eval" and m.function in own for m in forward.modes)
     if any(names.is_loss_name(n) for n in spoken) and not measures and (forward.escapes or not switched):
@@ -405,7 +409,7 @@ def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         region = region_of(forward)
         if is_rollout(forward) and region.loop is None:
             continue
-        confidence = toned(grad_confidence(forward, region, forward.loc in trained), forward)
+        confidence = toned(grad_confidence(forward, region, forward.loc in trained), forward, region)
         if confidence is not None:
             yield region, forward, confidence, []
 
@@ -429,7 +433,8 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     if region_is_own_method(forward) and forward.escapes and not region.used:
         return None
     if region_is_own_method(forward) and not region.switched and not names.has_words(own_name(forward.stops[0]), API_WORDS):
-        return None
+        if not (region.named and region.used) or forward.stored:
+            return None
     evaluating = region.switched or region.strongly or region.loader
     measuring = region.used and region.loop is not None and forward.known
     if not evaluating and not measuring and not (region.named and (region.used or region.loop is not None)):
