@@ -33,11 +33,18 @@ class Flow(Machine):
     def do(self, event: ev.Do, w: World) -> World | None:
         value = self.value(event.value, w)
         if value.data and isinstance(event.value, ev.Call):
-            self.used(value, "dropped")
+            self.dropped(value, event.value)
         if isinstance(event.value, ev.Call) and last_name(event.value.func) in ("exit", "_exit") and len(event.value.args) <= 1:
             if not isinstance(event.value.func, ev.Attr) or last_name(event.value.func.base) in ("sys", "os"):
                 return None
         return w
+
+    def dropped(self, value: V, call: ev.Call) -> None:
+        """Note a forward whose output is thrown away on the spot."""
+        for number in value.data:
+            forward = self.forwards[number]
+            if forward.span == call.span and forward.method == "__call__":
+                forward.uses.add("dropped")
 
     def assign(self, event: ev.Assign, w: World) -> World | None:
         value = self.value(event.value, w)

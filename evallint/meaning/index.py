@@ -26,6 +26,9 @@ from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.values import Atom
 
 
+NO_MODULES = frozenset(("?.object", "?.ABC", "?.Protocol", "?.Generic", "?.Exception"))
+
+
 def plain_path(path: str) -> str:
     """A path with forward slashes, without `.` and `..` where they can be resolved."""
     return posixpath.normpath(path.replace("\\", "/"))
@@ -254,7 +257,7 @@ class Index:
         for name in self.outside_bases(cls):
             if LIBRARIES.is_module_class(name) or (name.endswith(".Module") and "forward" in cls.methods):
                 return True
-            if name.startswith("?.") and "forward" in cls.methods and names.words(name)[-1:] != ("function",):
+            if name.startswith("?.") and name not in NO_MODULES and "forward" in cls.methods and names.words(name)[-1:] != ("function",):
                 return True
         return cls.name in self.extend_models
 

@@ -116,7 +116,10 @@ class Layers(Machine):
         if forward is not None and forward.called & GRAD_SWITCHES and can_be_silent(forward.body):
             return True
         init = cls.methods.get("__init__")
-        for _, node in deep(init.body, "") if init is not None else ():
+        always = {last_name(c.func) for c in plain_calls(forward.body)} if forward is not None else set()
+        for target, node in deep(init.body, "") if init is not None else ():
+            if target.rsplit(".", 1)[-1] not in always:
+                continue
             atom = self.project.dotted(cls.path, node.func) if isinstance(node, ev.Call) else None
             if atom is not None and atom[0] == "k" and self.project.is_module(atom[1]) and self.sets_own_grad(atom[1]):
                 return True
@@ -191,6 +194,14 @@ def can_be_silent(body: Sequence[Event]) -> bool:
         elif not all(can_be_silent(inner) for inner in blocks(event)) or any(runs_part(node) for node in own_calls(event)):
             return False
     return True
+
+
+def plain_calls(body: Sequence[Event]) -> Iterator[ev.Call]:
+    """The calls of a body that no condition guards."""
+    for event in body:
+        yield from (node for node in own_calls(event) if isinstance(node, ev.Call))
+        for inner in blocks(event) if not isinstance(event, (ev.Branch, ev.Try)) else ():
+            yield from plain_calls(inner)
 
 
 def own_calls(event: Event) -> Iterator[Value]:

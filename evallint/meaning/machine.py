@@ -229,10 +229,6 @@ class Machine(ABC):
     # The parts
 
     @abstractmethod
-    def used(self, value: V, use: str) -> None:
-        """Remember how the outputs of forwards are used."""
-
-    @abstractmethod
     def run(self, events: Sequence[Event], w: World) -> World | None:
         """Run events; the state after them, or None where no path comes through."""
 

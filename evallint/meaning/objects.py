@@ -102,7 +102,7 @@ class Objects(TorchCalls):
                 in (("encode",), ("decode",), ("forward",), ("predict",), ("generate",), ("sample",), ("infer",), ("extract",), ("embed",))
             ):
                 return self.forward(loc, method, args, node, w, shown, kind == "known")
-            if any(computes(f, c) and self.project.is_module(c) for c, f in self.project.methods.get(method, ())):
+            if not method.startswith("get_") and any(computes(f, c) and self.project.is_module(c) for c, f in self.project.methods.get(method, ())):
                 return self.forward(loc, method, args, node, w, shown, kind == "known")
         if (
             not kind
@@ -154,6 +154,8 @@ class Objects(TorchCalls):
 
     def call_callable(self, loc: Any, base: V, kind: str, args: Args, node: Call, w: World, shown: Value) -> V:
         """`x(...)`."""
+        if last_name(shown) == "cls" and loc != self.frame.self_loc:
+            return self.new_unknown(node, "cls")
         if kind and loc[0] in ("void", "global") and is_class_name(last_name(shown)):
             return self.new_unknown(node, last_name(shown))
         if kind:

@@ -79,13 +79,16 @@ class Project(Index):
         """The first files of those connected parts in which more than a few modules differentiate in their forward."""
         total: Counter[str] = Counter()
         some: Counter[str] = Counter()
+        imported = {t for path in self.files for pair in self.imports(path) for t in pair if t != path}
         for file in self.files.values():
             for cls in file.classes:
                 if "forward" in cls.methods and self.is_module(cls):
                     total[self._component[cls.path]] += 1
-                    some[self._component[cls.path]] += bool(cls.methods["forward"].called & self.differentiators)
+                    some[self._component[cls.path]] += (
+                        bool(cls.methods["forward"].called & self.differentiators) and cls.path in imported
+                    )
         spoken = {self._component[f.path] for file in self.files.values() for f in file.functions if f.mentions_forces}
-        return {part for part, count in some.items() if part in spoken and count > total[part] / 20}
+        return {part for part, count in some.items() if part in spoken and count > total[part] / 40}
 
     @cached_property
     def differentiators(self) -> frozenset[str]:

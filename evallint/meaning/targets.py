@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 from evallint import events as ev
 from evallint.events import Value
 from evallint.meaning.flow import Flow
-from evallint.meaning.values import UNKNOWN, V, World, constants
+from evallint.meaning.values import UNKNOWN, V, World, constants, join
 
 
 class Targets(Flow):
@@ -64,7 +66,8 @@ class Targets(Flow):
         w.vars[act or frame.act, name] = value
 
     def unpack(self, target: ev.Seq, value: V, w: World) -> None:
-        parts = next((a[1] for a in value.atoms if a[0] == "q" and len(a[1]) == len(target.items)), None)
+        rows = [a[1] for a in value.atoms if a[0] == "q" and len(a[1]) == len(target.items)]
+        parts = [reduce(join, column) for column in zip(*rows, strict=True)] if rows else None
         for number, inner in enumerate(target.items):
             if parts is not None:
                 part = parts[number]
