@@ -25,6 +25,9 @@ class Annotations(Evaluate):
             return
         for name in annotated_names(param.annotation):
             found = self.project.dotted(path, name)
+            if last_name(name) == "Callable":
+                self.thing(atom[1]).kind = "data"
+                return
             if found is not None and found[0] == "k":
                 thing = self.thing(atom[1])
                 thing.cls = found[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 from evallint import events as ev
@@ -180,6 +181,8 @@ class Evaluate(Conditions):
                 value = dict(atom[1]).get(keys[0], UNKNOWN)
                 if all(a[0] == "c" for a in value.atoms):
                     value = UNKNOWN  # a setting: its user may have changed it
+            elif atom[0] == "d" and 0 < len(atom[1]) <= 8 and all(x[0] in ("f", "k") for _, v in atom[1] for x in v.atoms):
+                value = reduce(join, (v for _, v in atom[1]))  # a registry of builders
             elif atom[0] == "o":
                 key = f"[{keys[0]}]" if keys and len(keys) == 1 else "[]"
                 value = w.attrs.get((atom[1], key)) or UNKNOWN

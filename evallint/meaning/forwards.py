@@ -10,7 +10,7 @@ from evallint.meaning.contexts import Contexts
 from evallint.meaning.facts import Forward
 from evallint.meaning.layers import DEPENDENT, FUNCTIONAL, Layers, built
 from evallint.meaning.libraries import LIBRARIES
-from evallint.meaning.machine import Args, is_below, last_name, text_of
+from evallint.meaning.machine import Args, Thing, is_below, last_name, text_of, top_of
 from evallint.meaning.values import OFF, Modes, V, World, flowed
 
 EVIDENCE = frozenset(
@@ -21,6 +21,7 @@ NO_MODEL = [("tokenizer",), ("processor",), ("config",), ("scheduler",), ("vocab
 MADE_UP = frozenset(
     f"torch.{name}" for name in "rand randn randint zeros ones empty arange full linspace tensor LongTensor FloatTensor Tensor eye".split()
 )
+NO_THING = Thing()
 
 
 class Forwards(Layers, Contexts):
@@ -85,6 +86,7 @@ class Forwards(Layers, Contexts):
             fact.may_differentiate |= self.project.is_physical(self.path)
         elif method in ("__call__", "forward"):
             fact.own_grad = self.sets_own_grad(cls)
+        fact.pickled = self.things.get(top_of(loc), NO_THING).made_by == "torch.load"
         fact.synthetic = bool(args.pos) and not args.kw and all(self.is_made_up(v) for v in args.pos)
         fact.may_differentiate |= any(names.has_words(k, DERIVATIVES) for k, _ in node.keywords)
         fact.partly |= any(m.mode == "eval" for m in modes) and self.has_trained_part(loc, w)
@@ -119,7 +121,10 @@ class Forwards(Layers, Contexts):
     def is_made_up(self, value: V) -> bool:
         """Whether a tensor was made on the spot, out of nothing."""
         return bool(value.atoms) and all(
-            a[0] == "c" or (a[0] == "o" and (thing := self.things.get(a[1])) is not None and thing.made_by in MADE_UP) for a in value.atoms
+            a[0] == "c"
+            or (a[0] == "d" and all(self.is_made_up(v) for _, v in a[1]))
+            or (a[0] == "q" and all(self.is_made_up(v) for v in a[1]))
+            or (a[0] == "o" and (thing := self.things.get(a[1])) is not None and thing.made_by in MADE_UP) for a in value.atoms
         )
 
     def has_trained_part(self, loc: Any, w: World) -> bool:

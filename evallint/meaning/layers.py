@@ -212,7 +212,7 @@ def own_calls(event: Event) -> Iterator[Value]:
 
 def runs_part(node: Value) -> bool:
     """`self.part(x)`, `self.part.method(x)`."""
-    if not isinstance(node, ev.Call):
+    if not isinstance(node, ev.Call) or last_name(node.func) in ("eval", "train", "parameters", "to"):
         return False
     base = node.func
     while isinstance(base, (ev.Attr, ev.Sub)):

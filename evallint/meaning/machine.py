@@ -300,6 +300,13 @@ def is_below(loc: Loc, top: Loc) -> bool:
     return False
 
 
+def top_of(loc: Loc) -> Loc:
+    """The object that a part hangs on in the end."""
+    while loc[0] == "child":
+        loc = loc[1]
+    return loc
+
+
 def text_of(node: Value) -> str:
     """A value as the user wrote it, for names, attributes and subscripts."""
     if isinstance(node, Name):

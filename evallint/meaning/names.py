@@ -57,6 +57,8 @@ GRADIENT_WORDS = frozenset(
 )
 
 
+PREPARATION_WORDS = frozenset("init initialize initialise initialization warmup".split())
+VERBS = frozenset("predict fit train eval load save get n forward call run step".split())
 JUDGING_WORDS = frozenset("eval evaluate validate validation test".split())
 ENVIRONMENT_WORDS = frozenset("env envs environment environments task game gym vecenv".split())
 REHEARSAL_WORDS = frozenset(
@@ -74,7 +76,7 @@ def is_model_name(name: str) -> bool:
     parts = tuple(p for p in parts if not p.isdigit()) or parts
     if parts[-1] == "parallel":  # a model in its wrapper
         parts = parts[:-1] or parts
-    if parts[-1] in NOT_MODEL_WORDS or parts[0] in (
+    if parts[-1] in NOT_MODEL_WORDS or (len(parts) > 1 and parts[-1] in VERBS) or parts[0] in (
         "get",
         "build",
         "make",

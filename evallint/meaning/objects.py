@@ -130,12 +130,12 @@ class Objects(TorchCalls):
             and self.project.connected(self.path, f.path)
             and fits(f, args)
         ]
-        if any(self.project.is_a(c, "framework_classes") for c, _ in found):
-            return self.result(node, args)  # its framework runs it, in a mode of its choice
         if len(found) == 1 and not self.overrides(*found[0][:1], method):
             thing = self.thing(loc)
             thing.cls, thing.kind = found[0][0], "model"
             return self.call_own(loc, found[0][0], method, args, node, w)
+        if len(found) > MOST_GUESSES and any("eval" in f.called for _, f in found):
+            return self.result(node, args)  # they see to the mode themselves
         if not found or len(found) > MOST_GUESSES:
             return None
         before = len(self.frame.forwards)
@@ -247,7 +247,7 @@ class Objects(TorchCalls):
         if not is_module or static or (inside and (id(fn) in self.project.relevant or not computes(fn, owner))):
             return self.call_function(fn, 0, None if static else of(("o", loc)), args, node, w, owner)
         if method in NOT_FORWARDS or method.startswith(NO_FORWARD_PREFIXES):
-            return self.call_function(fn, 0, of(("o", loc)), args, node, w, owner) if fn.called & MODE_METHODS else self.result(node, args)
+            return self.call_function(fn, 0, of(("o", loc)), args, node, w, owner) if fn.called & MODE_METHODS or "freeze" in method else self.result(node, args)
         before = len(self.frame.forwards)
         value = self.call_function(fn, 0, of(("o", loc)), args, node, w, owner)
         bare = all(self.forwards[n].layers == "bare" for n in self.frame.forwards[before:])

@@ -67,9 +67,11 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
         name = own_name(forward.stops[depth])
         if names.has_words(name, PARTS) or name.startswith("<"):
             continue
+        if forward.stops[depth].function in switchers and not (forward.stops[depth].module and depth):
+            return None, depth
         if is_fed_by_loader(forward, depth):
             continue
-        if forward.silenced_at == depth or (forward.stops[depth].function in switchers and not (forward.stops[depth].module and depth)):
+        if forward.silenced_at == depth:
             return None, depth
     fit = [d for d in range(last + 1) if not (d and forward.stops[d].shared and not forward.stops[d - 1].trains)]
     outside = [d for d in fit if not forward.stops[d].module]
@@ -269,7 +271,7 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         if forward.layers == "bare" and (forward.stops[-1].module or forward.loc not in trained):
             continue
         region = region_of(forward)
-        if is_deliberate(forward) or chosen(forward, bad) or is_rollout(forward) or is_smoke_test(forward):
+        if is_training_part(forward) or is_deliberate(forward) or chosen(forward, bad) or is_rollout(forward) or is_smoke_test(forward):
             continue
         if forward.offered and all(m.mode != "train" for m in bad):
             continue
@@ -321,7 +323,7 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
             return "medium" if told and (region.silent or names.has_words(own_name(forward.stops[0]), API_WORDS)) else None
         if trained and (region.silent or region.loader or region.strongly):
             return "medium"  # it is trained and evaluated in one mode, whichever that is
-        if any(m.mode == "eval" for m in forward.modes):
+        if any(m.mode == "eval" for m in forward.modes) or names.has_words(own_name(forward.stops[-1]), names.PREPARATION_WORDS):
             return "low"
         if not forward.unswitched and (
             forward.mode_by_caller
@@ -348,13 +350,19 @@ def toned(confidence: Confidence | None, forward: Forward, region: Region) -> Co
     free = free_stops(forward)
     spoken = [own_name(s) for s in free]
     measures = any(names.has_words(n, names.EVALUATION_WORDS | names.LOADER_EVAL_WORDS) for n in spoken)
-    measures |= region.silent and region.loop is not None
+    measures |= region.loop is not None and (region.silent or region.loader)
     own = {s.function for s in free}
     switched = any(m.mode == "eval" and m.function in own for m in forward.modes)
     if any(names.is_loss_name(n) for n in spoken) and not measures and (forward.escapes or not switched):
         return "low"
     plain = set(names.words(forward.text)) & {"model", "net", "network"} or any(m.mode in ("eval", "given", "train") for m in forward.modes)
     return confidence if forward.known or (plain and forward.loc is not None and forward.loc[0] in ("param", "ret", "child")) else "low"
+
+
+def is_training_part(forward: Forward) -> bool:
+    """A function on the way is named for a part of training: `training_step`, `train_forward`, `train_batch`."""
+    said = [set(names.words(own_name(s))) for s in free_stops(forward)]
+    return any(words & {"train", "training"} and words & {"step", "forward", "batch", "loss"} for words in said)
 
 
 def is_api(root: Stop) -> bool:
@@ -381,6 +389,11 @@ def is_owned(forward: Forward) -> bool:
     if forward.stops[-1].module and len(forward.stops) > 1:  # a part of the module that is called
         while loc[0] == "child":
             loc = loc[1]
+    top = loc
+    while top[0] == "child":
+        top = top[1]
+    if top[0] == "ret" and forward.pickled:
+        return True
     while loc[0] == "child" and not loc[2].startswith(("[", "#", "<")) and loc[1][0] in ("child", "self", "param"):
         if loc[1][0] == "self":
             return True
@@ -403,6 +416,7 @@ def grad_claims(facts: Facts) -> list[Claim]:
 
 def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
     trained = trained_objects(facts)
+    attacked = {(f.loops[-1].path, f.loops[-1].span) for f in facts.forwards if f.loops and f.grad_used and not f.loops[-1].trains}
     for forward in usual(facts):
         if "on" not in forward.grad or forward.trained or forward.spoiled or forward.frozen or forward.carries_no_grad or forward.own_grad:
             continue
@@ -411,6 +425,8 @@ def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         region = region_of(forward)
         if is_rollout(forward) and region.loop is None:
             continue
+        if region.loop is not None and (region.path, region.span) in attacked:
+            continue  # the loop needs gradients
         confidence = toned(grad_confidence(forward, region, forward.loc in trained), forward, region)
         if confidence is not None:
             yield region, forward, confidence, []
@@ -432,11 +448,13 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
         return "medium"
     if "raw" in forward.uses and not region.switched:
         return None  # `.numpy()` on the output as it is: it would raise if anything were recorded
-    if region_is_own_method(forward) and forward.escapes and not region.used:
+    if region_is_own_method(forward) and forward.escapes and not region.switched:
         return None
     if region_is_own_method(forward) and not region.switched and not names.has_words(own_name(forward.stops[0]), API_WORDS):
         if not (region.named and region.used) or forward.stored:
             return None
+    if is_training_part(forward) and not region.switched:
+        return None
     evaluating = region.switched or region.strongly or region.loader
     measuring = region.used and region.loop is not None and forward.known
     if not evaluating and not measuring and not (region.named and (region.used or region.loop is not None)):
@@ -444,7 +462,8 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     if len(forward.grad) > 1 or forward.may_differentiate:
         return "low"
     functions = {forward.stops[0].function, region.function}
-    if forward.hidden or (not forward.uses and region.loop is None):
+    uses = forward.uses if region.switched else forward.uses - {"dropped"}
+    if forward.hidden or (not uses and region.loop is None):
         return "low"
     own_switch = any(m.mode == "eval" and m.function in functions for m in forward.modes)
     if forward.grad_by_caller and not own_switch and not is_api(forward.stops[0]):

@@ -46,6 +46,8 @@ HIGHER_ORDER = frozenset(
 )
 
 
+VAGUE_CLASSES = frozenset("encoder decoder parser detector tagger predictor generator classifier sampler ranker recognizer vocoder".split())
+"""Last words of classes that outside of PyTorch's libraries are seldom modules."""
 LAZY_IMPORTS = frozenset(("LazyLoader", "import_module", "lazy_import", "lazy_loader", "importorskip"))
 
 
@@ -136,6 +138,8 @@ class TorchCalls(Forwards):
             return of(("o", loaded))
         if tail in LAZY_IMPORTS and node.args and isinstance(first := node.args[0], ev.Const) and isinstance(first.value, str):
             return of(("x", first.value))
+        if dotted in ("torch.autograd.Variable", "torch.autograd.variable.Variable") and args.pos:
+            return args.pos[0]
         if dotted in MADE_UP and not flowed(args.all()).data:
             made_up = ("ret", self.path, node.span, self.chain())
             self.things[made_up] = Thing(None, dotted, "data", "")
@@ -175,7 +179,7 @@ class TorchCalls(Forwards):
             and names.is_model_name(tail)
             and not torchy
             and not flowed(args.all()).data
-            and (tail not in ("Encoder", "Decoder", "Parser", "Detector") or dotted.split(".")[0] in LIBRARIES.libraries)
+            and (names.words(tail)[-1] not in VAGUE_CLASSES or dotted.split(".")[0] in LIBRARIES.libraries)
         ):
             loc = ("ret", self.path, node.span, self.chain())
             self.things[loc] = Thing(None, dotted, "model", "")
