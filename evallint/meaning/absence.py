@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from evallint import events as ev
 from evallint.events import Function
-from evallint.meaning.layers import deep
 from evallint.meaning.libraries import LIBRARIES
+from evallint.meaning.walk import deep
 
 SETTERS = frozenset(("set_training_mode", "set_train_mode", "set_mode", "set_training"))
 NO_MODELS = frozenset(("pd", "df", "ast", "re", "expr", "parser", "optimizer"))

@@ -115,6 +115,8 @@ class Forward:
     """Its root is a private method that others of its class call: entered in whatever state the class's methods leave."""
     unswitched: bool = False
     """Nothing in the program, as far as imports connect it, puts any model in evaluation mode."""
+    loaded: bool = False
+    """Its weights were read from a file."""
     pickled: bool = False
     """It comes out of `torch.load`, whole."""
     synthetic: bool = False

@@ -12,6 +12,7 @@ from evallint.meaning.machine import Frame, Machine, last_name, text_of
 from evallint.meaning.values import UNKNOWN, Mode, V, World, constants, join, meet, of
 
 MOST_PASSES = 3
+OTHER_FRAMEWORKS = frozenset("keras tf tensorflow tf2 jax flax mxnet paddle sklearn onnx onnxruntime tensorrt trt openvino chainer".split())
 MOST_UNROLLED = 6
 TELLING = frozenset("eval train backward step no_grad inference_mode set_grad_enabled enable_grad zero_grad set_training_mode".split())
 
@@ -115,7 +116,10 @@ class Flow(Machine):
         if truth is not None:
             return self.run(event.then if truth else event.other, w)
         other = w.copy()
+        foreign = names_other_framework(event.test)
+        self.muted += foreign
         then = self.run(event.then, w) if self.suppose(event.test, True, w) else None
+        self.muted -= foreign
         after = self.run(event.other, other) if self.suppose(event.test, False, other) else None
         return self.either(then, after)
 
@@ -368,6 +372,14 @@ class Flow(Machine):
     def outer(self, event: ev.Outer, w: World) -> World | None:
         (self.frame.globals if event.is_global else self.frame.nonlocals).update(event.names)
         return w
+
+
+def names_other_framework(test: Value) -> bool:
+    """`framework == "keras"`: the branch is for models that are none of PyTorch's."""
+    if not isinstance(test, ev.Compare) or test.op not in ("==", "in"):
+        return False
+    said = test.right.items if isinstance(test.right, ev.Seq) else (test.right,)
+    return bool(said) and all(isinstance(s, ev.Const) and str(s.value).lower() in OTHER_FRAMEWORKS for s in said)
 
 
 def names_in(node: Value | None) -> set[str]:

@@ -87,6 +87,7 @@ class Forwards(Layers, Contexts):
         elif method in ("__call__", "forward"):
             fact.own_grad = self.sets_own_grad(cls)
         fact.pickled = self.things.get(top_of(loc), NO_THING).made_by == "torch.load"
+        fact.loaded = loc in self.loaded or fact.pickled
         fact.synthetic = bool(args.pos) and not args.kw and all(self.is_made_up(v) for v in args.pos)
         fact.may_differentiate |= any(names.has_words(k, DERIVATIVES) for k, _ in node.keywords)
         fact.partly |= any(m.mode == "eval" for m in modes) and self.has_trained_part(loc, w)

@@ -25,7 +25,6 @@ from evallint.meaning import names
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.values import Atom
 
-
 NO_MODULES = frozenset(("?.object", "?.ABC", "?.Protocol", "?.Generic", "?.Exception"))
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from evallint import events as ev
 from evallint.events import Class, Event, Value, blocks
 from evallint.meaning import names
-from evallint.meaning.machine import Machine, last_name, text_of
+from evallint.meaning.machine import Machine
+from evallint.meaning.walk import deep, last_name, parts
 
 DEPENDENT = frozenset(
     "Dropout Dropout1d Dropout2d Dropout3d AlphaDropout"
@@ -235,48 +236,3 @@ def built(cls: Class) -> Iterator[tuple[str, Value]]:
                     yield target, node
             elif isinstance(node, ev.Attr) and node.name == "training" and name != "__init__":
                 yield "", node
-
-
-def deep(body: Sequence[Event], target: str) -> Iterator[tuple[str, Value]]:
-    """Calls and `.training` reads in events, with the assignment's target."""
-    for event in body:
-        if isinstance(event, ev.Assign):
-            yield from parts(event.value, text_of(event.targets[0]))
-        elif isinstance(event, (ev.Do, ev.Return)):
-            yield from parts(event.value, "")
-        elif isinstance(event, ev.Branch):
-            yield from parts(event.test, "")
-        elif isinstance(event, ev.Loop):
-            yield from parts(event.source, "")
-        for inner in blocks(event):
-            yield from deep(inner, target)
-
-
-def parts(node: Any, target: str) -> Iterator[tuple[str, Value]]:
-    """The calls and attribute reads inside a value."""
-    if isinstance(node, ev.Call):
-        yield target, node
-        for item in (node.func, *node.args, *(v for _, v in node.keywords)):
-            yield from parts(item, target)
-    elif isinstance(node, ev.Attr):
-        if node.name == "training":
-            yield target, node
-        yield from parts(node.base, target)
-    elif isinstance(node, (ev.Seq, ev.Mix)):
-        for item in node.items:
-            yield from parts(item, target)
-    elif isinstance(node, ev.Map):
-        for _, item in node.items:
-            yield from parts(item, target)
-    elif isinstance(node, (ev.Not, ev.Star)):
-        yield from parts(node.item, target)
-    elif isinstance(node, (ev.Bool, ev.Compare)):
-        yield from parts(node.left, target)
-        yield from parts(node.right, target)
-    elif isinstance(node, ev.IfValue):
-        for item in (node.test, node.then, node.other):
-            yield from parts(item, target)
-    elif isinstance(node, ev.Comprehension):
-        yield from parts(node.item, target)
-    elif isinstance(node, ev.Sub):
-        yield from parts(node.base, target)

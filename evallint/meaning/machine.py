@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evallint.events import Attr, Call, Class, Event, Function, Name, Span, Sub, Value
+from evallint.events import Call, Class, Event, Function, Span, Value
 from evallint.meaning import names
 from evallint.meaning.facts import Forward, LoopFact, Stop
 from evallint.meaning.project import Project
-from evallint.meaning.values import UNKNOWN, Ids, Loc, Mode, Modes, V, World
+from evallint.meaning.values import NO_IDS, UNKNOWN, Ids, Loc, Mode, Modes, V, World
+from evallint.meaning.walk import last_name, text_of
 
 MOST_STEPS = 6000
 MOST_FRAMES = 14
@@ -129,6 +130,7 @@ class Machine(ABC):
         self.muted = 0
         self.tick = 0
         self.births: dict[Loc, int] = {}
+        self.loaded: set[Loc] = set()
         self.watched: list[list[int]] = []
         self.steps = 0
         self.most_steps = MOST_STEPS
@@ -287,7 +289,7 @@ class Machine(ABC):
         """Whether a module class builds no part at all."""
 
     @abstractmethod
-    def training_step(self, ids: Ids, w: World) -> None:
+    def training_step(self, ids: Ids, w: World, graph: Ids = NO_IDS) -> None:
         """A backward ran through the graphs of these forwards."""
 
 
@@ -307,26 +309,6 @@ def top_of(loc: Loc) -> Loc:
     return loc
 
 
-def text_of(node: Value) -> str:
-    """A value as the user wrote it, for names, attributes and subscripts."""
-    if isinstance(node, Name):
-        return node.id
-    if isinstance(node, Attr):
-        return f"{text_of(node.base)}.{node.name}"
-    if isinstance(node, Sub):
-        return f"{text_of(node.base)}[…]"
-    if isinstance(node, Call):
-        return f"{text_of(node.func)}(…)"
-    return "…"
-
-
-def last_name(node: Value) -> str:
-    """The last name of a dotted or subscripted value, or an empty string."""
-    while isinstance(node, Sub):
-        node = node.base
-    if isinstance(node, Name):
-        return node.id
-    return node.name if isinstance(node, Attr) else ""
 
 
 def made(mode: str, path: str, span: Span | None, function: str = "", text: str = "", over: bool = False, chosen: bool = False) -> Modes:

@@ -77,6 +77,7 @@ def is_model_name(name: str) -> bool:
     if parts[-1] == "parallel":  # a model in its wrapper
         parts = parts[:-1] or parts
     if parts[-1] in NOT_MODEL_WORDS or (len(parts) > 1 and parts[-1] in VERBS) or parts[0] in (
+        "fit",
         "get",
         "build",
         "make",

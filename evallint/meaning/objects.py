@@ -22,10 +22,14 @@ from evallint.meaning.methods import (
     thing_like,
 )
 from evallint.meaning.torch_calls import COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT, TorchCalls
-from evallint.meaning.values import OFF, UNKNOWN, V, World, flowed, join, of
+from evallint.meaning.values import OFF, UNKNOWN, V, World, constants, flowed, join, of
 
 SUBMODULES = frozenset("nn net extractor trunk head heads tower stem projector projection features layers blocks".split())
 MODE_METHODS = frozenset(("eval", "train"))
+GETTERS = frozenset(
+    "get_output_embeddings get_input_embeddings get_encoder get_decoder get_base_model get_model get_submodule get_classifier".split()
+)
+"""Methods that hand out a part of a model, or the model itself."""
 MOST_GUESSES = 3
 SETTERS = frozenset(("set_training_mode", "set_train_mode", "set_mode", "set_training"))
 
@@ -40,6 +44,8 @@ class Objects(TorchCalls):
             if stored is not None and stored.atoms and thing_like(stored):
                 return self.call_value(self.stained(stored, w), args, node, w, display, method)
         thing = self.thing(loc)
+        if method == "load_state_dict":
+            self.loaded.add(loc)
         shown = display.base if method != "__call__" and isinstance(display, ev.Attr) else display
         if thing.cls is None and not thing.kind and loc[0] in ("param", "child", "global", "var"):
             self.name_class(loc, last_name(shown))
@@ -73,6 +79,8 @@ class Objects(TorchCalls):
         while isinstance(shown, ev.Attr) and shown.name in SELF_ATTRIBUTES and last_name(shown.base) != "self":
             shown = shown.base
         kind = self.modelness(loc, last_name(shown))
+        if kind and method in GETTERS:
+            return of(("o", loc if method in ("get_model", "get_base_model") else self.child(loc, method)))
         if method == "__call__":
             return self.call_callable(loc, base, kind, args, node, w, shown)
         inner = self.child(loc, method)
@@ -102,7 +110,8 @@ class Objects(TorchCalls):
                 in (("encode",), ("decode",), ("forward",), ("predict",), ("generate",), ("sample",), ("infer",), ("extract",), ("embed",))
             ):
                 return self.forward(loc, method, args, node, w, shown, kind == "known")
-            if not method.startswith("get_") and any(computes(f, c) and self.project.is_module(c) for c, f in self.project.methods.get(method, ())):
+            defined = [f for c, f in self.project.methods.get(method, ()) if self.project.is_module(c) and computes(f, c)]
+            if defined and not method.startswith("get_"):
                 return self.forward(loc, method, args, node, w, shown, kind == "known")
         if (
             not kind
@@ -169,7 +178,7 @@ class Objects(TorchCalls):
             if names.is_loss_name(name) or thing.kind == "loss":
                 self.used(flow, "metric")
             if self.is_training_call(name, args) or LIBRARIES.matches("training_calls", f"*.{name}"):
-                self.training_step(flow.data, w)
+                self.training_step(flow.data, w, flow.graph)
         for value in args.all():
             for atom in value.atoms:
                 if atom[0] == "f" and thing.kind != "optimizer":
@@ -247,7 +256,8 @@ class Objects(TorchCalls):
         if not is_module or static or (inside and (id(fn) in self.project.relevant or not computes(fn, owner))):
             return self.call_function(fn, 0, None if static else of(("o", loc)), args, node, w, owner)
         if method in NOT_FORWARDS or method.startswith(NO_FORWARD_PREFIXES):
-            return self.call_function(fn, 0, of(("o", loc)), args, node, w, owner) if fn.called & MODE_METHODS or "freeze" in method else self.result(node, args)
+            touches = fn.called & MODE_METHODS or "freeze" in method
+            return self.call_function(fn, 0, of(("o", loc)), args, node, w, owner) if touches else self.result(node, args)
         before = len(self.frame.forwards)
         value = self.call_function(fn, 0, of(("o", loc)), args, node, w, owner)
         bare = all(self.forwards[n].layers == "bare" for n in self.frame.forwards[before:])
@@ -346,7 +356,7 @@ class Objects(TorchCalls):
             self.pending.clear()
         flow = flowed(args.all())
         if flow.graph:  # whatever its name: an optimizer that is handed a loss
-            self.training_step(flow.data, w)
+            self.training_step(flow.data, w, flow.graph)
         if method == "minimize":
             self.optimizer_step(loc, w)
         return V((), flow.data, flow.graph)
@@ -355,13 +365,16 @@ class Objects(TorchCalls):
         """Methods whose name alone says what they do."""
         flow = flowed([base, *args.all()])
         if method == "backward" or method in ("manual_backward", "backward_step"):
-            self.training_step(flow.data, w)
+            self.training_step(flow.data, w, flow.graph)
             return UNKNOWN
         if method == "grad" and flow.data and not self.thing(loc).kind:
             for number in flow.data:
                 self.forwards[number].grad_used = True
         if method == "requires_grad_":
             return self.requires_grad(loc, base, args, node, w)
+        if method in ("add_module", "register_module") and len(args.pos) == 2 and (keys := constants(args.pos[0])):
+            self.set_attr(w, loc, str(keys[0]), args.pos[1])
+            return UNKNOWN
         if method == "apply" and args.pos and any(a[0] in ("f", "p") for a in args.pos[0].atoms):
             each = self.child(loc, "<each>")
             self.call_later(args.pos[0], Args([of(("o", each))], {}), node, w)
@@ -460,9 +473,9 @@ class Objects(TorchCalls):
             if fitting:
                 return self.any_of(fitting, loc, args, node, w)
         if flow.data and self.is_training_call(method, args):
-            self.training_step(flow.data, w)
+            self.training_step(flow.data, w, flow.graph)
         elif self.is_training_name(method) and not kind:
-            self.training_step(flow.data, w) if flow.data else None
+            self.training_step(flow.data, w, flow.graph) if flow.data else None
         if flow.data and (names.is_loss_name(method) or "acc" in method or "metric" in method):
             self.used(flow, "metric")
         if flow.data and names.is_shown(method):

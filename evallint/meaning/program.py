@@ -370,7 +370,8 @@ class Program(Objects):
             self.quietly(init[1], init[0], loc, world)
             strip(world)
         if is_module:
-            self.set_mode(world, loc, UNKNOWN_MODE)
+            if any(m.mode != "eval" for m in self.mode_of(world, loc)):  # its constructor does not switch it
+                self.set_mode(world, loc, UNKNOWN_MODE)
             return
         inner = {n for c in self.project.mro(cls) for m in c.methods.values() for r, n in m.receivers if r == "self"}
         before = world.copy()

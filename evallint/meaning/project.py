@@ -20,6 +20,7 @@ from evallint.events import (
 from evallint.meaning import names
 from evallint.meaning.index import Index
 from evallint.meaning.libraries import LIBRARIES
+from evallint.meaning.walk import calls_parameter
 
 MODE_CALLS = frozenset(
     "eval train backward no_grad inference_mode set_grad_enabled enable_grad requires_grad_ manual_backward forward from_pretrained"
@@ -139,6 +140,7 @@ class Project(Index):
                 own
                 or f.called & holders
                 or f.called & switched[f.path]
+                or calls_parameter(f)
                 or any(names.is_model_name(n) and not self.is_imported(f.path, n) for n in f.called)
                 or any(names.is_model_name(r) and len(r) > 1 for r, _ in f.receivers)
             ):

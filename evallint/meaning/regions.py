@@ -262,11 +262,12 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
     trained = trained_objects(facts)
     feeding = {f.loc for f in facts.forwards if f.trained and f.feeds & trained}
     for forward in usual(facts):
+        is_trained = forward.trained and not is_silent_pass(forward)
         bad = sorted(
             (m for m in forward.modes if m.mode in ("train", "fresh", "unknown")),
             key=lambda m: (m.mode == "unknown", m.where or (0, 0, 0, 0)),
         )
-        if not bad or forward.trained or forward.spoiled or forward.grad_used or is_probe(forward):
+        if not bad or is_trained or forward.spoiled or forward.grad_used or is_probe(forward):
             continue
         if forward.layers == "bare" and (forward.stops[-1].module or forward.loc not in trained):
             continue
@@ -315,7 +316,7 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
     preview = bool(proven) and trained and region.named and bool(forward.uses & WEAK_USES)
     if preview and forward.known and not region.training:
         return "medium"
-    if signs == 0 and not (region.named and region.loop is not None):
+    if signs == 0 and not (region.named and region.loop is not None) and not is_inference(forward, region):
         return None
     if not proven:
         if region_is_own_method(forward):
@@ -338,7 +339,7 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
         return "medium" if region.used and data and forward.known else "low"
     if region.silent or region.loader or region.strongly:
         return "high" if forward.known else "medium"
-    return "medium" if forward.known and (region.used or region.named) else "low"
+    return "medium" if forward.known and (region.used or region.named or is_inference(forward, region)) else "low"
 
 
 def toned(confidence: Confidence | None, forward: Forward, region: Region) -> Confidence | None:
@@ -363,6 +364,16 @@ def is_training_part(forward: Forward) -> bool:
     """A function on the way is named for a part of training: `training_step`, `train_forward`, `train_batch`."""
     said = [set(names.words(own_name(s))) for s in free_stops(forward)]
     return any(words & {"train", "training"} and words & {"step", "forward", "batch", "loss"} for words in said)
+
+
+def is_silent_pass(forward: Forward) -> bool:
+    """A whole loop with recording off: what training makes of its numbers, it does not train through this forward."""
+    return forward.grad == OFF and bool(forward.loops) and not forward.loops[-1].trains and not forward.stops[-1].trains
+
+
+def is_inference(forward: Forward, region: Region) -> bool:
+    """A model whose weights were loaded runs in a loop, and nothing trains around it."""
+    return forward.loaded and region.loop is not None and bool(forward.uses) and not any(s.trains or s.shared for s in forward.stops)
 
 
 def is_api(root: Stop) -> bool:
@@ -456,6 +467,7 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     if is_training_part(forward) and not region.switched:
         return None
     evaluating = region.switched or region.strongly or region.loader
+    evaluating |= is_inference(forward, region)
     measuring = region.used and region.loop is not None and forward.known
     if not evaluating and not measuring and not (region.named and (region.used or region.loop is not None)):
         return None
@@ -478,7 +490,7 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
 def train_claims(facts: Facts) -> list[Switch]:
     """Switches to eval that a training step meets with nothing in between that undoes them."""
     found: dict[tuple[str, Span], Switch] = {}
-    evaluated = {(m.path, m.function) for f in facts.forwards if not f.trained or f.grad == OFF for m in f.modes if m.mode == "eval"}
+    evaluated = {(m.path, m.function, f.loc) for f in facts.forwards if not f.trained or f.grad == OFF for m in f.modes if m.mode == "eval"}
     for forward in facts.forwards:
         if not forward.stepped or "on" not in forward.grad or forward.frozen or forward.grad_used or forward.partly:
             continue
@@ -488,7 +500,7 @@ def train_claims(facts: Facts) -> list[Switch]:
         for mode in forward.modes:
             if mode.mode != "eval" or mode.where is None or not (mode.over or others):
                 continue
-            if (mode.path, mode.function) not in evaluated and mode.function in {s.function for s in forward.stops}:
+            if (mode.path, mode.function, forward.loc) not in evaluated and mode.function in {s.function for s in forward.stops}:
                 continue  # nothing is evaluated in it: training in that mode is what the code is for
             if mode.chosen or (forward.offbeat and mode.text.endswith(".train")):
                 continue

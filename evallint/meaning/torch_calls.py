@@ -11,7 +11,7 @@ from evallint.meaning.calls import COMMON_METHODS
 from evallint.meaning.forwards import MADE_UP, Forwards
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Args, Thing, is_below, last_name, made, text_of
-from evallint.meaning.values import ON, UNKNOWN, UNKNOWN_MODE, Ids, Mode, Modes, V, World, constants, flowed, join, of
+from evallint.meaning.values import NO_IDS, ON, UNKNOWN, UNKNOWN_MODE, Ids, Mode, Modes, V, World, constants, flowed, join, of
 
 SAME_OBJECT = frozenset(
     "to cuda cpu half float double bfloat16 type requires_grad_"
@@ -173,7 +173,7 @@ class TorchCalls(Forwards):
                 return of(("q", (made_here, UNKNOWN, UNKNOWN)))
             return made_here
         if LIBRARIES.matches("runs_model", dotted) or dotted in HIGHER_ORDER:
-            return self.runs(args, node, w)
+            return self.runs(args, node, w, handed_on="checkpoint" in tail)
         if (
             tail[:1].isupper()
             and names.is_model_name(tail)
@@ -191,7 +191,7 @@ class TorchCalls(Forwards):
         flow = flowed(args.all())
         if flow.data:
             if self.is_training_call(tail, args):
-                self.training_step(flow.data, w)
+                self.training_step(flow.data, w, flow.graph)
             if names.is_shown(tail):
                 self.used(flow, "show")
             if tail in METRICS or names.is_loss_name(tail) or "acc" in tail or "score" in tail:
@@ -381,14 +381,17 @@ class TorchCalls(Forwards):
             w.modes[loc] = made(mode, self.path, node.span, self.frame.stop.function, f"{text_of(node.func)}(…)")
         return of(("o", loc))
 
-    def runs(self, args: Args, node: Call, w: World) -> V:
-        """A library function that runs the model or function handed to it."""
+    def runs(self, args: Args, node: Call, w: World, handed_on: bool = False) -> V:
+        """A library function that runs the model or function handed to it, on its other arguments where they are `handed_on`."""
         rest = Args([v for v in args.all() if not any(a[0] in ("f", "p") for a in v.atoms)], {}, open=True)
         found = UNKNOWN
         for value, shown in self.shown(args, node):
             for atom in value.atoms:
                 if atom[0] in ("f", "p", "w"):
-                    found = join(found, self.call_later(of(atom), Args([], {}, open=True), node, w))
+                    given = Args(rest.pos, {}) if handed_on else Args([], {}, open=True)
+                    found = join(found, self.call_later(of(atom), given, node, w))
+                elif handed_on and args.pos and value is not args.pos[0]:
+                    continue
                 elif atom[0] == "o" and self.modelness(atom[1], last_name(shown)):
                     found = join(found, self.forward(atom[1], "__call__", rest, node, w, shown, True))
         flow = flowed([*args.all(), found])
@@ -405,7 +408,7 @@ class TorchCalls(Forwards):
 
     # Training
 
-    def training_step(self, ids: Ids, w: World) -> None:
+    def training_step(self, ids: Ids, w: World, graph: Ids = NO_IDS) -> None:
         self.effects += 1
         for fact, _ in self.loops:
             fact.trains = True
@@ -413,7 +416,8 @@ class TorchCalls(Forwards):
             frame.stop.trains = True
         for number in ids:
             self.forwards[number].trained = True
-            self.pending.add(number)
+            if not graph or number in graph:  # what came as mere numbers is not updated
+                self.pending.add(number)
         if not ids:
             for number in self.frame.forwards:
                 self.forwards[number].spoiled = True
@@ -436,9 +440,20 @@ class TorchCalls(Forwards):
             if thing is not None and thing.trains and set(thing.trains) == {forward.loc} and last_part(forward.loc) in HEADS:
                 continue  # a head on a backbone that is meant to stay as it is
             if thing is not None and thing.trains and forward.loc is not None:
-                if not any(forward.loc == t or is_below(forward.loc, t) or is_below(t, forward.loc) for t in thing.trains):
+                if not any(self.related(forward.loc, t, w) for t in thing.trains):
                     continue
             forward.stepped = True
+
+
+    def related(self, one: Any, other: Any, w: World) -> bool:
+        """Whether an object is another, or a part of it, or the other way round."""
+        return one == other or is_below(one, other) or is_below(other, one) or self.holds(one, other, w) or self.holds(other, one, w)
+
+    def holds(self, whole: Any, part: Any, w: World, depth: int = 3) -> bool:
+        """Whether an object keeps another in its attributes."""
+        held = [w.attrs.get((whole, name)) for name in self.children.get(whole, ())]
+        inner = [a[1] for value in held if value is not None for a in value.atoms if a[0] == "o" and a[1] != whole]
+        return part in inner or (depth > 1 and any(self.holds(one, part, w, depth - 1) for one in inner))
 
 
 HEADS = frozenset("head heads fc classifier linear probe adapter proj projection".split())

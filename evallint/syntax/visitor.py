@@ -36,12 +36,23 @@ def lower_file(path: str, text: str) -> ev.File:
     except (RecursionError, MemoryError):
         raise Unparsable("too deeply nested to be parsed") from None
     try:
-        module = cst.parse_module(text)
-        return Visitor(path, Columns(text)).file(module, tree)
+        return Visitor(path, Columns(text)).file(parse(text), tree)
     except cst.ParserSyntaxError as e:
         raise Unparsable(e.message.splitlines()[0], e.raw_line, e.raw_column + 1) from None
     except RecursionError:
         raise Unparsable("too deeply nested to be analysed") from None
+
+
+def parse(text: str) -> cst.Module:
+    """LibCST's tree. It refuses some mixtures of tabs and spaces that Python reads: then the indentation is spelt in spaces."""
+    try:
+        return cst.parse_module(text)
+    except cst.ParserSyntaxError:
+        lines = text.split("\n")
+        spelt = [line[: len(line) - len(rest)].expandtabs(8) + rest if (rest := line.lstrip(" \t")) else line for line in lines]
+        if spelt == lines:
+            raise
+        return cst.parse_module("\n".join(spelt))
 
 
 Pair = tuple[cst.CSTNode, ast.stmt]

@@ -1,0 +1,90 @@
+"""Walks over event trees: how values are written, and the calls inside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from evallint import events as ev
+from evallint.events import Attr, Call, Event, Function, Name, Sub, Value, blocks
+
+
+def text_of(node: Value) -> str:
+    """A value as the user wrote it, for names, attributes and subscripts."""
+    if isinstance(node, Name):
+        return node.id
+    if isinstance(node, Attr):
+        return f"{text_of(node.base)}.{node.name}"
+    if isinstance(node, Sub):
+        return f"{text_of(node.base)}[…]"
+    if isinstance(node, Call):
+        return f"{text_of(node.func)}(…)"
+    return "…"
+
+
+def last_name(node: Value) -> str:
+    """The last name of a dotted or subscripted value, or an empty string."""
+    while isinstance(node, Sub):
+        node = node.base
+    if isinstance(node, Name):
+        return node.id
+    return node.name if isinstance(node, Attr) else ""
+
+
+def deep(body: Sequence[Event], target: str) -> Iterator[tuple[str, Value]]:
+    """Calls and `.training` reads in events, with the assignment's target."""
+    for event in body:
+        if isinstance(event, ev.Assign):
+            yield from parts(event.value, text_of(event.targets[0]))
+        elif isinstance(event, (ev.Do, ev.Return)):
+            yield from parts(event.value, "")
+        elif isinstance(event, ev.Branch):
+            yield from parts(event.test, "")
+        elif isinstance(event, ev.Loop):
+            yield from parts(event.source, "")
+        for inner in blocks(event):
+            yield from deep(inner, target)
+
+
+def parts(node: Any, target: str) -> Iterator[tuple[str, Value]]:
+    """The calls and attribute reads inside a value."""
+    if isinstance(node, ev.Call):
+        yield target, node
+        for item in (node.func, *node.args, *(v for _, v in node.keywords)):
+            yield from parts(item, target)
+    elif isinstance(node, ev.Attr):
+        if node.name == "training":
+            yield target, node
+        yield from parts(node.base, target)
+    elif isinstance(node, (ev.Seq, ev.Mix)):
+        for item in node.items:
+            yield from parts(item, target)
+    elif isinstance(node, ev.Map):
+        for _, item in node.items:
+            yield from parts(item, target)
+    elif isinstance(node, (ev.Not, ev.Star)):
+        yield from parts(node.item, target)
+    elif isinstance(node, (ev.Bool, ev.Compare)):
+        yield from parts(node.left, target)
+        yield from parts(node.right, target)
+    elif isinstance(node, ev.IfValue):
+        for item in (node.test, node.then, node.other):
+            yield from parts(item, target)
+    elif isinstance(node, ev.Comprehension):
+        yield from parts(node.item, target)
+    elif isinstance(node, ev.Sub):
+        yield from parts(node.base, target)
+
+
+def calls_parameter(fn: Function) -> bool:
+    """Whether a function calls what it was handed, `model(x)` for a parameter `model`."""
+    given = {p.name for p in fn.params if p.name not in FUNCTIONS}
+    if not given & fn.called:
+        return False
+    return any(isinstance(node, Call) and isinstance(node.func, Name) and node.func.id in given for _, node in deep(fn.body, ""))
+
+
+FUNCTIONS = frozenset(
+    "fn func function f callback cls self criterion loss loss_fn loss_func metric metrics transform key callable hook".split()
+)
+"""Names of parameters that are functions."""
