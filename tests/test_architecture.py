@@ -12,10 +12,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "evallint"
 LONGEST = 500
-# a rule reads facts and the regions among them, and yields findings: plain data in, plain data out
+# a rule reads facts, the regions among them and the claims about these, and yields findings: plain data in, plain data out
 RULES_MAY_IMPORT = (
     "evallint.events",
     "evallint.finding",
+    "evallint.meaning.claims",
     "evallint.meaning.facts",
     "evallint.meaning.regions",
     "evallint.meaning.values",

@@ -99,6 +99,9 @@ class Calls(Inert):
                 owners = [a[1] for a in self.value(func.base.base, w).atoms if a[0] == "o"]
                 loc = self.child(owners[0], func.base.name) if owners else ("void", self.path, id(func))
                 value = self.call_object(loc, of(("o", loc)), name, args, node, w)
+            elif kind == "g" and name in ("__enter__", "__exit__"):
+                self.set_grad(w, atom[1] if name == "__enter__" else "on")
+                value = UNKNOWN
             elif kind == "f" and name == "__wrapped__":
                 value = self.call_value(of(atom), args, node, w, func, name)
             else:

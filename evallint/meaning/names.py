@@ -59,7 +59,7 @@ GRADIENT_WORDS = frozenset(
 
 PREPARATION_WORDS = frozenset("init initialize initialise initialization warmup".split())
 VERBS = frozenset("predict fit train eval load save get n forward call run step".split())
-JUDGING_WORDS = frozenset("eval evaluate validate validation test".split())
+JUDGING_WORDS = frozenset("eval evaluate validate validation test demo inference infer predict".split())
 ENVIRONMENT_WORDS = frozenset("env envs environment environments task game gym vecenv".split())
 REHEARSAL_WORDS = frozenset(
     "eval evaluate evaluation evaluator test testing validate validation play demo enjoy benchmark visualize render record show".split()

@@ -15,7 +15,8 @@ from evallint.meaning.machine import MOST_STEPS, Args, Fork, Frame, TooLong, las
 from evallint.meaning.methods import is_abstract
 from evallint.meaning.objects import Objects
 from evallint.meaning.project import Project
-from evallint.meaning.regions import PARTS, is_unit_test
+from evallint.meaning.regions import PARTS
+from evallint.meaning.signs import is_unit_test
 from evallint.meaning.values import UNKNOWN, UNKNOWN_MODE, Mode, V, World, const, meet, of
 
 MOST_RUNS = 10

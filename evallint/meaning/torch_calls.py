@@ -83,6 +83,9 @@ class TorchCalls(Forwards):
             chosen = setting == "eval" and (len(settings) > 1 or id(node) in self.chosen)
             modes |= made(setting, self.path, node.span, function, text, over if setting == "eval" else undone, chosen)
         self.set_mode(w, loc, modes)
+        if loc[0] == "child" and loc[2] in ("model", "net", "network") and (whole := self.thing(loc[1])).cls is None:
+            if whole.kind == "model" or names.is_model_name(whole.name):  # a wrapper, and all that it holds
+                w.modes[loc[1]] = modes
 
     def set_requires_grad(self, node: Value, base: V, value: V, w: World) -> None:
         flag = self.known(value)

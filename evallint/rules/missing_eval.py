@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from evallint.finding import Finding
-from evallint.meaning.regions import Claim, eval_claims
+from evallint.meaning.claims import Claim, eval_claims
 from evallint.rules.base import Rule
 from evallint.rules.words import call_text, listed, mode_step, place, way, where
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from evallint.finding import Finding, Step
-from evallint.meaning.regions import train_claims
+from evallint.meaning.claims import train_claims
 from evallint.rules.base import Rule
 from evallint.rules.words import call_text, place
 

@@ -1,0 +1,269 @@
+"""Claims: which regions are wrong, and how sure that is. What the rules turn into findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from evallint.events import Span
+from evallint.finding import Confidence
+from evallint.meaning import names
+from evallint.meaning.facts import Facts, Forward
+from evallint.meaning.regions import WEAK_USES, Region, free_stops, own_name, region_of
+from evallint.meaning.signs import (
+    API_WORDS,
+    chosen,
+    is_api,
+    is_deliberate,
+    is_inference,
+    is_owned,
+    is_probe,
+    is_rollout,
+    is_silent_pass,
+    is_smoke_test,
+    is_training_part,
+    is_unit_test,
+    region_is_own_method,
+    wants_gradients,
+)
+from evallint.meaning.values import OFF, Mode
+
+
+def usual(facts: Facts) -> list[Forward]:
+    """Forwards without those that only an unusual argument value reaches where the usual one evaluates at the same place."""
+    default = {(f.path, f.span) for f in facts.forwards if not f.offbeat and not f.trained}
+    return [
+        f
+        for f in facts.forwards
+        if not f.framework
+        and not (f.offbeat and (f.path, f.span) in default)
+        and not any(is_unit_test(s.path, s.function, s.owner) for s in f.stops)
+    ]
+
+
+@dataclass(slots=True, eq=False)
+class Claim:
+    """One region that is wrong, with the forwards that make it so."""
+
+    region: Region
+    forwards: list[Forward]
+    confidence: Confidence
+    modes: list[Mode]
+
+    @property
+    def forward(self) -> Forward:
+        """The first of them."""
+        return self.forwards[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A switch to eval that a training step meets."""
+
+    mode: Mode
+    forward: Forward
+    confidence: Confidence
+
+RANK: dict[Confidence, int] = {"low": 0, "medium": 1, "high": 2}
+
+
+def gathered(rows: Iterator[tuple[Region, Forward, Confidence, list[Mode]]]) -> list[Claim]:
+    """One claim a region: the surest context leads, every model is named once."""
+    claims: dict[object, Claim] = {}
+    ordered = sorted(
+        rows, key=lambda row: (-RANK[row[2]], row[0].path, row[0].span, row[1].path, row[1].span, row[1].text, len(row[1].stops))
+    )
+    for region, forward, confidence, modes in ordered:
+        around = forward.loops[-1].span if forward.loops else None
+        key: object = (region.path, region.span) if region.loop is not None else (region.path, region.function, around)
+        claim = claims.get(key)
+        if claim is None:
+            claims[key] = Claim(region, [forward], confidence, modes)
+        elif RANK[confidence] > RANK[claim.confidence]:
+            claims[key] = Claim(region, [forward, *(f for f in claim.forwards if f.text != forward.text)], confidence, modes)
+        elif all(f.text != forward.text for f in claim.forwards) and confidence == claim.confidence:
+            claim.forwards.append(forward)
+            if region.loop is None and region.span < claim.region.span and region.path == claim.region.path:
+                claim.region = region
+    return list(claims.values())
+
+
+def trained_objects(facts: Facts) -> set[tuple[Any, ...]]:
+    """The objects that some training step trains."""
+    return {f.loc for f in facts.forwards if f.trained and f.loc is not None}
+
+
+def eval_claims(facts: Facts) -> list[Claim]:
+    """Evaluation regions whose forward may run in training mode."""
+    return gathered(_eval_rows(facts))
+
+
+def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
+    trained = trained_objects(facts)
+    feeding = {f.loc for f in facts.forwards if f.trained and f.feeds & trained}
+    for forward in usual(facts):
+        is_trained = forward.trained and not is_silent_pass(forward)
+        bad = sorted(
+            (m for m in forward.modes if m.mode in ("train", "fresh", "unknown")),
+            key=lambda m: (m.mode == "unknown", m.where or (0, 0, 0, 0)),
+        )
+        if not bad or is_trained or forward.spoiled or forward.grad_used or is_probe(forward):
+            continue
+        if forward.layers == "bare" and (forward.stops[-1].module or forward.loc not in trained):
+            continue
+        region = region_of(forward)
+        if is_training_part(forward) or is_deliberate(forward) or chosen(forward, bad) or is_rollout(forward) or is_smoke_test(forward):
+            continue
+        if forward.offered and all(m.mode != "train" for m in bad):
+            continue
+        if forward.loc in feeding and region.loop is None and any(s.trains for s in forward.stops):
+            continue  # a GAN's samples are drawn with the statistics that its training uses
+        confidence = toned(eval_confidence(forward, region, bad, forward.loc in trained), forward, region)
+        if confidence is not None:
+            yield region, forward, confidence, bad
+
+
+def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: bool) -> Confidence | None:
+    """How sure a missing eval is; None where nothing says that this is an evaluation."""
+    proven = [m for m in bad if m.mode != "unknown"]
+    signs = region.silent + region.strongly + region.loader + region.used
+    if region.training and not (region.used and (region.loader or region.silent or region.loop is not None or trained)):
+        return None
+    preview = bool(proven) and trained and region.named and bool(forward.uses & WEAK_USES)
+    if preview and forward.known and not region.training:
+        return "medium"
+    if signs == 0 and not (region.named and region.loop is not None) and not is_inference(forward, region):
+        return None
+    if not proven:
+        if region_is_own_method(forward):
+            told = forward.unswitched and forward.layers in ("some", "none") and (region.silent or region.used or region.loop is not None)
+            return "medium" if told and (region.silent or names.has_words(own_name(forward.stops[0]), API_WORDS)) else None
+        if trained and (region.silent or region.loader or region.strongly):
+            return "medium"  # it is trained and evaluated in one mode, whichever that is
+        if any(m.mode == "eval" for m in forward.modes) or names.has_words(own_name(forward.stops[-1]), names.PREPARATION_WORDS):
+            return "low"
+        if not forward.unswitched and (
+            forward.mode_by_caller
+            or forward.hidden
+            or not is_owned(forward)
+            or (not forward.known and forward.loc is not None and forward.loc[0] == "ret")
+        ):
+            return "low"
+        if region.loader or region.strongly or (region.silent and (region.loop is not None or region.named)):
+            return "medium"
+        data = region.loop is not None and names.has_words(region.loop.source, names.DATA_WORDS)
+        return "medium" if region.used and data and forward.known else "low"
+    if region.silent or region.loader or region.strongly:
+        return "high" if forward.known else "medium"
+    return "medium" if forward.known and (region.used or region.named or is_inference(forward, region)) else "low"
+
+
+def toned(confidence: Confidence | None, forward: Forward, region: Region) -> Confidence | None:
+    """Low where only a name says that the object is a model, or where the code computes a loss."""
+    if confidence is None:
+        return None
+    if forward.midway:
+        return "low"
+    free = free_stops(forward)
+    spoken = [own_name(s) for s in free]
+    measures = any(names.has_words(n, names.EVALUATION_WORDS | names.LOADER_EVAL_WORDS) for n in spoken)
+    measures |= region.loop is not None and (region.silent or region.loader)
+    own = {s.function for s in free}
+    switched = any(m.mode == "eval" and m.function in own for m in forward.modes)
+    if any(names.is_loss_name(n) for n in spoken) and not measures and (forward.escapes or not switched):
+        return "low"
+    plain = set(names.words(forward.text)) & {"model", "net", "network"} or any(m.mode in ("eval", "given", "train") for m in forward.modes)
+    return confidence if forward.known or (plain and forward.loc is not None and forward.loc[0] in ("param", "ret", "child")) else "low"
+
+
+def grad_claims(facts: Facts) -> list[Claim]:
+    """Evaluation regions in which autograd records for nothing."""
+    return gathered(_grad_rows(facts))
+
+
+def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
+    trained = trained_objects(facts)
+    attacked = {(f.loops[-1].path, f.loops[-1].span) for f in facts.forwards if f.loops and f.grad_used and not f.loops[-1].trains}
+    for forward in usual(facts):
+        if "on" not in forward.grad or forward.trained or forward.spoiled or forward.frozen or forward.carries_no_grad or forward.own_grad:
+            continue
+        if wants_gradients(forward) or is_probe(forward) or is_smoke_test(forward):
+            continue
+        region = region_of(forward)
+        if is_rollout(forward) and region.loop is None:
+            continue
+        if region.loop is not None and (region.path, region.span) in attacked:
+            continue  # the loop needs gradients
+        confidence = toned(grad_confidence(forward, region, forward.loc in trained), forward, region)
+        if confidence is not None:
+            yield region, forward, confidence, []
+
+
+def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confidence | None:
+    """How sure a missing no_grad is; None where nothing says that this is an evaluation."""
+    if region.training and not region.switched and not (region.used and (region.loop is not None or trained)):
+        return None
+    if region.training and region.loop is None and region.used and trained:
+        return "medium"
+    if forward.stops[0].shared and not region.switched:
+        return "low"
+    if forward.escapes and region.loop is None and not (region.used or forward.uses & WEAK_USES):
+        own = own_name(forward.stops[-1])
+        public = not own.startswith("_") and names.has_words(own, names.STRONG_EVALUATION_WORDS)
+        if not (public and any(m.mode == "eval" and m.function == forward.stops[-1].function for m in forward.modes)):
+            return None
+        return "medium"
+    if "raw" in forward.uses and not region.switched:
+        return None  # `.numpy()` on the output as it is: it would raise if anything were recorded
+    if region_is_own_method(forward) and forward.escapes and not region.switched:
+        return None
+    if region_is_own_method(forward) and not region.switched and not names.has_words(own_name(forward.stops[0]), API_WORDS):
+        if not (region.named and region.used) or forward.stored:
+            return None
+    if is_training_part(forward) and not region.switched:
+        return None
+    evaluating = region.switched or region.strongly or region.loader
+    evaluating |= is_inference(forward, region)
+    measuring = region.used and region.loop is not None and forward.known
+    if not evaluating and not measuring and not (region.named and (region.used or region.loop is not None)):
+        return None
+    if len(forward.grad) > 1 or forward.may_differentiate:
+        return "low"
+    functions = {forward.stops[0].function, region.function}
+    uses = forward.uses if region.switched else forward.uses - {"dropped"}
+    own_switch = any(m.mode == "eval" and m.function in functions for m in forward.modes)
+    kept = forward.escapes or forward.stored or not own_switch or forward.stops[0].function != "<module>"
+    if forward.hidden or (not uses and region.loop is None and kept):
+        return "low"
+    if forward.grad_by_caller and not own_switch and not is_api(forward.stops[0]):
+        return "low"
+    if region.switched and (region.loop is not None or region.used or forward.uses & WEAK_USES):
+        return "high" if forward.known else "medium"
+    if region.used or forward.uses & WEAK_USES or region.loop is not None:
+        return "medium"
+    return "low" if not region.switched else "medium"
+
+
+def train_claims(facts: Facts) -> list[Switch]:
+    """Switches to eval that a training step meets with nothing in between that undoes them."""
+    found: dict[tuple[str, Span], Switch] = {}
+    evaluated = {(m.path, m.function, f.loc) for f in facts.forwards if not f.trained or f.grad == OFF for m in f.modes if m.mode == "eval"}
+    for forward in facts.forwards:
+        if not forward.stepped or "on" not in forward.grad or forward.frozen or forward.grad_used or forward.partly:
+            continue
+        if any(names.is_loss_name(s.owner) for s in forward.stops):
+            continue  # a network that measures
+        others = [m for m in forward.modes if m.mode != "eval"]
+        for mode in forward.modes:
+            if mode.mode != "eval" or mode.where is None or not (mode.over or others):
+                continue
+            if (mode.path, mode.function, forward.loc) not in evaluated and mode.function in {s.function for s in forward.stops}:
+                continue  # nothing is evaluated in it: training in that mode is what the code is for
+            if mode.chosen or (forward.offbeat and mode.text.endswith(".train")):
+                continue
+            confidence: Confidence = "high" if forward.known else "medium"
+            key = (mode.path, mode.where)
+            if key not in found or RANK[confidence] > RANK[found[key].confidence]:
+                found[key] = Switch(mode, forward, confidence)
+    return list(found.values())

@@ -1,0 +1,141 @@
+"""Methods of objects whose class is the project's own, or may be: they are run where they are called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evallint import events as ev
+from evallint.events import Call, Class, Function, Value
+from evallint.meaning import names
+from evallint.meaning.machine import Args, last_name, text_of
+from evallint.meaning.methods import NO_FORWARD_PREFIXES, computes, fits, is_abstract, is_mode_method, is_stand_in
+from evallint.meaning.torch_calls import COMMON_METHODS, FORWARD_METHODS, NOT_FORWARDS, TorchCalls
+from evallint.meaning.values import UNKNOWN, V, World, flowed, join, of
+
+MODE_METHODS = frozenset(("eval", "train"))
+MOST_GUESSES = 3
+
+
+class Owned(TorchCalls):
+    """Calls methods that the project defines."""
+
+    def call_own(self, loc: Any, cls: Class, method: str, args: Args, node: Call, w: World) -> V | None:
+        """A method that the object's own class defines; None where it defines none."""
+        project = self.project
+        is_module = project.is_module(cls)
+        found = project.method(cls, "forward" if method == "__call__" and is_module else method)
+        if method in MODE_METHODS and is_module:
+            override = found
+            if override is None or is_mode_method(override[1]):
+                self.switch(loc, method, args, node, w, text_of(node.func))
+                return of(("o", loc))
+        if found is None:
+            if is_module:
+                return None
+            others = self.overrides(cls, method) if loc[0] != "self" else []
+            if not others:
+                return None
+            return self.any_of(others, loc, args, node, w)
+        owner, fn = found
+        if is_module and method in ("forward", "__call__"):
+            if self.thing(loc).kind == "loss":
+                flow = flowed(args.all())
+                self.used(flow, "metric")
+                return self.result(node, args)
+            shown = node.func.base if method == "forward" and isinstance(node.func, ev.Attr) else node.func
+            return self.forward_own(loc, fn, owner, method, args, node, w, shown)
+        if is_abstract(fn) and loc[0] != "self":
+            others = self.overrides(cls, method)
+            if others:
+                return self.any_of(others, loc, args, node, w)
+        if any(last_name(d) in ("property", "cached_property") for d in fn.decorators):
+            value = self.call_function(fn, 0, of(("o", loc)), Args([], {}), None, w, owner)
+            return self.call_value(value, args, node, w, node.func, method)
+        static = any(last_name(d) == "staticmethod" for d in fn.decorators)
+        inside = self.frame.self_loc == loc
+        if not is_module or static or (inside and (id(fn) in self.project.relevant or not computes(fn, owner))):
+            return self.call_function(fn, 0, None if static else of(("o", loc)), args, node, w, owner)
+        if method in NOT_FORWARDS or method.startswith(NO_FORWARD_PREFIXES):
+            touches = fn.called & MODE_METHODS or "freeze" in method
+            return self.call_function(fn, 0, of(("o", loc)), args, node, w, owner) if touches else self.result(node, args)
+        before = len(self.frame.forwards)
+        value = self.call_function(fn, 0, of(("o", loc)), args, node, w, owner)
+        bare = all(self.forwards[n].layers == "bare" for n in self.frame.forwards[before:])
+        if bare and computes(fn, owner) and isinstance(node.func, ev.Attr):
+            ran = self.forward(loc, method, args, node, w, node.func.base, True)
+            value = V(value.atoms, value.data | ran.data, value.graph | ran.graph)
+        return value
+
+    def forward_own(self, loc: Any, fn: Function, owner: Class, method: str, args: Args, node: Call, w: World, shown: Value) -> V:
+        """A forward whose code can be read: it may switch its own mode or carry its own no_grad."""
+        touched = fn.called & {"train", "eval"} and any(r == "self" and m in MODE_METHODS for r, m in fn.receivers)
+        settings = [v for k, v in self.decorated(fn, 0, w) if k == "grad"]
+        before = w.grad, w.grad_at
+        for setting in settings:
+            self.set_grad(w, setting)
+        if touched and sum(f.function is fn for f in self.frames) == 0:
+            self.muted += 1  # its parts are no forwards of their own
+            try:
+                self.call_function(fn, 0, of(("o", loc)), args, node, w, owner)
+            finally:
+                self.muted -= 1
+        value = self.forward(loc, method, args, node, w, shown, True)
+        w.grad, w.grad_at = before
+        return value
+
+    def overrides(self, cls: Class, method: str) -> list[tuple[Class, Function]]:
+        """What subclasses make of a method."""
+        found = [(c, c.methods[method]) for c in self.project.subclasses.get(id(cls), ()) if method in c.methods and not is_stand_in(c)]
+        return [pair for pair in found if id(pair[1]) in self.project.relevant][:3]
+
+    def any_of(self, methods: list[tuple[Class, Function]], loc: Any, args: Args, node: Call, w: World) -> V:
+        """One of several methods runs."""
+        before = w.copy()
+        found: V | None = None
+        ends: list[World] = []
+        for owner, fn in methods:
+            world = before.copy()
+            value = self.call_function(fn, 0, of(("o", loc)), args, node, world, owner)
+            found = value if found is None else join(found, value)
+            ends.append(world)
+        after = ends[0]
+        for other in ends[1:]:
+            joined = self.either(after, other)
+            after = joined if joined is not None else after
+        w.become(after)
+        return found if found is not None else UNKNOWN
+
+    def call_defined(self, loc: Any, method: str, args: Args, node: Call, w: World) -> V | None:
+        """A method that modules of the project define, of a model whose class is not known; None where that says too little."""
+        if method == "forward" or (method in COMMON_METHODS and method not in FORWARD_METHODS) or method in MODE_METHODS:
+            return None
+        found = [
+            (c, f)
+            for c, f in self.project.methods.get(method, ())
+            if self.project.is_module(c)
+            and not is_stand_in(c)
+            and not is_abstract(f)
+            and self.project.connected(self.path, f.path)
+            and fits(f, args)
+        ]
+        if len(found) == 1 and not self.overrides(*found[0][:1], method):
+            thing = self.thing(loc)
+            thing.cls, thing.kind = found[0][0], "model"
+            return self.call_own(loc, found[0][0], method, args, node, w)
+        if len(found) > MOST_GUESSES and any("eval" in f.called for _, f in found):
+            return self.result(node, args)  # they see to the mode themselves
+        if not found or len(found) > MOST_GUESSES:
+            return None
+        before = len(self.frame.forwards)
+        value = self.any_of(found, loc, args, node, w)
+        if len(self.frame.forwards) == before and any(computes(f, c) for c, f in found) and isinstance(node.func, ev.Attr):
+            ran = self.forward(loc, method, args, node, w, node.func.base, True)
+            value = V(value.atoms, value.data | ran.data, value.graph | ran.graph)
+        return value
+
+    def name_class(self, loc: Any, name: str) -> None:
+        """Give an object that is named like a class of the project (`retrieval_model`: RetrievalModel) that class."""
+        cls = self.project.named_like(names.words(name))
+        if cls is not None and self.project.connected(self.path, cls.path):
+            thing = self.thing(loc)
+            thing.cls, thing.kind = cls, "model" if self.project.is_module(cls) else "instance"

@@ -1,0 +1,125 @@
+"""Signs: what a forward's surroundings say of it, beyond the region that it is in: meant as it is, a test of shapes, a part of training."""
+
+from __future__ import annotations
+
+from evallint.meaning import names
+from evallint.meaning.facts import Forward, Stop
+from evallint.meaning.regions import STRONG_USES, Region, free_stops, own_name
+from evallint.meaning.values import OFF, Mode
+
+
+def is_deliberate(forward: Forward) -> bool:
+    """Training mode is meant: Monte Carlo dropout, recalibration of batch norm, by the names around."""
+    around = [s.function for s in forward.stops] + [s.owner for s in forward.stops] + [m.text for m in forward.modes]
+    if any(names.has_words(loop.source, frozenset(("mc",))) for loop in forward.loops):
+        return True
+    return any(word in text.lower() for text in around for word in names.DELIBERATE_WORDS)
+
+
+def wants_gradients(forward: Forward) -> bool:
+    """Gradients are the product: attacks, saliency, attribution, forces."""
+    last = len(forward.stops) - 1
+    if forward.grad_used or any(s.wants_grad and (at == last or not s.trains) for at, s in enumerate(forward.stops) if at >= last - 1):
+        return True
+    if forward.uses & {"detach", "numpy", "item", "tolist"} and not forward.escapes:
+        return False  # if gradients were the product, they would have been computed by now
+    around = [own_name(s) for s in forward.stops[-3:]] + [forward.stops[-1].owner]
+    return any(names.has_words(n, names.GRADIENT_WORDS) for n in around)
+
+
+def is_unit_test(path: str, function: str, owner: str) -> bool:
+    """A test function of a test file: it may run anything in any mode."""
+    folders, _, file = path.rpartition("/")
+    if not (
+        file.startswith("test_") or file.endswith("_test.py") or file == "conftest.py" or {"tests", "testing"} & set(folders.split("/"))
+    ):
+        return False
+    name = function.rsplit(".", 1)[-1]
+    return (
+        name.startswith(("test", "setUp", "check_", "_test", "run_test"))
+        or owner.startswith("Test")
+        or owner.endswith(("Test", "Tests", "TestCase"))
+    )
+
+
+def is_rollout(forward: Forward) -> bool:
+    """The forward chooses an action in an environment, and nothing says that the episode is one of evaluation."""
+    said = [n for s in free_stops(forward) for n in (own_name(s), s.owner)]
+    return any(s.acts for s in forward.stops) and not any(names.has_words(n, names.REHEARSAL_WORDS) for n in said)
+
+
+def is_smoke_test(forward: Forward) -> bool:
+    """A model made here is fed made-up numbers, and no result is measured: to see whether it runs, and what shape comes out."""
+    own = {s.function for s in forward.stops}
+    made_here = all(m.mode in ("fresh", "eval") and m.function in own for m in forward.modes)
+    measured = forward.uses & (STRONG_USES - {"item"}) or forward.escapes or forward.stored
+    return forward.synthetic and made_here and not measured
+
+
+def chosen(forward: Forward, bad: list[Mode]) -> bool:
+    """`.train()` in the evaluating function itself, with no `.eval()` of the model near: it is meant."""
+    free = free_stops(forward)
+    own = {s.function for s in free if names.is_loss_name(own_name(s)) or not names.has_words(own_name(s), names.JUDGING_WORDS)}
+    built = {f"{s.owner}.__init__" for s in free if s.owner}
+    return all(
+        m.mode == "train" and not m.over and ((m.function in own and m.where in forward.own_switches) or m.function in built) for m in bad
+    )
+
+
+def is_training_part(forward: Forward) -> bool:
+    """A function on the way is named for a part of training: `training_step`, `train_forward`, `train_batch`."""
+    said = [set(names.words(own_name(s))) for s in free_stops(forward)]
+    return any(words & {"train", "training"} and words & {"step", "forward", "batch", "loss"} for words in said)
+
+
+def is_silent_pass(forward: Forward) -> bool:
+    """A whole loop with recording off: what training makes of its numbers, it does not train through this forward."""
+    return forward.grad == OFF and bool(forward.loops) and not forward.loops[-1].trains and not forward.stops[-1].trains
+
+
+def is_inference(forward: Forward, region: Region) -> bool:
+    """A model whose weights were loaded runs in a loop, and nothing trains around it."""
+    return forward.loaded and region.loop is not None and bool(forward.uses) and not any(s.trains or s.shared for s in forward.stops)
+
+
+def is_api(root: Stop) -> bool:
+    """A public method by which users predict or generate: nobody has turned recording off before it."""
+    name = own_name(root)
+    return (
+        bool(root.owner)
+        and not root.module
+        and names.words(name)[:1] in (("predict",), ("sample",), ("generate",), ("infer",), ("inference",))
+    )
+
+
+def is_probe(forward: Forward) -> bool:
+    """A module that runs its own layers while it is built, to learn a shape."""
+    return any(s.module and s.function.endswith("__init__") for s in forward.stops)
+
+
+def is_owned(forward: Forward) -> bool:
+    """The model of unknown mode is one that the region's users hand in or build.
+
+    That is a parameter, an attribute of their own object, or a factory's result; not an item of something that cannot be seen.
+    """
+    loc = forward.loc or ("void",)
+    if forward.stops[-1].module and len(forward.stops) > 1:  # a part of the module that is called
+        while loc[0] == "child":
+            loc = loc[1]
+    top = loc
+    while top[0] == "child":
+        top = top[1]
+    if top[0] == "ret" and forward.pickled:
+        return True
+    while loc[0] == "child" and not loc[2].startswith(("[", "#", "<")) and loc[1][0] in ("child", "self", "param"):
+        if loc[1][0] == "self":
+            return True
+        loc = loc[1]
+    return loc[0] in ("param", "ret", "global", "self", "new")
+
+API_WORDS = frozenset("predict generate sample infer inference evaluate".split())
+
+
+def region_is_own_method(forward: Forward) -> bool:
+    """The region is in a method of the module itself, entered in its caller's mode."""
+    return forward.stops[0].module
