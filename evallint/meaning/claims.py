@@ -152,6 +152,8 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
             return "low"
         if region.loader or region.strongly or (region.silent and (region.loop is not None or region.named)):
             return "medium"
+        if forward.pickled and is_inference(forward, region):
+            return "medium"
         data = region.loop is not None and names.has_words(region.loop.source, names.DATA_WORDS)
         return "medium" if region.used and data and forward.known else "low"
     if region.silent or region.loader or region.strongly:
