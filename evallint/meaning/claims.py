@@ -101,6 +101,7 @@ def eval_claims(facts: Facts) -> list[Claim]:
 
 def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
     trained = trained_objects(facts)
+    minded = {(f.path, f.span) for f in facts.forwards if f.modes and all(m.mode in ("eval", "given") for m in f.modes)}
     feeding = {f.loc for f in facts.forwards if f.trained and f.feeds & trained}
     for forward in usual(facts):
         is_trained = forward.trained and not is_silent_pass(forward)
@@ -110,8 +111,8 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         )
         if not bad or is_trained or forward.spoiled or forward.grad_used or is_probe(forward):
             continue
-        if forward.layers == "bare" and (forward.stops[-1].module or forward.loc not in trained):
-            continue
+        if forward.layers == "bare" and (forward.stops[-1].module or forward.loc not in trained or any(m.mode == "unknown" for m in bad)):
+            continue  # a layer beside the model that counts
         region = region_of(forward)
         if is_training_part(forward) or is_deliberate(forward) or chosen(forward, bad) or is_rollout(forward) or is_smoke_test(forward):
             continue
@@ -120,6 +121,8 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         if forward.loc in feeding and region.loop is None and any(s.trains for s in forward.stops):
             continue  # a GAN's samples are drawn with the statistics that its training uses
         confidence = toned(eval_confidence(forward, region, bad, forward.loc in trained), forward, region)
+        if confidence is not None and all(m.mode == "unknown" for m in bad) and (forward.path, forward.span) in minded:
+            confidence = "low"  # who calls it in sight has switched the model
         if confidence is not None:
             yield region, forward, confidence, bad
 

@@ -249,6 +249,8 @@ class Evaluate(Conditions):
                 return node.op == "is not"
             if a is not None and len({x is None for x in a}) == 1:
                 return (a[0] is None) == (node.op == "is")
+            if any(x[0] == "o" and self.thing(x[1]).kind == "model" for x in left.atoms):
+                return node.op == "is not"  # where there is none, nothing runs
             return None
         if a is not None and b is not None and node.op in ("==", "!=", "is", "is not"):
             answers = {(x == y) == (node.op in ("==", "is")) for x in a for y in b}

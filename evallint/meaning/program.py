@@ -25,6 +25,7 @@ PREPARING = frozenset("load get build create make prepare setup init initialize 
 MOST_STEPS_OF_ROOT = 12000
 MOST_METHODS = 30
 MOST_PLAYED = 20
+PLAIN_BASES = (".object", ".ABC", ".Generic", ".Protocol", ".Mixin")
 OFFERED = (("sample",), ("generate",), ("infer",), ("inference",), ("fit",), ("train",))
 Root = Callable[[World], V]
 
@@ -107,11 +108,13 @@ class Program(Objects):
         return found
 
     def is_inner(self, f: Function) -> bool:
-        """Whether a private method is called by others of its class, or handed on by them."""
+        """Whether a private method is called by others of its class, handed on by them, or a hook of a base that cannot be seen."""
         cls = self.project.class_of_method.get(id(f))
         if cls is None or not f.name.startswith("_"):
             return False
         family = (*self.project.mro(cls), *self.project.subclasses.get(id(cls), ()))
+        if not self.project.is_module(cls) and any(not b.endswith(PLAIN_BASES) for b in self.project.outside_bases(cls)):
+            return True
         return any(f.name in m.called for c in family for m in c.methods.values() if m is not f)
 
     def inherited(self, cls: Class) -> None:

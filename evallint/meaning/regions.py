@@ -58,7 +58,7 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
             continue
         if forward.stops[depth].shared and depth and not forward.stops[depth - 1].trains:
             continue
-        if own and own[-1].endless and not own[-1].source and depth < last and forward.stops[depth].function in ("<module>", "main"):
+        if own and own[-1].endless and not own[-1].source and depth < last and not forward.stops[depth].acts:
             continue  # a program that waits for its user
         if own:
             return (own[-1], depth) if not own[-1].trains else (None, min(depth + 1, last))
