@@ -11,7 +11,18 @@ import pytest
 
 from evallint.finding import Finding, Place
 from tests.corpus import tables
-from tests.corpus.labels import FOLDER, LABEL_FILES, PACKAGES, LabelFile, Lines, Region, Verdict, present, read_regions
+from tests.corpus.labels import (
+    FIRST,
+    LABEL_FILES,
+    MORE,
+    Collection,
+    LabelFile,
+    Lines,
+    Region,
+    Verdict,
+    present,
+    read_regions,
+)
 from tests.corpus.mutation import mutants_of, mutate
 from tests.corpus.packages import Pin, bring_packages, read_pins, rounds
 from tests.corpus.repositories import Tree, bring_repositories
@@ -250,7 +261,8 @@ def test_the_labels_themselves(labels: LabelFile) -> None:
         assert ".." not in Path(each.file).parts
 
 
-def test_every_label_has_its_pin() -> None:
-    pins = {pin.root: pin for pin in read_pins(FOLDER / "packages.txt")}
-    for each in read_regions(PACKAGES.labels):
+@pytest.mark.parametrize("collection", [FIRST, MORE], ids=lambda collection: collection.packages.subfolder)
+def test_every_label_has_its_pin(collection: Collection) -> None:
+    pins = {pin.root: pin for pin in read_pins(collection.pins)}
+    for each in read_regions(collection.packages.labels):
         assert pins[each.root].sha256 == each.commit

@@ -7,6 +7,7 @@ from typing import Any
 from evallint import events as ev
 from evallint.events import Call, Class, Function, Value
 from evallint.meaning import names
+from evallint.meaning.absence import SETTERS
 from evallint.meaning.evaluate import SELF_ATTRIBUTES
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Args, Thing, last_name, text_of
@@ -29,7 +30,6 @@ GETTERS = frozenset(
     "get_output_embeddings get_input_embeddings get_encoder get_decoder get_base_model get_model get_submodule get_classifier".split()
 )
 """Methods that hand out a part of a model, or the model itself."""
-SETTERS = frozenset(("set_training_mode", "set_train_mode", "set_mode", "set_training"))
 
 
 class Objects(Owned):

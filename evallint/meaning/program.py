@@ -11,6 +11,7 @@ from evallint.events import Call, Class, Const, File, Function
 from evallint.meaning import names
 from evallint.meaning.absence import frameworks_switch, switches_to_eval
 from evallint.meaning.facts import Facts, Forward, Stop
+from evallint.meaning.layers import GRAD_SWITCHES
 from evallint.meaning.machine import MOST_STEPS, Args, Fork, Frame, TooLong, last_name
 from evallint.meaning.methods import is_abstract
 from evallint.meaning.objects import Objects
@@ -20,7 +21,6 @@ from evallint.meaning.signs import is_unit_test
 from evallint.meaning.values import UNKNOWN, UNKNOWN_MODE, Mode, V, World, const, meet, of
 
 MOST_RUNS = 10
-GRAD_SWITCHES = frozenset(("no_grad", "inference_mode", "set_grad_enabled"))
 PREPARING = frozenset("load get build create make prepare setup init initialize from restore resume model net network read fetch".split())
 MOST_STEPS_OF_ROOT = 12000
 MOST_METHODS = 30

@@ -24,7 +24,7 @@ from evallint import Settings, lint_paths
 from evallint.finding import Finding
 from evallint.linting import Text
 from tests.corpus import peer, tables
-from tests.corpus.labels import FOLDER, LABEL_FILES, PACKAGES, REPOSITORIES, LabelFile, Region, present, read_regions
+from tests.corpus.labels import FIRST, MORE, Collection, LabelFile, Region, present, read_regions
 from tests.corpus.mutation import mutate
 from tests.corpus.packages import bring_packages, read_pins
 from tests.corpus.repositories import bring_repositories, trees_of
@@ -37,12 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; 1 where `--min` is not reached, else 0."""
     options = _options(argv)
     root: Path = options.root.expanduser().resolve()
-    brought = bring_packages(read_pins(FOLDER / "packages.txt"), root / PACKAGES.subfolder)
+    collection: Collection = options.collection
+    folder = root / collection.packages.subfolder
+    brought = bring_packages(read_pins(collection.pins), folder)
     if brought:
-        print(f"{brought} packages unpacked below {root / PACKAGES.subfolder}")
+        print(f"{brought} packages unpacked below {folder}")
     if options.github:
-        trees = trees_of(read_regions(REPOSITORIES.labels))
-        for repository in bring_repositories(trees, options.github.expanduser(), root / REPOSITORIES.subfolder):
+        trees = trees_of(read_regions(collection.repositories.labels))
+        for repository in bring_repositories(trees, options.github.expanduser(), root / collection.repositories.subfolder):
             print(f"absent: {repository}")
     return COMMANDS[options.command](options, root)
 
@@ -54,6 +56,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("command", nargs="?", choices=tuple(COMMANDS), default="score", help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, default=CACHE, metavar="DIR", help=f"where the code is kept (default: {CACHE})")
     parser.add_argument("--github", type=Path, metavar="CLONES", help="bare clones of the labelled repositories")
+    parser.add_argument(
+        "--more", dest="collection", action="store_const", const=MORE, default=FIRST, help="the second collection of labels, not the first"
+    )
     parser.add_argument("--list", action="store_true", help="print each wrong, missed and unlabelled finding, or each unnoticed mutant")
     parser.add_argument("--min", type=_figures, metavar="P,R", help="score: fail unless every rule has this precision and recall")
     parser.add_argument("--limit", type=int, metavar="N", help="mutate: so many mutants a rule (60); sample: so many findings (40)")
@@ -78,16 +83,16 @@ def _peer(options: argparse.Namespace, root: Path) -> int:
 def _tables(options: argparse.Namespace, root: Path, findings: Callable[[Path, list[Region]], list[Said]]) -> int:
     """Print the tables of what `findings` says of the regions below a folder; 1 where `--min` is not reached."""
     parts: list[dict[str, Score]] = []
-    for labels, regions in _labelled(root):
+    for labels, regions in _labelled(options.collection, root):
         folder = root / labels.subfolder
         scores = score(regions, findings(folder, regions))
         parts.append(scores)
-        _print(tables.table(scores, peer.FIGURES[labels.subfolder]))
+        _print(tables.table(scores, peer.FIGURES.get(labels.subfolder, {})))
         if options.list:
             _print(line for tally in scores.values() for line in tables.details(tally, folder))
-    if len(parts) == len(LABEL_FILES):
+    if len(parts) == len(options.collection.label_files):
         print("\nall labels")
-        _print(tables.table(together(parts), peer.FIGURES[peer.TOGETHER]))
+        _print(tables.table(together(parts), peer.FIGURES[peer.TOGETHER] if options.collection is FIRST else {}))
     if options.min and not all(tally.reaches(*options.min) for scores in parts for tally in scores.values()):
         print(f"a rule is below precision {options.min[0]} or recall {options.min[1]}", file=sys.stderr)
         return 1
@@ -95,7 +100,7 @@ def _tables(options: argparse.Namespace, root: Path, findings: Callable[[Path, l
 
 
 def _mutate(options: argparse.Namespace, root: Path) -> int:
-    for labels, regions in _labelled(root):
+    for labels, regions in _labelled(options.collection, root):
         folder = root / labels.subfolder
         for code, outcome in mutate(regions, folder, _lint_text, limit=options.limit or 60, seed=options.seed).items():
             print(tables.outcomes(code, outcome))
@@ -106,10 +111,11 @@ def _mutate(options: argparse.Namespace, root: Path) -> int:
 
 def _sample(options: argparse.Namespace, root: Path) -> int:
     by_file: dict[str, list[Region]] = {}
-    for each in read_regions(PACKAGES.labels):
+    packages = options.collection.packages
+    for each in read_regions(packages.labels):
         by_file.setdefault(each.file, []).append(each)
-    folder = root / PACKAGES.subfolder
-    found = _lint_folders(folder, {pin.root for pin in read_pins(FOLDER / "packages.txt")}, options.jobs)
+    folder = root / packages.subfolder
+    found = _lint_folders(folder, {pin.root for pin in read_pins(options.collection.pins)}, options.jobs)
     loose = [said for said in found if region_of(said, by_file.get(said.file, [])) is None]
     chosen = random.Random(options.seed).sample(loose, min(options.limit or 40, len(loose)))
     print(f"{len(chosen)} of {len(loose)} findings on no labelled region ({len(found)} findings in all)")
@@ -118,9 +124,9 @@ def _sample(options: argparse.Namespace, root: Path) -> int:
     return 0
 
 
-def _labelled(root: Path) -> Iterator[tuple[LabelFile, list[Region]]]:
-    """The label files with the regions whose code is there, each announced; one without any code is passed by."""
-    for labels in LABEL_FILES:
+def _labelled(collection: Collection, root: Path) -> Iterator[tuple[LabelFile, list[Region]]]:
+    """The collection's label files with the regions whose code is there, each announced; one without any code is passed by."""
+    for labels in collection.label_files:
         every = read_regions(labels.labels)
         regions = present(every, root / labels.subfolder)
         absent = len(every) - len(regions)

@@ -26,9 +26,29 @@ class LabelFile:
     subfolder: str
 
 
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """Labels of packages and of repositories that are scored together, and the packages' pins."""
+
+    packages: LabelFile
+    repositories: LabelFile
+    pins: Path
+
+    @property
+    def label_files(self) -> tuple[LabelFile, LabelFile]:
+        """Both label files."""
+        return self.packages, self.repositories
+
+
 PACKAGES = LabelFile("PyPI packages", FOLDER / "labels.jsonl", "pypi")
 REPOSITORIES = LabelFile("GitHub repositories", FOLDER / "github-labels.jsonl", "github")
-LABEL_FILES = (PACKAGES, REPOSITORIES)
+FIRST = Collection(PACKAGES, REPOSITORIES, FOLDER / "packages.txt")
+MORE = Collection(
+    LabelFile("more PyPI packages", FOLDER / "more-labels.jsonl", "more-pypi"),
+    LabelFile("more GitHub repositories", FOLDER / "more-github-labels.jsonl", "more-github"),
+    FOLDER / "more-packages.txt",
+)
+LABEL_FILES = (*FIRST.label_files, *MORE.label_files)
 
 
 @dataclass(frozen=True, slots=True)

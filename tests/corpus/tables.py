@@ -18,7 +18,7 @@ def table(scores: Mapping[str, Score], peers: Mapping[str, tuple[float, float]])
     for code, score in sorted(scores.items()):
         cells = f"{code:8}{len(score.right):5}{len(score.false):5}{len(score.missed):5}{len(score.quiet):6}"
         figures = f"{score.precision:11.3f}{score.recall:8.3f}{score.f1:7.3f}{len(score.unlabelled):12}"
-        beside = f"P {peers[code][0]:.2f}, R {peers[code][1]:.2f}" if code in peers else "no such rule"
+        beside = f"P {peers[code][0]:.2f}, R {peers[code][1]:.2f}" if code in peers else "no such rule" if peers else "not scored"
         needs = ", ".join(f"{needs} {count}" for needs, count in sorted(score.missed_by_needs.items()))
         yield f"{cells}{figures}   {beside:23}{needs}".rstrip()
 
