@@ -65,6 +65,7 @@ class Switch:
     forward: Forward
     confidence: Confidence
 
+
 RANK: dict[Confidence, int] = {"low": 0, "medium": 1, "high": 2}
 
 
@@ -86,7 +87,10 @@ def gathered(rows: Iterator[tuple[Region, Forward, Confidence, list[Mode]]]) -> 
             claim.forwards.append(forward)
             if region.loop is None and region.span < claim.region.span and region.path == claim.region.path:
                 claim.region = region
-    return list(claims.values())
+    places: dict[object, Claim] = {}
+    for claim in claims.values():  # callers with loops of their own can lead to one and the same place
+        places.setdefault((claim.region.path, claim.region.span), claim)
+    return list(places.values())
 
 
 def trained_objects(facts: Facts) -> set[tuple[Any, ...]]:
@@ -228,8 +232,7 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
             return None
     if is_training_part(forward) and not region.switched:
         return None
-    evaluating = region.switched or region.strongly or region.loader
-    evaluating |= is_inference(forward, region)
+    evaluating = region.switched or region.strongly or region.loader or is_inference(forward, region)
     measuring = region.used and region.loop is not None and forward.known
     if not evaluating and not measuring and not (region.named and (region.used or region.loop is not None)):
         return None

@@ -7,6 +7,8 @@ from evallint.meaning.facts import Forward, Stop
 from evallint.meaning.regions import STRONG_USES, Region, free_stops, own_name
 from evallint.meaning.values import OFF, Mode
 
+API_WORDS = frozenset("predict generate sample infer inference evaluate".split())
+
 
 def is_deliberate(forward: Forward) -> bool:
     """Training mode is meant: Monte Carlo dropout, recalibration of batch norm, by the names around."""
@@ -106,18 +108,13 @@ def is_owned(forward: Forward) -> bool:
     if forward.stops[-1].module and len(forward.stops) > 1:  # a part of the module that is called
         while loc[0] == "child":
             loc = loc[1]
-    top = loc
-    while top[0] == "child":
-        top = top[1]
-    if top[0] == "ret" and forward.pickled:
+    if forward.pickled:
         return True
     while loc[0] == "child" and not loc[2].startswith(("[", "#", "<")) and loc[1][0] in ("child", "self", "param"):
         if loc[1][0] == "self":
             return True
         loc = loc[1]
     return loc[0] in ("param", "ret", "global", "self", "new")
-
-API_WORDS = frozenset("predict generate sample infer inference evaluate".split())
 
 
 def region_is_own_method(forward: Forward) -> bool:
