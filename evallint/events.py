@@ -298,6 +298,8 @@ class Function:
     """Its names or texts speak of forces, stresses or derivatives: of gradients as results."""
     has_closures: bool = False
     """A nested function or lambda can outlive a call."""
+    aliased: frozenset[str] = frozenset()
+    """Attributes of `self` that an assignment gives another name: a method may be called by it."""
 
 
 @dataclass(slots=True, eq=False)

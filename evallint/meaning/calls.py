@@ -141,31 +141,6 @@ class Calls(Inert):
         """`.eval()` or `.train(flag)` on a module."""
         raise NotImplementedError
 
-    def call_container(self, atom: Any, base: V, func: ev.Attr, args: Args, node: Call, w: World) -> V:
-        """Methods of lists and dicts with known items."""
-        name = func.name
-        if name in ("append", "add", "extend", "insert") and args.pos:
-            added = args.pos[-1]
-            if added.data:
-                self.used(added, "append")
-            grown = self.added(V((atom,)), of(("l", added)) if name != "extend" else added)
-            value = V(grown.atoms, base.data | added.data, base.graph | added.graph)
-            if isinstance(func.base, (ev.Name, ev.Attr)):
-                self.bind(func.base, value, w)
-            return UNKNOWN
-        if atom[0] == "d" and name in ("items", "values", "keys"):
-            if name == "items":
-                values = tuple(of(("q", (of(("c", "str", k)), v))) for k, v in atom[1])
-            else:
-                values = tuple(v if name == "values" else of(("c", "str", k)) for k, v in atom[1])
-            return of(("q", values)) if values else UNKNOWN
-        if atom[0] == "d" and name == "get" and args.pos:
-            keys = constants(args.pos[0])
-            return dict(atom[1]).get(keys[0], UNKNOWN) if keys and len(keys) == 1 else UNKNOWN
-        if name == "pop":
-            return self.item_of(of(atom), ("item", self.path, id(node)))
-        return V((), base.data, base.graph)
-
     def result(self, node: Call, args: Args | None = None, base: V = UNKNOWN) -> V:
         """The unknown result of a call: a new object into which the arguments flowed."""
         flow = flowed([*args.all(), base]) if args is not None else base
@@ -486,7 +461,9 @@ class Calls(Inert):
 
 
 def is_small(fn: Function) -> bool:
-    """A getter or the like: what it returns may be a model."""
+    """A getter, a setter or the like: what it returns or keeps may be a model."""
+    if len(fn.body) <= 3 and any(isinstance(e, ev.Assign) for e in fn.body):
+        return all(isinstance(e, (ev.Assign, ev.Return)) for e in fn.body)
     return len(fn.body) <= 2 and isinstance(fn.body[-1] if fn.body else None, ev.Return)
 
 

@@ -17,6 +17,7 @@ from evallint.meaning.signs import (
     is_api,
     is_deliberate,
     is_inference,
+    is_own_wish,
     is_owned,
     is_probe,
     is_rollout,
@@ -106,6 +107,7 @@ def eval_claims(facts: Facts) -> list[Claim]:
 def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
     trained = trained_objects(facts)
     minded = {(f.path, f.span) for f in facts.forwards if f.modes and all(m.mode in ("eval", "given") for m in f.modes)}
+    serving = {(m.path, m.where) for f in facts.forwards if f.trained for m in f.modes}
     feeding = {f.loc for f in facts.forwards if f.trained and f.feeds & trained}
     for forward in usual(facts):
         is_trained = forward.trained and not is_silent_pass(forward)
@@ -118,6 +120,8 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         if forward.layers == "bare" and (forward.stops[-1].module or forward.loc not in trained or any(m.mode == "unknown" for m in bad)):
             continue  # a layer beside the model that counts
         region = region_of(forward)
+        if all(m.mode == "train" and (m.path, m.where) not in serving for m in bad) and is_own_wish(forward, region, bad):
+            continue
         if is_training_part(forward) or is_deliberate(forward) or chosen(forward, bad) or is_rollout(forward) or is_smoke_test(forward):
             continue
         if forward.offered and all(m.mode != "train" for m in bad):
@@ -144,6 +148,8 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
         return None
     if not proven:
         if region_is_own_method(forward):
+            if trained and (region.silent or region.loader) and forward.layers != "none":
+                return "medium"  # it trains itself, and measures itself in the same mode
             told = forward.unswitched and forward.layers in ("some", "none") and (region.silent or region.used or region.loop is not None)
             return "medium" if told and (region.silent or names.has_words(own_name(forward.stops[0]), API_WORDS)) else None
         if trained and (region.silent or region.loader or region.strongly):

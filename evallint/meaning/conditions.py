@@ -6,12 +6,12 @@ from typing import Any
 
 from evallint import events as ev
 from evallint.events import Value
+from evallint.meaning.containers import Containers
 from evallint.meaning.machine import Fork
-from evallint.meaning.targets import Targets
 from evallint.meaning.values import V, World, constants
 
 
-class Conditions(Targets):
+class Conditions(Containers):
     """Answers whether conditions hold."""
 
     def is_something(self, atom: tuple[Any, ...]) -> bool:

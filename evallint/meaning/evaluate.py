@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
 from typing import Any
 
 from evallint import events as ev
@@ -170,26 +169,8 @@ class Evaluate(Conditions):
         base = self.value(node.base, w)
         index = self.value(node.index, w)
         found: V | None = None
-        keys = constants(index)
         for atom in base.atoms:
-            value = UNKNOWN
-            if atom[0] == "q" and keys and len(keys) == 1 and isinstance(keys[0], int) and -len(atom[1]) <= keys[0] < len(atom[1]):
-                value = atom[1][keys[0]]
-            elif atom[0] in ("q", "l"):
-                value = self.item_of(of(atom), ("item", self.path, id(node)))
-            elif atom[0] == "d" and keys and len(keys) == 1:
-                value = dict(atom[1]).get(keys[0], UNKNOWN)
-                if all(a[0] == "c" for a in value.atoms):
-                    value = UNKNOWN  # a setting: its user may have changed it
-            elif atom[0] == "d" and 0 < len(atom[1]) <= 8 and all(x[0] in ("f", "k") for _, v in atom[1] for x in v.atoms):
-                value = reduce(join, (v for _, v in atom[1]))  # a registry of builders
-            elif atom[0] == "o":
-                key = f"[{keys[0]}]" if keys and len(keys) == 1 else "[]"
-                value = w.attrs.get((atom[1], key)) or UNKNOWN
-                if not value.atoms:
-                    value = of(("o", self.child(atom[1], key)))
-            elif atom[0] in ("x", "f", "k"):
-                value = of(atom)
+            value = self.item_at(atom, index, id(node), w)
             found = value if found is None else join(found, value)
         found = found if found is not None else UNKNOWN
         flow = base.data | index.data
@@ -340,15 +321,23 @@ class Evaluate(Conditions):
                     values.append(self.value(node.item, w))
                     self.tags.pop()
                 flow = flowed(values)
+                if node.kind == "DictComp":
+                    pairs = [(constants(k), v) for a in values for k, v in (a.atoms[0][1],)]
+                    if all(k and len(k) == 1 for k, _ in pairs):
+                        return V((("d", tuple((k[0], v) for k, v in pairs if k)),), flow.data, flow.graph)
+                    break
                 return V((("q", tuple(values)),), flow.data, flow.graph)
             self.bind(target, self.item_of(source, ("item", self.path, id(node), number, self.chain())), w)
             for test in tests:
                 self.value(test, w)
         value = self.value(node.item, w)
-        atoms = (("l", value),) if node.kind != "DictComp" else ()
         if value.data:
             self.used(value, "append")
-        return V(atoms, value.data, value.graph)
+        if node.kind == "DictComp":
+            kept: V = value.atoms[0][1][1]
+            holds = any(a[0] in ("o", "f", "k") for a in kept.atoms)
+            return self.box(id(node), V(kept.atoms), w, value) if holds else V((), value.data, value.graph)
+        return V((("l", value),), value.data, value.graph)
 
     def star(self, node: ev.Star, w: World) -> V:
         return self.value(node.item, w)

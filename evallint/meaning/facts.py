@@ -133,7 +133,7 @@ class Facts:
 
     def mark_shared(self) -> None:
         """Tell of every function on a stack whether training runs its forward as well."""
-        shared = {(s.path, s.function) for f in self.forwards if f.trained for s in f.stops if not s.trains}
+        shared = {(s.path, s.function) for f in self.forwards if f.trained and "on" in f.grad for s in f.stops if not s.trains}
         for forward in self.forwards:
             for stop in forward.stops:
                 stop.shared = (stop.path, stop.function) in shared

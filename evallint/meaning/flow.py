@@ -107,19 +107,21 @@ class Flow(Machine):
 
     def branch(self, event: ev.Branch, w: World) -> World | None:
         if event.test is None:
-            other = w.copy()
-            return self.either(self.run(event.then, w), self.run(event.other, other))
+            spare = w.copy()
+            return self.either(self.run(event.then, w), self.run(event.other, spare))
         matters = self.matters(event)
         if matters:
             self.mark_chosen(event)
         truth = self.truth(event.test, w, id(event), matters)
-        if truth is not None:
-            return self.run(event.then if truth else event.other, w)
-        other = w.copy()
+        if truth is False:
+            return self.run(event.other, w)
+        other: World | None = w.copy() if truth is None else None
         foreign = names_other_framework(event.test)
         self.muted += foreign
-        then = self.run(event.then, w) if self.suppose(event.test, True, w) else None
+        then = self.run(event.then, w) if truth or self.suppose(event.test, True, w) else None
         self.muted -= foreign
+        if other is None:
+            return then
         after = self.run(event.other, other) if self.suppose(event.test, False, other) else None
         return self.either(then, after)
 
@@ -211,6 +213,8 @@ class Flow(Machine):
         if atom[0] == "q" and 0 < len(atom[1]) <= MOST_UNROLLED:
             items: list[V] = list(atom[1])
             return items if any(v.atoms for v in items) else None
+        if atom[0] == "d" and 0 < len(atom[1]) <= MOST_UNROLLED and any(a[0] == "o" for _, v in atom[1] for a in v.atoms):
+            return [of(("c", "str", k)) for k, _ in atom[1]]
         return None
 
     def round(self, event: ev.Loop, item: V | None, w: World) -> World | None:

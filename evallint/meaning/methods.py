@@ -56,6 +56,16 @@ def calls_itself(fn: Function) -> bool:
     return any(isinstance(node, ev.Call) and isinstance(node.func, ev.Name) and node.func.id == "self" for _, node in deep(fn.body, ""))
 
 
+def delegated_to(fn: Function) -> str:
+    """The attribute of `self` that `__getattr__` passes requests on to; empty where there is none."""
+    for _, node in deep(fn.body, ""):
+        if isinstance(node, ev.Call) and isinstance(node.func, ev.Name) and node.func.id == "getattr" and node.args:
+            asked = node.args[0]
+            if isinstance(asked, ev.Attr) and isinstance(asked.base, ev.Name) and asked.base.id == "self":
+                return asked.name
+    return ""
+
+
 def is_class_name(name: str) -> bool:
     """CapWords: a call of it constructs."""
     return len(name) > 2 and name[:1].isupper() and not name.isupper()

@@ -91,6 +91,13 @@ def is_model_name(name: str) -> bool:
         "num",
         "use",
         "set",
+        "wrap",
+        "unwrap",
+        "prepare",
+        "setup",
+        "register",
+        "print",
+        "count",
     ):
         return False
     if parts[-1] in MODEL_WORDS and parts[-1] not in WEAK_MODEL_WORDS:

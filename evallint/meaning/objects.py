@@ -294,12 +294,11 @@ class Objects(Owned):
                 self.stain(node.func.base, flow, w)
             return UNKNOWN
         if method == "items" and not args.all():
-            key = self.child(loc, "[]")
-            held = w.attrs.get((loc, "[]"))
-            return of(("l", of(("q", (UNKNOWN, held if held is not None and held.atoms else of(("o", key)))))))
+            held = self.held_items(loc, w)
+            return of(("l", of(("q", (UNKNOWN, held if held.atoms else of(("o", self.child(loc, "[]"))))))))
         if method == "values" and not args.all():
-            held = w.attrs.get((loc, "[]"))
-            return of(("l", held if held is not None and held.atoms else of(("o", self.child(loc, "[]")))))
+            held = self.held_items(loc, w)
+            return of(("l", held if held.atoms else of(("o", self.child(loc, "[]")))))
         return None
 
     def call_on_output(self, base: V, flow: V, method: str, args: Args, node: Call, w: World) -> V:

@@ -8,7 +8,7 @@ from evallint import events as ev
 from evallint.events import Call, Class, Function, Value
 from evallint.meaning import names
 from evallint.meaning.machine import Args, last_name, text_of
-from evallint.meaning.methods import NO_FORWARD_PREFIXES, computes, fits, is_abstract, is_mode_method, is_stand_in
+from evallint.meaning.methods import NO_FORWARD_PREFIXES, computes, delegated_to, fits, is_abstract, is_mode_method, is_stand_in
 from evallint.meaning.torch_calls import COMMON_METHODS, FORWARD_METHODS, NOT_FORWARDS, TorchCalls
 from evallint.meaning.values import UNKNOWN, V, World, flowed, join, of
 
@@ -34,7 +34,8 @@ class Owned(TorchCalls):
                 return None
             others = self.overrides(cls, method) if loc[0] != "self" else []
             if not others:
-                return None
+                inner = self.delegate(loc, cls, w)
+                return self.call_object(inner[1], of(inner), method, args, node, w) if inner is not None else None
             return self.any_of(others, loc, args, node, w)
         owner, fn = found
         if is_module and method in ("forward", "__call__"):
@@ -65,6 +66,13 @@ class Owned(TorchCalls):
             ran = self.forward(loc, method, args, node, w, node.func.base, True)
             value = V(value.atoms, value.data | ran.data, value.graph | ran.graph)
         return value
+
+    def delegate(self, loc: Any, cls: Class, w: World) -> Any | None:
+        """What `__getattr__` asks for what the object lacks, where it is an attribute of the object: `getattr(self.model, name)`."""
+        found = self.project.method(cls, "__getattr__")
+        name = delegated_to(found[1]) if found is not None else ""
+        inner = self.attribute(of(("o", loc)), name, w).atoms if name else ()
+        return inner[0] if len(inner) == 1 and inner[0][0] == "o" and inner[0][1] != loc else None
 
     def forward_own(self, loc: Any, fn: Function, owner: Class, method: str, args: Args, node: Call, w: World, shown: Value) -> V:
         """A forward whose code can be read: it may switch its own mode or carry its own no_grad."""

@@ -245,9 +245,11 @@ class Program(Objects):
             receivers = {r for r, n in other.receivers if n == name}
             theirs = self.project.class_of_method.get(id(other))
             own = receivers & ({"self", ""} if "super" in other.called else {"self"})
-            if cls is not None and name == fn.name and own:
-                if theirs is not None and (theirs in self.project.mro(cls) or cls in self.project.mro(theirs)):
-                    return True
+            related = cls is not None and theirs is not None and (theirs in self.project.mro(cls) or cls in self.project.mro(theirs))
+            if name == fn.name and own and related:
+                return True
+            if name not in other.called and not related:
+                continue  # an attribute of the same name
             if not by_self_only and (not receivers or receivers - own or cls is None):
                 return True
         return False

@@ -85,9 +85,7 @@ class Project(Index):
             for cls in file.classes:
                 if "forward" in cls.methods and self.is_module(cls):
                     total[self._component[cls.path]] += 1
-                    some[self._component[cls.path]] += (
-                        bool(cls.methods["forward"].called & self.differentiators) and cls.path in imported
-                    )
+                    some[self._component[cls.path]] += bool(cls.methods["forward"].called & self.differentiators) and cls.path in imported
         spoken = {self._component[f.path] for file in self.files.values() for f in file.functions if f.mentions_forces}
         return {part for part, count in some.items() if part in spoken and count > total[part] / 40}
 
@@ -228,7 +226,7 @@ class Project(Index):
         table: dict[str, list[Function]] = defaultdict(list)
         for file in self.files.values():
             for f in (*file.functions, file.body):
-                for name in f.called:
+                for name in f.called | f.aliased:
                     table[name].append(f)
         return table
 

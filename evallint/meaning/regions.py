@@ -39,6 +39,7 @@ class Region:
     training: bool
     """It stands in code that trains."""
 
+
 LOADERS = frozenset(("loader", "dataloader", "loaders", "batches"))
 
 PARTS = frozenset("step batch iter iteration single one chunk forward pass".split())
@@ -58,6 +59,8 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
             continue
         if forward.stops[depth].shared and depth and not forward.stops[depth - 1].trains:
             continue
+        if len(own) > 1 and not own[-2].trains and forward.text.split(".")[0].split("[")[0] in own[-1].target.split():
+            own.pop()  # a loop over models: the data comes from the one around it
         if own and own[-1].endless and not own[-1].source and depth < last and not forward.stops[depth].acts:
             continue  # a program that waits for its user
         if own:
@@ -134,6 +137,7 @@ def own_name(stop: Stop) -> str:
         return posixpath.basename(stop.path).rsplit(".", 1)[0]
     parts = stop.function.split(".")
     return parts[-1] if parts[-1] != "<lambda>" else parts[0]
+
 
 KINDS = (
     ("validation", frozenset("val valid validate validation dev".split())),

@@ -18,6 +18,12 @@ def is_deliberate(forward: Forward) -> bool:
     return any(word in text.lower() for text in around for word in names.DELIBERATE_WORDS)
 
 
+def is_own_wish(forward: Forward, region: Region, bad: list[Mode]) -> bool:
+    """The function that evaluates calls `train()` itself, as its only mode call, and does not say that it validates or tests."""
+    own = all(m.path == region.path and m.function == region.function for m in bad)
+    return own and not (region.strongly or region.loader) and forward.own_switches <= {m.where for m in bad}
+
+
 def wants_gradients(forward: Forward) -> bool:
     """Gradients are the product: attacks, saliency, attribution, forces."""
     last = len(forward.stops) - 1
@@ -37,6 +43,8 @@ def is_unit_test(path: str, function: str, owner: str) -> bool:
     ):
         return False
     name = function.rsplit(".", 1)[-1]
+    if name == "test":
+        return False  # what runs a test set
     return (
         name.startswith(("test", "setUp", "check_", "_test", "run_test"))
         or owner.startswith("Test")

@@ -7,7 +7,8 @@ from functools import reduce
 from evallint import events as ev
 from evallint.events import Value
 from evallint.meaning.flow import Flow
-from evallint.meaning.values import UNKNOWN, V, World, constants, join
+from evallint.meaning.machine import Args
+from evallint.meaning.values import UNKNOWN, V, World, join, of
 
 
 class Targets(Flow):
@@ -27,7 +28,7 @@ class Targets(Flow):
             if target.name == "requires_grad":
                 self.set_requires_grad(target.base, base, value, w)
                 return
-            if target.name == "training":
+            if self.set_property(base, target.name, value, w) or target.name == "training":
                 return
             for atom in base.atoms:
                 if atom[0] == "o":
@@ -35,14 +36,7 @@ class Targets(Flow):
                     for number in value.graph:
                         self.forwards[number].stored = True
         elif isinstance(target, ev.Sub):
-            base, index = self.value(target.base, w), constants(self.value(target.index, w))
-            for atom in base.atoms:
-                if atom[0] == "o":
-                    key = f"[{index[0]}]" if index and len(index) == 1 else "[]"
-                    self.set_attr(w, atom[1], key, value)
-            if value.data:
-                self.used(value, "append")
-                self.stain(target.base, value, w)
+            self.bind_item(target, value, w)
         elif isinstance(target, ev.Star):
             self.bind(target.item, V((), value.data, value.graph), w)
         elif isinstance(target, ev.Seq):
@@ -99,3 +93,18 @@ class Targets(Flow):
     def set_requires_grad(self, node: Value, base: V, value: V, w: World) -> None:
         """`x.requires_grad = flag`: frozen parameters, or an input whose gradient is wanted."""
         raise NotImplementedError
+
+    def bind_item(self, target: ev.Sub, value: V, w: World) -> None:
+        """`base[index] = value`."""
+        raise NotImplementedError
+
+    def set_property(self, base: V, name: str, value: V, w: World) -> bool:
+        """`x.name = value` where the class of x has a setter for it."""
+        found = False
+        for atom in base.atoms:
+            cls = self.thing(atom[1]).cls if atom[0] == "o" else None
+            setter = self.project.method(cls, f"{name}=") if cls is not None else None
+            if setter is not None:
+                found = True
+                self.call_function(setter[1], 0, of(atom), Args([value], {}), None, w, setter[0])
+        return found

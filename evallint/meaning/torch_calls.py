@@ -11,7 +11,7 @@ from evallint.meaning.calls import COMMON_METHODS
 from evallint.meaning.forwards import MADE_UP, Forwards
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Args, Thing, is_below, last_name, made, text_of
-from evallint.meaning.values import NO_IDS, ON, UNKNOWN, UNKNOWN_MODE, Ids, Mode, Modes, V, World, constants, flowed, join, of
+from evallint.meaning.values import NO_IDS, ON, UNKNOWN, UNKNOWN_MODE, Ids, Mode, Modes, V, World, const, constants, flowed, join, of
 
 SAME_OBJECT = frozenset(
     "to cuda cpu half float double bfloat16 type requires_grad_"
@@ -46,7 +46,9 @@ HIGHER_ORDER = frozenset(
 )
 
 
-VAGUE_CLASSES = frozenset("encoder decoder parser detector tagger predictor generator classifier sampler ranker recognizer vocoder".split())
+VAGUE_CLASSES = frozenset(
+    "encoder decoder parser detector tagger predictor generator classifier sampler ranker recognizer vocoder segmenter".split()
+)
 """Last words of classes that outside of PyTorch's libraries are seldom modules."""
 LAZY_IMPORTS = frozenset(("LazyLoader", "import_module", "lazy_import", "lazy_loader", "importorskip"))
 
@@ -293,6 +295,8 @@ class TorchCalls(Forwards):
             if keys and len(keys) == 1 and isinstance(keys[0], str):
                 return self.attribute(first, keys[0], w)
             return self.result(node, args)
+        if tail == "isinstance" and len(args.pos) == 2:
+            return self.is_instance(first, args.pos[1], last_name(node.args[0]))
         if tail == "setattr" and len(args.pos) == 3:
             keys = constants(args.pos[1])
             for atom in first.atoms:
@@ -309,6 +313,20 @@ class TorchCalls(Forwards):
         if tail in ("sum", "min", "max", "abs"):
             return flowed([*args.all(), *(a[1] for v in args.pos for a in v.atoms if a[0] == "l")])
         return V((), *(lambda f: (f.data, f.graph))(flowed(args.all()))) if tail != "type" else UNKNOWN
+
+    def is_instance(self, value: V, kind: V, name: str) -> V:
+        """`isinstance(x, nn.Module)` of a model, or of an object whose class is known."""
+        things = [a[1] for a in value.atoms if a[0] == "o"]
+        kinds = [k for a in kind.atoms for k in ((x for v in a[1] for x in v.atoms) if a[0] == "q" else (a,))]
+        if not things or len(things) < len(value.atoms) or not kinds:
+            return UNKNOWN
+        if any(k[0] == "x" and k[1].endswith(".Module") for k in kinds) and all(self.modelness(t, name) for t in things):
+            return const(True)
+        classes = [self.thing(t).cls for t in things]
+        lines = [self.project.mro(c) if c is not None else [] for c in classes]
+        if all(any(k[0] == "k" and k[1] in line for k in kinds) for line in lines):
+            return const(True)
+        return UNKNOWN
 
     def optimizer(self, dotted: str, args: Args, node: Call) -> V:
         loc = ("new", self.path, node.span, self.chain())

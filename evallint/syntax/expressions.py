@@ -20,6 +20,7 @@ class Scope:
         self.name, self.qualname = name, qualname
         self.called: set[str] = set()
         self.receivers: set[tuple[str, str]] = set()
+        self.aliased: set[str] = set()
         self.is_generator = False
         self.has_closures = False
         self.mentions_forces = False
@@ -58,6 +59,7 @@ class Expressions:
         if self.scopes and self.scopes[-1].name != "<module>":
             self.scopes[-1].called |= scope.called
             self.scopes[-1].receivers |= scope.receivers
+            self.scopes[-1].aliased |= scope.aliased
             self.scopes[-1].has_closures = True
         return ev.Function(
             scope.name,
@@ -72,6 +74,7 @@ class Expressions:
             self.path,
             scope.mentions_forces,
             scope.has_closures,
+            frozenset(scope.aliased),
         )
 
     def value(self, node: cst.CSTNode) -> Value:
@@ -236,7 +239,7 @@ class Expressions:
         return ev.Comprehension(type(node).__name__, item, tuple(self.loops(node.for_in)))
 
     def dict_comprehension(self, node: cst.DictComp) -> Value:
-        item = self.mix([self.value(node.key), self.value(node.value)])
+        item = ev.Seq((self.value(node.key), self.value(node.value)))
         return ev.Comprehension("DictComp", item, tuple(self.loops(node.for_in)))
 
     def loops(self, node: cst.CompFor | None) -> Iterable[tuple[Value, Value, tuple[Value, ...]]]:

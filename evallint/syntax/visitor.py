@@ -110,7 +110,11 @@ class Visitor(Expressions):
     def assign(self, node: cst.Assign, at: ast.Assign) -> Iterator[Event]:
         self.header(*at.targets, at.value)
         targets = tuple(self.value(t.target) for t in node.targets)
-        yield ev.Assign(targets, self.value(node.value))
+        value = self.value(node.value)
+        for choice in (value.then, value.other) if isinstance(value, ev.IfValue) else (value,):
+            if isinstance(choice, ev.Attr) and isinstance(choice.base, ev.Name) and choice.base.id == "self":
+                self.scopes[-1].aliased.add(choice.name)
+        yield ev.Assign(targets, value)
 
     def ann_assign(self, node: cst.AnnAssign, at: ast.AnnAssign) -> Iterator[Event]:
         self.header(at.target, at.annotation, at.value)
@@ -251,10 +255,11 @@ class Visitor(Expressions):
 
 
 def collect_methods(body: Sequence[Event], into: dict[str, ev.Function]) -> None:
-    """The methods that a class body defines, conditionally or not."""
+    """The methods that a class body defines, conditionally or not; a property's setter is called `name=`."""
     for event in body:
         if isinstance(event, ev.Define):
-            into[event.function.name] = event.function
+            setter = any(isinstance(d, ev.Attr) and d.name == "setter" for d in event.function.decorators)
+            into[event.function.name + "=" * setter] = event.function
         elif isinstance(event, ev.Branch):
             collect_methods(event.other, into)
             collect_methods(event.then, into)
