@@ -81,7 +81,7 @@ class Calls(Inert):
         """`base.name(...)`."""
         name = func.name
         found: V | None = None
-        for atom in base.atoms:
+        for atom in (a for a in base.atoms if a[0] != "b"):
             kind = atom[0]
             if kind == "x":
                 value = self.call_external(f"{atom[1]}.{name}", args, node, w)
@@ -293,7 +293,7 @@ class Calls(Inert):
         """Bind the arguments and run the body. Too deep, recursive or irrelevant functions are not entered."""
         if (
             len(self.frames) >= MOST_FRAMES
-            or sum(f.function is fn for f in self.frames)
+            or any(f.function is fn and self.parents.get(f.act) == (act or self.owner(fn.path)) for f in self.frames)
             or (
                 id(fn) not in self.project.relevant
                 and fn.name != "<lambda>"
@@ -443,6 +443,7 @@ class Calls(Inert):
             thing.kind = "instance"
         init = self.project.method(cls, "__init__")
         if init is not None:
+            self.note_given(init[1], args, w)
             self.call_function(init[1], 0, value, args, node, w, init[0])
         else:
             for number, arg in enumerate(args.all()):
@@ -454,6 +455,16 @@ class Calls(Inert):
                 for keyword, arg in args.kw.items():
                     self.set_attr(w, loc, keyword, arg)
         return value
+
+    def note_given(self, init: Function, args: Args, w: World) -> None:
+        """Remember in which modes models are handed to a constructor: its class's methods find them so."""
+        named = dict(zip((p.name for p in init.params[1:]), args.pos, strict=False)) | args.kw
+        for name, value in named.items():
+            for atom in value.atoms:
+                if atom[0] == "o" and (modes := w.modes.get(atom[1])):
+                    self.given.setdefault((id(init), name), set()).update(modes)
+                elif atom[0] == "o" and self.thing(atom[1]).kind == "model":
+                    self.given.setdefault((id(init), name), set()).update(self.mode_of(w, atom[1]))
 
     def is_loss(self, cls: Class) -> bool:
         """A Module that measures, by its name."""

@@ -39,8 +39,14 @@ def usual(facts: Facts) -> list[Forward]:
         for f in facts.forwards
         if not f.framework
         and not (f.offbeat and (f.path, f.span) in default)
+        and not measures(f.text)
         and not any(is_unit_test(s.path, s.function, s.owner) for s in f.stops)
     ]
+
+
+def measures(text: str) -> bool:
+    """`self.metric`, `criterion(…)`: what is called is named for a loss or a metric, whatever it is made of."""
+    return names.is_loss_name(" ".join(names.words(text.split("(")[0].rsplit(".", 1)[-1])[-1:]))
 
 
 @dataclass(slots=True, eq=False)
@@ -67,6 +73,8 @@ class Switch:
     confidence: Confidence
 
 
+TOLD_USES = frozenset("item tolist metric show".split())
+"""Uses that tell a person or a log about an output, rather than go on computing with it."""
 RANK: dict[Confidence, int] = {"low": 0, "medium": 1, "high": 2}
 
 
@@ -112,7 +120,7 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
     for forward in usual(facts):
         is_trained = forward.trained and not is_silent_pass(forward)
         bad = sorted(
-            (m for m in forward.modes if m.mode in ("train", "fresh", "unknown")),
+            (m for m in forward.modes if m.mode in ("train", "fresh", "unknown") and not (m.mode == "train" and m.chosen)),
             key=lambda m: (m.mode == "unknown", m.where or (0, 0, 0, 0)),
         )
         if not bad or is_trained or forward.spoiled or forward.grad_used or is_probe(forward):
@@ -141,6 +149,8 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
     signs = region.silent + region.strongly + region.loader + region.used
     if region.training and not (region.used and (region.loader or region.silent or region.loop is not None or trained)):
         return None
+    if region.training and region.silent and region.loop is None and not forward.uses & TOLD_USES:
+        return None  # targets and bootstrap values of a training step
     preview = bool(proven) and trained and region.named and bool(forward.uses & WEAK_USES)
     if preview and forward.known and not region.training:
         return "medium"

@@ -55,6 +55,7 @@ class Conditions(Containers):
 
     def assumed(self, key: Any, polarity: bool) -> bool | None:
         """The answer that this run assumes. An object that is None is false, one that equals a text is true."""
+        self.supposed = True
         answer = self.assumptions.get(key)
         if answer is None and key[0] == "true":
             if self.assumptions.get(("is", key[1], None)):
@@ -68,15 +69,15 @@ class Conditions(Containers):
                     answer = False
         return None if answer is None else answer == polarity
 
-    def truth(self, node: Value, w: World, site: int, matters: bool) -> bool | None:
+    def truth(self, node: Value, w: World, site: int, matters: bool, switches: bool = False) -> bool | None:
         if isinstance(node, ev.Not):
-            inner = self.truth(node.item, w, site, matters)
+            inner = self.truth(node.item, w, site, matters, switches)
             return None if inner is None else not inner
         if isinstance(node, ev.Bool):
-            left = self.truth(node.left, w, site, matters)
+            left = self.truth(node.left, w, site, matters, switches)
             if left is not None and left == (node.op == "or"):
                 return left
-            right = self.truth(node.right, w, site + 1, matters)
+            right = self.truth(node.right, w, site + 1, matters, switches)
             if right is not None and right == (node.op == "or"):
                 return right
             return right if left is not None else None
@@ -84,10 +85,11 @@ class Conditions(Containers):
             return self.frame.stop.span is None
         value = self.value(node, w)
         known = self.known(value)
-        if known is None and matters:
-            key = self.key_of(value)
-            if key is not None:
-                self.meet_key(key[0], site)
+        key = self.key_of(value) if known is None else None
+        if key is not None and switches:
+            self.switching_keys.add(key[0])
+        if key is not None and (matters or key[0] in self.switching_keys):
+            self.meet_key(key[0], site)
         return known
 
     def meet_key(self, key: Any, site: int) -> None:
@@ -95,7 +97,7 @@ class Conditions(Containers):
         self.effects += 1
         places = self.met.setdefault(key, set())
         places.add(site)
-        if len(places) > 1 and key not in self.assumptions and len(self.assumptions) < 4:
+        if len(places) > 1 and key not in self.assumptions and len(self.assumptions) < 6:
             raise Fork(key)
 
 

@@ -169,8 +169,9 @@ class Evaluate(Conditions):
         base = self.value(node.base, w)
         index = self.value(node.index, w)
         found: V | None = None
+        slices = isinstance(node.index, ev.Mix) and isinstance(first := next(iter(node.index.items), None), ev.Mix) and not first.items
         for atom in base.atoms:
-            value = self.item_at(atom, index, id(node), w)
+            value = of(atom) if slices and atom[0] in ("q", "l") else self.item_at(atom, index, id(node), w)
             found = value if found is None else join(found, value)
         found = found if found is not None else UNKNOWN
         flow = base.data | index.data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from evallint import events as ev
@@ -13,14 +13,14 @@ from evallint.meaning.values import UNKNOWN, Mode, V, World, constants, join, me
 
 MOST_PASSES = 3
 OTHER_FRAMEWORKS = frozenset("keras tf tensorflow tf2 jax flax mxnet paddle sklearn onnx onnxruntime tensorrt trt openvino chainer".split())
-MOST_UNROLLED = 6
+MOST_UNROLLED = 10
 TELLING = frozenset("eval train backward step no_grad inference_mode set_grad_enabled enable_grad zero_grad set_training_mode".split())
 
 
 class Flow(Machine):
     """Runs events."""
 
-    _matters: dict[int, bool]
+    _matters: dict[int, tuple[bool, bool]]
 
     def run(self, events: Sequence[Event], w: World) -> World | None:
         for event in events:
@@ -52,6 +52,8 @@ class Flow(Machine):
         if event.augmented:
             before = self.value(event.targets[0], w)
             value = self.added(before, value)
+        if not value.atoms and not value.data and isinstance(event.value, (ev.Compare, ev.Bool, ev.Not)) and not self.loops:
+            value = of(("b", ("said", id(event), self.chain()), True))
         if not value.atoms and event.annotation is not None and isinstance(event.targets[0], (ev.Name, ev.Attr)):
             value = self.annotated(event, value)
         for target in event.targets:
@@ -75,8 +77,7 @@ class Flow(Machine):
         return value
 
     def assert_(self, event: ev.Assert, w: World) -> World | None:
-        truth = self.truth(event.test, w, id(event), False)
-        if truth is None:
+        if self.truth(event.test, w, id(event), False) is None:
             self.suppose(event.test, True, w)
         return w
 
@@ -109,10 +110,11 @@ class Flow(Machine):
         if event.test is None:
             spare = w.copy()
             return self.either(self.run(event.then, w), self.run(event.other, spare))
-        matters = self.matters(event)
-        if matters:
-            self.mark_chosen(event)
-        truth = self.truth(event.test, w, id(event), matters)
+        matters, switches = self.matters(event)
+        self.supposed = False
+        truth = self.truth(event.test, w, id(event), matters, switches)
+        if switches:
+            self.mark_chosen(event, truth is None or self.supposed)
         if truth is False:
             return self.run(event.other, w)
         other: World | None = w.copy() if truth is None else None
@@ -125,32 +127,43 @@ class Flow(Machine):
         after = self.run(event.other, other) if self.suppose(event.test, False, other) else None
         return self.either(then, after)
 
-    def mark_chosen(self, event: ev.Branch) -> None:
-        """Note the `eval()` calls of one arm whose object the other arm puts in training mode: the code chooses, nobody forgot."""
-        arms = [
-            {
-                (text_of(e.value.func.base), e.value.func.name): e.value
-                for e in arm
-                if isinstance(e, ev.Do) and isinstance(e.value, ev.Call) and isinstance(e.value.func, ev.Attr)
-            }
-            for arm in (event.then, event.other)
-        ]
+    def mark_chosen(self, event: ev.Branch, open_: bool) -> None:
+        """Note the mode calls of one arm whose object the other arm puts in the other mode: the code chooses, nobody forgot.
+
+        Of `train()` that says something only where it is open which arm is taken.
+        """
+        arms = [set(mode_calls(event.then)), set(mode_calls(event.other))]
         for one, other in (arms, arms[::-1]):
-            for (text, name), call in one.items():
-                if name == "eval" and (text, "train") in other:
-                    self.chosen.add(id(call))
+            for text, name, call in one:
+                if name == "eval" and any((t, n) == (text, "train") for t, n, _ in other):
+                    self.chosen.add(call)
+                elif name == "train" and any((t, n) == (text, "eval") for t, n, _ in other):
+                    (self.chosen.add if open_ else self.chosen.discard)(call)
 
     def either(self, a: World | None, b: World | None) -> World | None:
         if a is None or b is None:
             return b if a is None else a
         return meet(a, b, self.defaults)
 
-    def matters(self, event: Event) -> bool:
-        """Whether a branch switches modes or grad mode, trains, or leaves the function: then its condition is worth remembering."""
+    def matters(self, event: Event) -> tuple[bool, bool]:
+        """Whether a branch switches modes or grad mode, trains, or leaves the function: then its condition is worth remembering.
+
+        And whether it switches modes: then it is worth remembering wherever it is tested again.
+        """
         found = self._matters.get(id(event))
         if found is None:
-            found = self._matters[id(event)] = any(self.telling(b) for b in blocks(event))
+            switches = any(self.switching(b) for b in blocks(event))
+            found = self._matters[id(event)] = switches or any(self.telling(b) for b in blocks(event)), switches
         return found
+
+    def switching(self, body: Sequence[Event]) -> bool:
+        for event in body:
+            if isinstance(event, (ev.Do, ev.Assign, ev.Return)) and isinstance(event.value, ev.Call):
+                if isinstance(event.value.func, ev.Attr) and event.value.func.name in ("eval", "train"):
+                    return True
+            elif any(self.switching(b) for b in blocks(event)):
+                return True
+        return False
 
     def telling(self, body: Sequence[Event]) -> bool:
         for event in body:
@@ -378,6 +391,17 @@ class Flow(Machine):
         return w
 
 
+def mode_calls(arm: Sequence[Event]) -> Iterator[tuple[str, str, int]]:
+    """The plain `x.eval()` and `x.train()` of an arm and of the arms that it ends in: receiver, method, id of the call."""
+    for event in arm:
+        if isinstance(event, ev.Branch):
+            yield from mode_calls(event.then)
+            yield from mode_calls(event.other)
+        elif isinstance(event, (ev.Do, ev.Assign, ev.Return)) and isinstance(call := event.value, ev.Call):
+            if isinstance(call.func, ev.Attr) and call.func.name in ("eval", "train") and not call.args and not call.keywords:
+                yield text_of(call.func.base), call.func.name, id(call)
+
+
 def names_other_framework(test: Value) -> bool:
     """`framework == "keras"`: the branch is for models that are none of PyTorch's."""
     if not isinstance(test, ev.Compare) or test.op not in ("==", "in"):
@@ -409,6 +433,8 @@ def names_in(node: Value | None) -> set[str]:
             found.add(at.value)
         elif isinstance(at, ev.IfValue):
             stack += [at.then, at.other]
+        elif isinstance(at, (ev.Compare, ev.Bool)):
+            stack += [at.left, at.right]
     return found
 
 

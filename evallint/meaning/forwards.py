@@ -37,7 +37,7 @@ class Forwards(Layers, Contexts):
         own = name or (thing.name if thing is not None else "")
         if names.is_loss_name(own) or names.is_not_model_name(own) or names.is_optimizer_name(own):
             return ""
-        used = self.used_in_file(self.path).get(own, frozenset())
+        used = self.used_in_file(self.path).get(own, frozenset()) if own not in ("self", "cls") else frozenset()
         if used & EVIDENCE and (used & {"parameters", "named_parameters", "load_state_dict"} or names.is_model_name(own) or "eval" in used):
             return "known"
         if thing is not None and thing.name != own and names.is_model_name(thing.name) and loc[0] in ("param", "child", "global"):

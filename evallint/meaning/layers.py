@@ -97,7 +97,7 @@ class Layers(Machine):
             return False
         if atom is not None and atom[0] == "x":
             return atom[1].startswith("torch.nn.") or not atom[1].startswith(
-                ("torch.", "numpy.", "typing.", "collections.", "dataclasses.")
+                ("torch.", "numpy.", "typing.", "collections.", "dataclasses.", "torchaudio.transforms.", "torchvision.transforms.")
             )
         return not hasattr(builtins, name)
 

@@ -109,9 +109,13 @@ class Machine(ABC):
         self.empty_classes: dict[int, bool] = {}
         self.own_grad: dict[int, bool] = {}
         self.uses_by_file: dict[str, dict[str, frozenset[str]]] = {}
-        self._matters: dict[int, bool] = {}
+        self._matters: dict[int, tuple[bool, bool]] = {}
         self.chosen: set[int] = set()
-        """Ids of the `eval()` calls whose branch has a `train()` of the same object in the other arm."""
+        """Ids of the mode calls of a branch whose other arm puts the same object in the other mode."""
+        self.supposed = False
+        """Whether the truth of the last condition is but this run's assumption."""
+        self.given: dict[tuple[int, str], set[Mode]] = {}
+        """For each constructor and parameter, the modes of the models that it was handed."""
         self.effects = 0
         self.inert: dict[tuple[Any, ...], V] = {}
         self.begin({})
@@ -120,6 +124,7 @@ class Machine(ABC):
         """Start a run under these assumptions."""
         self.assumptions = assumptions
         self.met: dict[tuple[Any, ...], set[int]] = {}
+        self.switching_keys: set[tuple[Any, ...]] = set()
         self.frames: list[Frame] = []
         self.loops: list[tuple[LoopFact, int]] = []
         self.tags: list[Any] = []
@@ -273,7 +278,7 @@ class Machine(ABC):
         """Read an attribute."""
 
     @abstractmethod
-    def truth(self, node: Value, w: World, site: int, matters: bool) -> bool | None:
+    def truth(self, node: Value, w: World, site: int, matters: bool, switches: bool = False) -> bool | None:
         """Whether a condition holds, where that is known or assumed."""
 
     @abstractmethod

@@ -48,7 +48,7 @@ DATA_WORDS = frozenset("loader loaders dataloader dataloaders dataset datasets b
 DELIBERATE_WORDS = tuple(
     "mc_dropout mcdropout monte_carlo montecarlo update_bn bn_update recalibrat calibrate_bn batchnorm batch_norm enable_dropout"
     " activate_dropout stochastic uncertain bayesian dropout bn_calib reset_bn precise_bn lsuv mc_sampl mc_predict mc_forward"
-    " epistemic".split()
+    " epistemic standing_stat".split()
 )
 GRADIENT_WORDS = frozenset(
     "attack attacks adversarial adversary fgsm pgd saliency gradcam cam attribution attributions attribute integrated gradients gradient"

@@ -286,6 +286,11 @@ class Objects(Owned):
 
                         self.set_mode(w, model, made("eval", self.path, node.span, self.frame.stop.function, "eval"))
             return args.pos[0]
+        if method.endswith("_") and not method.startswith("_") and flow.data and isinstance(node.func, ev.Attr):
+            target: Value = node.func.base  # in place: what is handed over flows into `x` of `x.view(-1).add_(y)`
+            while isinstance(target, Call) and isinstance(target.func, ev.Attr):
+                target = target.func.base
+            self.stain(target, flow, w)
         if base.data and method != "__call__":
             return self.call_on_output(base, flow, method, args, node, w)
         if method in ("append", "extend", "add", "put", "update", "store", "push", "record", "insert", "log", "add_scalar") and flow.data:
@@ -363,12 +368,14 @@ class Objects(Owned):
             self.used(flow, "metric")
         if flow.data and names.is_shown(method):
             self.used(flow, "show")
-        for value in args.all():
+        ran = self.hand_on(method, args, node, w)
+        for value in args.all() if ran is None else ():
             for atom in value.atoms:
                 if atom[0] == "f" and atom[3] is None:
                     self.frames[0].nested.append((atom[1], atom[2]))
-        found = self.runs_argument(args, node, w, method)
-        result = V((("o", ("ret", self.path, node.span, self.chain())),), flow.data | found.data, flow.graph | found.graph)
+        found = ran if ran is not None else self.runs_argument(args, node, w, method)
+        atoms = found.atoms if ran is not None and found.atoms else (("o", ("ret", self.path, node.span, self.chain())),)
+        result = V(atoms, flow.data | found.data, flow.graph | found.graph)
         if method in CUTTING:
             return V(result.atoms, result.data)
         return result

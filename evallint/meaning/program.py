@@ -20,7 +20,7 @@ from evallint.meaning.regions import PARTS
 from evallint.meaning.signs import is_unit_test
 from evallint.meaning.values import UNKNOWN, UNKNOWN_MODE, Mode, V, World, const, meet, of
 
-MOST_RUNS = 10
+MOST_RUNS = 24
 PREPARING = frozenset("load get build create make prepare setup init initialize from restore resume model net network read fetch".split())
 MOST_STEPS_OF_ROOT = 12000
 MOST_METHODS = 30
@@ -55,6 +55,7 @@ class Program(Objects):
         methods = {id(m) for pairs in self.project.methods.values() for _, m in pairs}
         tops = [f for f in functions if "." not in f.qualname or id(f) in methods]
         tops = [f for f in tops if self.is_root(f) and not self.is_test(f)]
+        self.hand_out([f for f in tops if id(f) not in methods])
         for f in tops:
             if not self.has_callers(f):
                 self.function(f)
@@ -79,6 +80,22 @@ class Program(Objects):
                     self.hooks_of(cls)
         self.facts.mark_shared()
         return self.facts
+
+    def hand_out(self, functions: list[Function]) -> None:
+        """Run `load_model` and the like for what they hand to constructors; their facts are met again later."""
+        wrappers = {c.name for file in self.project.files.values() for c in file.classes if self.is_wrapper(c)}
+        seen, self.may_fork = set(self.visited), False
+        for f in functions:
+            if f.called & wrappers and prepares(f.name):
+                before = len(self.facts.forwards)
+                self.function(f)
+                del self.facts.forwards[before:]
+        self.visited, self.may_fork = seen, True
+
+    def is_wrapper(self, cls: Class) -> bool:
+        """Whether a class is handed a model and is none itself."""
+        init = cls.methods.get("__init__")
+        return init is not None and not self.project.is_module(cls) and any(names.is_model_name(p.name) for p in init.params[1:])
 
     def callers_first(self, f: Function, waiting: dict[int, Function]) -> None:
         """Enter a function that nothing has reached, after those that are sure to call it."""
@@ -373,6 +390,9 @@ class Program(Objects):
     def build(self, cls: Class, loc: Any, world: World, is_module: bool) -> None:
         init = self.project.method(cls, "__init__")
         if init is not None:
+            for param in init[1].params[1:]:
+                if known := self.given.get((id(init[1]), param.name)):
+                    world.modes["param", init[1].path, init[1].qualname, param.name] = frozenset(known)
             self.quietly(init[1], init[0], loc, world)
             strip(world)
         if is_module:

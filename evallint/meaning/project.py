@@ -130,9 +130,12 @@ class Project(Index):
                 queue.append(f)
 
         switched = {path: switched_names(file.functions) for path, file in self.files.items()}
+        params = {(f.path, f.qualname): {p.name for p in f.params} for f in functions}
         for f in functions:
             for name in f.called:
                 callers[name].append(f)
+            if f.called & params.get((f.path, f.qualname.rpartition(".")[0]), set()):
+                take(f)  # what a decorator puts in a function's place
             own = f.called & MODE_CALLS or f.called & module_classes or ("self" in f.called and id(f) in in_modules)
             if (
                 own

@@ -127,7 +127,7 @@ def region_of(forward: Forward) -> Region:
         silent=forward.grad == OFF,
         switched=any(m.mode in ("eval", "given") for m in forward.modes),
         used=bool(forward.uses & STRONG_USES),
-        training=any(s.trains for s in forward.stops) and not free,
+        training=any(s.trains for s in forward.stops) and all(s.module for s in free),
     )
 
 

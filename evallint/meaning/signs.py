@@ -15,6 +15,8 @@ def is_deliberate(forward: Forward) -> bool:
     around = [s.function for s in forward.stops] + [s.owner for s in forward.stops] + [m.text for m in forward.modes]
     if any(names.has_words(loop.source, frozenset(("mc",))) for loop in forward.loops):
         return True
+    if any(names.has_words(s.owner, frozenset(("mc", "mcd"))) for s in forward.stops):
+        return True
     return any(word in text.lower() for text in around for word in names.DELIBERATE_WORDS)
 
 

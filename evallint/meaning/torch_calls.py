@@ -8,7 +8,8 @@ from evallint import events as ev
 from evallint.events import Call, Value
 from evallint.meaning import names
 from evallint.meaning.calls import COMMON_METHODS
-from evallint.meaning.forwards import MADE_UP, Forwards
+from evallint.meaning.forwards import MADE_UP
+from evallint.meaning.handed import Handed
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Args, Thing, is_below, last_name, made, text_of
 from evallint.meaning.values import NO_IDS, ON, UNKNOWN, UNKNOWN_MODE, Ids, Mode, Modes, V, World, const, constants, flowed, join, of
@@ -53,7 +54,7 @@ VAGUE_CLASSES = frozenset(
 LAZY_IMPORTS = frozenset(("LazyLoader", "import_module", "lazy_import", "lazy_loader", "importorskip"))
 
 
-class TorchCalls(Forwards):
+class TorchCalls(Handed):
     """Gives calls their PyTorch meaning."""
 
     # Modes
@@ -82,7 +83,7 @@ class TorchCalls(Forwards):
         self.frame.switches.add(node.span)
         undone = any(m.mode == "eval" and m.function == function for m in before)
         for setting in settings:
-            chosen = setting == "eval" and (len(settings) > 1 or id(node) in self.chosen)
+            chosen = id(node) in self.chosen or (setting == "eval" and len(settings) > 1)
             modes |= made(setting, self.path, node.span, function, text, over if setting == "eval" else undone, chosen)
         self.set_mode(w, loc, modes)
         if loc[0] == "child" and loc[2] in ("model", "net", "network") and (whole := self.thing(loc[1])).cls is None:
@@ -201,7 +202,8 @@ class TorchCalls(Forwards):
                 self.used(flow, "show")
             if tail in METRICS or names.is_loss_name(tail) or "acc" in tail or "score" in tail:
                 self.used(flow, "metric")
-        for value in args.all():
+        handed = self.hand_on(tail, args, node, w)
+        for value in args.all() if handed is None else ():
             for atom in value.atoms:
                 if (
                     atom[0] in ("f", "p", "w")

@@ -107,7 +107,7 @@ class Mode:
 
     `mode`: "train" (by a call), "fresh" (training mode by construction), "eval", "given" (eval mode by a factory), or
     "unknown" (the caller's). `where` is the span of the call, `path` its file, `over` tells whether a `train()` or a
-    construction preceded an "eval", `function` the function that holds the call, `chosen` that the code next to it chooses `train()`.
+    construction preceded an "eval", `function` the function that holds the call, `chosen` that a branch chooses between the two modes.
     """
 
     mode: str

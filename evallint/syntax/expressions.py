@@ -302,6 +302,10 @@ OPERATORS: dict[type, str] = {
     cst.NotEqual: "!=",
     cst.In: "in",
     cst.NotIn: "not in",
+    cst.LessThan: "<",
+    cst.LessThanEqual: "<=",
+    cst.GreaterThan: ">",
+    cst.GreaterThanEqual: ">=",
 }
 
 CARRIERS = (cst.FormattedStringExpression, cst.FormattedStringText, cst.Index, cst.Slice, cst.Element)
