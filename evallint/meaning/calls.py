@@ -59,8 +59,8 @@ class Calls(Inert):
                     args.pos += parts
                 else:
                     args.open = True
-                    if value.data:
-                        args.kw.setdefault("*", value)
+                    if value.data or any(a[0] == "l" for a in value.atoms):
+                        args.kw.setdefault(f"*{len(args.kw)}", value)
             elif args.open:
                 args.kw.setdefault(f"*{len(args.kw)}", value)
             else:

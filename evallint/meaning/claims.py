@@ -73,7 +73,7 @@ class Switch:
     confidence: Confidence
 
 
-TOLD_USES = frozenset("item tolist metric show".split())
+TOLD_USES = frozenset("item tolist numpy metric show".split())
 """Uses that tell a person or a log about an output, rather than go on computing with it."""
 RANK: dict[Confidence, int] = {"low": 0, "medium": 1, "high": 2}
 
@@ -161,7 +161,9 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
             if trained and (region.silent or region.loader) and forward.layers != "none":
                 return "medium"  # it trains itself, and measures itself in the same mode
             told = forward.unswitched and forward.layers in ("some", "none") and (region.silent or region.used or region.loop is not None)
-            return "medium" if told and (region.silent or names.has_words(own_name(forward.stops[0]), API_WORDS)) else None
+            if told and (region.silent or names.has_words(own_name(forward.stops[0]), API_WORDS)):
+                return "medium"
+            return "low" if region.silent or region.used else None
         if trained and (region.silent or region.loader or region.strongly):
             return "medium"  # it is trained and evaluated in one mode, whichever that is
         if any(m.mode == "eval" for m in forward.modes) or names.has_words(own_name(forward.stops[-1]), names.PREPARATION_WORDS):

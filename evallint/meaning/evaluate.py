@@ -290,9 +290,10 @@ class Evaluate(Conditions):
     def comprehension(self, node: ev.Comprehension, w: World) -> V:
         self.step()
         fact = self.comprehension_fact(node)
+        source = self.value(node.loops[0][1], w) if node.loops else UNKNOWN  # evaluated once, before the first round
         self.loops.append((fact, len(self.frames) - 1))
         try:
-            return self.comprehended(node, w)
+            return self.comprehended(node, source, w)
         finally:
             self.loops.pop()
 
@@ -306,11 +307,10 @@ class Evaluate(Conditions):
             found = self.loop_facts[key] = fact
         return found
 
-    def comprehended(self, node: ev.Comprehension, w: World) -> V:
+    def comprehended(self, node: ev.Comprehension, source: V, w: World) -> V:
         """A comprehension's value."""
-        source = UNKNOWN
         for number, (target, over, tests) in enumerate(node.loops):
-            source = self.value(over, w)
+            source = self.value(over, w) if number else source
             rounds = self.rounds(source) if number == 0 and len(node.loops) == 1 else None
             if rounds is not None:
                 values: list[V] = []

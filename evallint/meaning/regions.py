@@ -42,6 +42,8 @@ class Region:
 
 LOADERS = frozenset(("loader", "dataloader", "loaders", "batches"))
 
+JUDGES = frozenset("eval evaluate evaluation validate validation test".split())
+
 PARTS = frozenset("step batch iter iteration single one chunk forward pass".split())
 
 
@@ -68,21 +70,32 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
         name = own_name(forward.stops[depth])
         if names.has_words(name, PARTS) or name.startswith("<"):
             continue
+        if is_fed_by_loader(forward, depth) or has_judging_loop(forward, depth):
+            continue
         if forward.stops[depth].function in switchers and not (forward.stops[depth].module and depth):
             return None, depth
-        if is_fed_by_loader(forward, depth):
-            continue
         if forward.silenced_at == depth:
             return None, depth
     fit = [d for d in range(last + 1) if not (d and forward.stops[d].shared and not forward.stops[d - 1].trains)]
-    outside = [d for d in fit if not forward.stops[d].module]
-    return None, outside[-1] if outside else fit[-1]
+    outside = [d for d in fit if not forward.stops[d].module] or fit
+    if names.has_words(own_name(forward.stops[outside[-1]]), PARTS):
+        outside = [d for d in outside if names.has_words(own_name(forward.stops[d]), names.EVALUATION_WORDS)] or outside
+    return None, outside[-1]
 
 
 def has_outer_loop(forward: Forward, depth: int) -> bool:
     """Whether code that uses the module runs this activation in a loop of its own that does not train."""
     pairs = zip(forward.loops, forward.depth_of_loop, strict=True)
     return any(at < depth and not fact.trains and not forward.stops[at].module for fact, at in pairs)
+
+
+def has_judging_loop(forward: Forward, depth: int) -> bool:
+    """Whether a function that is named for evaluation runs this activation in a loop of its own that does not train."""
+    pairs = zip(forward.loops, forward.depth_of_loop, strict=True)
+    return any(
+        at < depth and not fact.trains and not forward.stops[at].module and names.has_words(own_name(forward.stops[at]), JUDGES)
+        for fact, at in pairs
+    )
 
 
 def is_fed_by_loader(forward: Forward, depth: int) -> bool:
