@@ -134,7 +134,7 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
             continue
         if forward.offered and all(m.mode != "train" for m in bad):
             continue
-        if forward.loc in feeding and region.loop is None and any(s.trains for s in forward.stops):
+        if forward.loc in feeding and forward.from_noise and region.loop is None and any(s.trains for s in forward.stops):
             continue  # a GAN's samples are drawn with the statistics that its training uses
         confidence = toned(eval_confidence(forward, region, bad, forward.loc in trained), forward, region)
         if confidence is not None and all(m.mode == "unknown" for m in bad) and (forward.path, forward.span) in minded:
@@ -151,6 +151,9 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
         return None
     if region.training and region.silent and region.loop is None and not forward.uses & TOLD_USES:
         return None  # targets and bootstrap values of a training step
+    fed = any(s.trains for s in forward.stops) and region.silent and region.loop is None and not region.named
+    if fed and not forward.uses & TOLD_USES - {"numpy"}:
+        return None  # … worked out in a function of their own
     preview = bool(proven) and trained and region.named and bool(forward.uses & WEAK_USES)
     if preview and forward.known and not region.training:
         return "medium"
@@ -194,7 +197,7 @@ def toned(confidence: Confidence | None, forward: Forward, region: Region) -> Co
         return "low"
     free = free_stops(forward)
     spoken = [own_name(s) for s in free]
-    measures = any(names.has_words(n, names.EVALUATION_WORDS | names.LOADER_EVAL_WORDS) for n in spoken)
+    measures = any(names.has_words(n, names.STRONG_EVALUATION_WORDS | names.LOADER_EVAL_WORDS) for n in spoken)
     measures |= region.loop is not None and (region.silent or region.loader)
     own = {s.function for s in free}
     switched = any(m.mode == "eval" and m.function in own for m in forward.modes)

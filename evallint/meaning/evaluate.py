@@ -71,6 +71,11 @@ class Evaluate(Conditions):
         event = self.project.globals.get(path, {}).get(name)
         if isinstance(event, ev.Assign) and isinstance(event.value, ev.Const) and event.value.value is not None:
             return const(event.value.value)
+        there = self.worlds.get(path)
+        left = there.vars.get((self.owner(path), name)) if there is not None else None
+        if there is not None and left is not None and any(a[0] == "o" for a in left.atoms):
+            w.adopt(there, left)
+            return left
         if isinstance(event, ev.Assign) and isinstance(event.value, (ev.Name, ev.Attr)):
             atom = self.project.dotted(path, event.value)
             if atom is not None and atom[0] != "v":

@@ -21,6 +21,7 @@ NO_MODEL = [("tokenizer",), ("processor",), ("config",), ("scheduler",), ("vocab
 MADE_UP = frozenset(
     f"torch.{name}" for name in "rand randn randint zeros ones empty arange full linspace tensor LongTensor FloatTensor Tensor eye".split()
 )
+NOISE = frozenset("z zs noise noises latent latents eps epsilon seed seeds".split())
 NO_THING = Thing()
 
 
@@ -89,6 +90,7 @@ class Forwards(Layers, Contexts):
         fact.pickled = self.things.get(top_of(loc), NO_THING).made_by == "torch.load"
         fact.loaded = loc in self.loaded or fact.pickled
         fact.synthetic = bool(args.pos) and not args.kw and all(self.is_made_up(v) for v in args.pos)
+        fact.from_noise = bool(node.args) and (is_noise(node.args[0]) or bool(args.pos and self.is_made_up(args.pos[0])))
         fact.may_differentiate |= any(names.has_words(k, DERIVATIVES) for k, _ in node.keywords)
         fact.partly |= any(m.mode == "eval" for m in modes) and self.has_trained_part(loc, w)
         fact.carries_no_grad = self.carries_no_grad(loc, method)
@@ -111,7 +113,9 @@ class Forwards(Layers, Contexts):
         if cls is None or loc[0] != "new" or any(m.mode not in ("train", "fresh") for m in self.mode_of(w, loc)):
             return None
         held = [w.attrs.get((loc, name)) for name in self.children.get(loc, ())]
-        parts = {a[1] for v in held if v is not None for a in v.atoms if a[0] == "o" and self.thing(a[1]).kind == "model"}
+        parts = {
+            a[1] for v in held if v is not None for a in v.atoms if a[0] == "o" and (self.thing(a[1]).kind == "model" or a[1] in w.modes)
+        }
         modes: Modes = frozenset().union(*(self.mode_of(w, part) for part in parts))
         if not modes or any(m.mode not in ("eval", "given") for m in modes):
             return None
@@ -149,3 +153,8 @@ class Forwards(Layers, Contexts):
             if not frame.stop.module:
                 break
         return text_of(display)
+
+
+def is_noise(node: Value) -> bool:
+    """`z`, `fixed_noise`, `latents`: a name for what a generator is fed."""
+    return names.has_words(last_name(node), NOISE)

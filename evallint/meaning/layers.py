@@ -112,6 +112,9 @@ class Layers(Machine):
     def forward_sets_grad(self, cls: Class) -> bool:
         """`sets_own_grad` for what one class defines."""
         forward = cls.methods.get("forward")
+        own = [forward, *(m for n, m in cls.methods.items() if forward is not None and ("self", n) in forward.receivers)]
+        if any(f is not None and f.called & {"grad", "backward"} for f in own):
+            return True
         if forward is not None and (forward.called & self.project.differentiators or "requires_grad_" in forward.called):
             return True
         if forward is not None and forward.called & GRAD_SWITCHES and can_be_silent(forward.body):

@@ -114,6 +114,8 @@ class Machine(ABC):
         """Ids of the mode calls of a branch whose other arm puts the same object in the other mode."""
         self.supposed = False
         """Whether the truth of the last condition is but this run's assumption."""
+        self.worlds: dict[str, World] = {}
+        """For each file, the state that its body left."""
         self.given: dict[tuple[int, str], set[Mode]] = {}
         """For each constructor and parameter, the modes of the models that it was handed."""
         self.effects = 0

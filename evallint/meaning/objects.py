@@ -25,7 +25,9 @@ from evallint.meaning.owned import MODE_METHODS, Owned
 from evallint.meaning.torch_calls import COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT
 from evallint.meaning.values import OFF, UNKNOWN, V, World, constants, flowed, join, of
 
-SUBMODULES = frozenset("base body neck fc bottleneck nn net extractor trunk head heads tower stem projector projection features layers blocks".split())
+SUBMODULES = frozenset(
+    "base body neck fc bottleneck nn net extractor trunk head heads tower stem projector projection features layers blocks".split()
+)
 GETTERS = frozenset(
     "get_output_embeddings get_input_embeddings get_encoder get_decoder get_base_model get_model get_submodule get_classifier".split()
 )

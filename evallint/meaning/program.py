@@ -36,7 +36,6 @@ class Program(Objects):
     def __init__(self, project: Project) -> None:
         super().__init__(project)
         self.facts = Facts()
-        self.worlds: dict[str, World] = {}
         self.class_worlds: dict[int, World] = {}
         self.may_fork = True
         self.unsure = False, False

@@ -74,6 +74,8 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
             continue
         if forward.stops[depth].function in switchers and not (forward.stops[depth].module and depth):
             return None, depth
+        if depth and not forward.stops[depth].module and names.speaks_of(name, names.STRONG_EVALUATION_WORDS):
+            return None, depth
         if forward.silenced_at == depth:
             return None, depth
     fit = [d for d in range(last + 1) if not (d and forward.stops[d].shared and not forward.stops[d - 1].trains)]

@@ -21,9 +21,9 @@ def is_deliberate(forward: Forward) -> bool:
 
 
 def is_own_wish(forward: Forward, region: Region, bad: list[Mode]) -> bool:
-    """The function that evaluates calls `train()` itself, as its only mode call, and does not say that it validates or tests."""
-    own = all(m.path == region.path and m.function == region.function for m in bad)
-    return own and not (region.strongly or region.loader) and forward.own_switches <= {m.where for m in bad}
+    """The function that evaluates calls `train()` itself, undoing no `eval()`, and does not say that it validates or tests."""
+    own = all(m.path == region.path and m.function == region.function and not m.over for m in bad)
+    return own and not (region.strongly or region.loader)
 
 
 def wants_gradients(forward: Forward) -> bool:

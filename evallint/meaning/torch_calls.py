@@ -64,6 +64,7 @@ class TorchCalls(Handed):
         flag = args.get(0, "mode")
         settings = {"eval"} if name == "eval" else {"train"}
         snapshot: Modes = frozenset()
+        self.supposed = False
         if name == "train" and flag is not None:
             known = self.known(flag)
             if known is None:
@@ -83,7 +84,8 @@ class TorchCalls(Handed):
         self.frame.switches.add(node.span)
         undone = any(m.mode == "eval" and m.function == function for m in before)
         for setting in settings:
-            chosen = id(node) in self.chosen or (setting == "eval" and len(settings) > 1)
+            asked = self.supposed if setting == "train" else len(settings) > 1  # `train(flag)`: who calls chooses
+            chosen = id(node) in self.chosen or asked
             modes |= made(setting, self.path, node.span, function, text, over if setting == "eval" else undone, chosen)
         self.set_mode(w, loc, modes)
         if loc[0] == "child" and loc[2] in ("model", "net", "network") and (whole := self.thing(loc[1])).cls is None:
@@ -233,7 +235,10 @@ class TorchCalls(Handed):
 
     def set_grad_enabled(self, args: Args, node: Call, w: World) -> V:
         flag = args.get(0, "mode")
+        self.supposed = False
         known = self.known(flag) if flag is not None else None
+        if known and self.supposed:
+            known = None  # whoever sets the flag wants the graph
         before = tuple(sorted(w.grad))
         if known is None and flag is not None:
             key = self.key_of(flag)
@@ -353,6 +358,8 @@ class TorchCalls(Handed):
                 elif atom[0] == "d":
                     stack += [v for _, v in atom[1]]
         first = node.args[0] if node.args else None
+        if isinstance(first, ev.Mix) and any(isinstance(i, ev.Seq) for i in first.items):  # `[latent] + noises`
+            first = ev.Seq(tuple(x for i in first.items for x in (i.items if isinstance(i, ev.Seq) else (i,))))
         if not owners and isinstance(first, ev.Seq) and not any(isinstance(i, (ev.Call, ev.Map, ev.Star)) for i in first.items):
             opaque = True
         said = node.args[0] if node.args else next((v for k, v in node.keywords if k == "params"), None)

@@ -34,6 +34,7 @@ Loc = tuple[Any, ...]
 Ids = frozenset[int]
 NO_IDS: Ids = frozenset()
 MOST_ATOMS = 6
+MOST_ADOPTED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +77,22 @@ def join(a: V, b: V) -> V:
     if a is b or a == b:
         return a
     atoms = united(a.atoms, b.atoms)
+    if len(atoms) > 1 and sum(x[0] == "d" for x in atoms) > 1:
+        atoms = (*(x for x in atoms if x[0] != "d"), ("d", merged([x[1] for x in atoms if x[0] == "d"])))
     if len(atoms) > MOST_ATOMS:
         atoms = tuple(x for x in atoms if x[0] == "o")
         if len(atoms) > MOST_ATOMS:
             atoms = ()
     return V(atoms, a.data | b.data, a.graph | b.graph)
+
+
+def merged(dicts: list[tuple[tuple[Any, V], ...]]) -> tuple[tuple[Any, V], ...]:
+    """One dict that is any of several."""
+    table: dict[Any, V] = {}
+    for items in dicts:
+        for key, value in items:
+            table[key] = join(table[key], value) if key in table else value
+    return tuple(table.items())
 
 
 def flowed(values: Any) -> V:
@@ -241,6 +253,22 @@ class World:
         """Take over another world's state."""
         self.vars, self.attrs, self.modes = other.vars, other.attrs, other.modes
         self.grad, self.grad_at, self.frozen, self.stained = other.grad, other.grad_at, other.frozen, other.stained
+
+    def adopt(self, other: World, value: V) -> None:
+        """Take over what another world knows of the objects of a value, and of all that they hold."""
+        waiting, seen = [a[1] for a in value.atoms if a[0] == "o"], set[Loc]()
+        while waiting and len(seen) < MOST_ADOPTED:
+            loc = waiting.pop()
+            if loc in seen:
+                continue
+            seen.add(loc)
+            if loc in other.modes:
+                self.modes.setdefault(loc, other.modes[loc])
+            row = other.attrs.rows.get(loc)
+            if row is not None:
+                other.attrs.own.discard(loc)
+                self.attrs.rows.setdefault(loc, row)
+                waiting += [a[1] for v in row.values() for a in v.atoms if a[0] == "o"]
 
     def mode(self, loc: Loc, defaults: dict[Loc, Modes]) -> Modes:
         """The modes that the module at `loc` can be in: its own, or its nearest ancestor's."""

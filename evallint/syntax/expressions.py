@@ -218,6 +218,8 @@ class Expressions:
             only = node.comparisons[0]
             op = OPERATORS.get(type(only.operator))
             right = self.value(only.comparator)
+            if op in ("==", "is") and isinstance(right, ev.Const) and isinstance(right.value, bool) and isinstance(left, ev.Attr):
+                return left if right.value else ev.Not(left)  # `model.training == True`
             return ev.Compare(op, left, right) if op else self.mix([left, right])
         return self.mix([left, *(self.value(c.comparator) for c in node.comparisons)])
 
