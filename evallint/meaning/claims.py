@@ -201,7 +201,7 @@ def toned(confidence: Confidence | None, forward: Forward, region: Region) -> Co
     measures |= region.loop is not None and (region.silent or region.loader)
     own = {s.function for s in free}
     switched = any(m.mode == "eval" and m.function in own for m in forward.modes)
-    if any(names.is_loss_name(n) for n in spoken) and not measures and (forward.escapes or not switched):
+    if any(names.has_words(n, names.LOSS_WORDS) for n in spoken) and not measures and (forward.escapes or not switched):
         return "low"
     plain = set(names.words(forward.text)) & {"model", "net", "network"} or any(m.mode in ("eval", "given", "train") for m in forward.modes)
     return confidence if forward.known or (plain and forward.loc is not None and forward.loc[0] in ("param", "ret", "child")) else "low"

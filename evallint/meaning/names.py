@@ -57,6 +57,7 @@ GRADIENT_WORDS = frozenset(
 )
 
 
+LOSS_WORDS = frozenset("criterion criterions loss losses cost objective".split())
 PREPARATION_WORDS = frozenset("init initialize initialise initialization warmup".split())
 VERBS = frozenset("predict fit train eval load save get n forward call run step".split())
 JUDGING_WORDS = frozenset("eval evaluate validate validation test demo inference infer predict".split())

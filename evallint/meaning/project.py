@@ -212,10 +212,13 @@ class Project(Index):
         return theirs is mine or mine in self.mro(theirs) or theirs in self.mro(mine)
 
     def holds_something(self, cls: Class) -> bool:
-        """Whether it matters what an object of this class, no module itself, keeps from its constructor: one of its methods matters."""
+        """Whether it matters what an object keeps from its constructor: one of its methods matters, or it wraps a model."""
         found = self._holders.get(id(cls))
         if found is None:
-            found = not self.is_module(cls) and any(id(m) in self.relevant for c in self.mro(cls) for m in c.methods.values())
+            init = cls.methods.get("__init__")
+            wraps = init is not None and any(names.is_model_name(p.name) or p.name == "module" for p in init.params[1:])
+            open_ = wraps or not self.is_module(cls)
+            found = open_ and any(id(m) in self.relevant for c in self.mro(cls) for m in c.methods.values())
             self._holders[id(cls)] = found
         return found
 

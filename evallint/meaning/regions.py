@@ -40,7 +40,7 @@ class Region:
     """It stands in code that trains."""
 
 
-LOADERS = frozenset(("loader", "dataloader", "loaders", "batches"))
+LOADERS = ("loader", "loaders", "batches")
 
 JUDGES = frozenset("eval evaluate evaluation validate validation test".split())
 
@@ -74,7 +74,7 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
             continue
         if forward.stops[depth].function in switchers and not (forward.stops[depth].module and depth):
             return None, depth
-        if depth and not forward.stops[depth].module and names.speaks_of(name, names.STRONG_EVALUATION_WORDS):
+        if depth and not forward.stops[depth].module and not forward.stops[depth].shared and names.speaks_of(name, names.STRONG_EVALUATION_WORDS):
             return None, depth
         if forward.silenced_at == depth:
             return None, depth
@@ -103,7 +103,7 @@ def has_judging_loop(forward: Forward, depth: int) -> bool:
 def is_fed_by_loader(forward: Forward, depth: int) -> bool:
     """Whether the caller runs this activation for each batch of a loader, without training."""
     pairs = zip(forward.loops, forward.depth_of_loop, strict=True)
-    return any(at == depth - 1 and not fact.trains and names.has_words(fact.source, LOADERS) for fact, at in pairs)
+    return any(at == depth - 1 and not fact.trains and any(w.endswith(LOADERS) for w in names.words(fact.source)) for fact, at in pairs)
 
 
 def free_stops(forward: Forward) -> list[Stop]:
