@@ -9,6 +9,7 @@ from typing import Any
 from evallint import events as ev
 from evallint.events import Class, Event, Value, blocks
 from evallint.meaning import names
+from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Machine
 from evallint.meaning.walk import deep, last_name, parts
 
@@ -38,6 +39,13 @@ PARAMETERLESS = frozenset(
     "ReLU GELU SiLU Tanh Sigmoid Softmax LogSoftmax LeakyReLU ELU Flatten Unflatten Identity MaxPool1d MaxPool2d AvgPool1d AvgPool2d"
     " Upsample AdaptiveAvgPool2d ZeroPad2d ReflectionPad2d PixelShuffle CrossEntropyLoss MSELoss L1Loss BCELoss".split()
 )
+
+
+MAKES_PARTS = frozenset(
+    "Linear Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d BatchNorm1d BatchNorm2d BatchNorm3d LayerNorm GroupNorm"
+    " InstanceNorm1d InstanceNorm2d Embedding LSTM GRU RNN Dropout Dropout2d MultiheadAttention Parameter Sequential ModuleList".split()
+)
+"""Constructors of torch.nn by which a helper function makes parts: `conv_block(16, 32)`."""
 
 
 class Layers(Machine):
@@ -91,7 +99,9 @@ class Layers(Machine):
         atom = self.project.dotted(cls.path, node.func)
         if atom is not None and atom[0] == "k":
             return self.project.is_module(atom[1]) and not self.is_empty(atom[1])
-        if atom is not None and atom[0] == "f" and names.is_model_name(name):
+        if atom is not None and atom[0] == "f" and (names.is_model_name(name) or atom[1].called & MAKES_PARTS):
+            return True
+        if atom is not None and atom[0] == "x" and LIBRARIES.matches("models_in_training_mode", atom[1]) and "torch.nn" not in atom[1]:
             return True
         if not name[:1].isupper() or name in PARAMETERLESS or names.is_loss_name(name) or name.endswith(NO_PARTS):
             return False

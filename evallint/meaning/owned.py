@@ -117,6 +117,8 @@ class Owned(TorchCalls):
         """A method that modules of the project define, of a model whose class is not known; None where that says too little."""
         if method == "forward" or (method in COMMON_METHODS and method not in FORWARD_METHODS) or method in MODE_METHODS:
             return None
+        if method.startswith(("init", "_init")):
+            return self.result(node, args)
         found = [
             (c, f)
             for c, f in self.project.methods.get(method, ())

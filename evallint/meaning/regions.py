@@ -56,6 +56,7 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
     switchers = {m.function for m in forward.modes if m.mode == "eval" and m.function != "<module>"}
     last = len(forward.stops) - 1
     for depth in range(last, -1, -1):
+        name = own_name(forward.stops[depth])
         own = [fact for fact, at in zip(forward.loops, forward.depth_of_loop, strict=True) if at == depth]
         if forward.stops[depth].module and depth and forward.stops[depth].function not in switchers and has_outer_loop(forward, depth):
             continue
@@ -63,18 +64,19 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
             continue
         if len(own) > 1 and not own[-2].trains and forward.text.split(".")[0].split("[")[0] in own[-1].target.split():
             own.pop()  # a loop over models: the data comes from the one around it
-        if own and own[-1].endless and not own[-1].source and depth < last and not forward.stops[depth].acts:
+        waits = own and own[-1].endless and not own[-1].source and depth < last and not forward.stops[depth].acts
+        if waits and not names.has_words(name, JUDGES):
             continue  # a program that waits for its user
         if own:
             return (own[-1], depth) if not own[-1].trains else (None, min(depth + 1, last))
-        name = own_name(forward.stops[depth])
         if names.has_words(name, PARTS) or name.startswith("<"):
             continue
         if is_fed_by_loader(forward, depth) or has_judging_loop(forward, depth):
             continue
         if forward.stops[depth].function in switchers and not (forward.stops[depth].module and depth):
             return None, depth
-        if depth and not forward.stops[depth].module and not forward.stops[depth].shared and names.speaks_of(name, names.STRONG_EVALUATION_WORDS):
+        own_work = depth and not forward.stops[depth].module and not forward.stops[depth].shared
+        if own_work and names.speaks_of(name, names.STRONG_EVALUATION_WORDS):
             return None, depth
         if forward.silenced_at == depth:
             return None, depth
