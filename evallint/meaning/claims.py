@@ -199,7 +199,7 @@ def toned(confidence: Confidence | None, forward: Forward, region: Region) -> Co
     spoken = [own_name(s) for s in free]
     measures = any(names.has_words(n, names.STRONG_EVALUATION_WORDS | names.LOADER_EVAL_WORDS) for n in spoken)
     measures |= region.loop is not None and (region.silent or region.loader)
-    own = {s.function for s in free}
+    own = {s.function for s in forward.stops}
     switched = any(m.mode == "eval" and m.function in own for m in forward.modes)
     if any(names.has_words(n, names.LOSS_WORDS) for n in spoken) and not measures and (forward.escapes or not switched):
         return "low"

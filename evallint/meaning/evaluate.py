@@ -61,6 +61,8 @@ class Evaluate(Conditions):
         event = self.project.globals.get(path, {}).get(name)
         if event is not None:
             return self.module_global(path, name, w)
+        if name == "torch":  # it came with a star
+            return of(("x", name))
         return of(("o", ("global", path, name))) if name not in BUILTINS else of(("x", f"builtins.{name}"))
 
     def module_global(self, path: str, name: str, w: World) -> V:

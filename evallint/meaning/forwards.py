@@ -11,7 +11,7 @@ from evallint.meaning.facts import Forward
 from evallint.meaning.layers import DEPENDENT, FUNCTIONAL, Layers, built
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Args, Thing, is_below, last_name, text_of, top_of
-from evallint.meaning.values import OFF, Modes, V, World, flowed
+from evallint.meaning.values import OFF, UNKNOWN, Modes, V, World, const, flowed
 
 EVIDENCE = frozenset(
     "parameters named_parameters state_dict load_state_dict eval named_modules requires_grad_ zero_grad children modules".split()
@@ -122,6 +122,20 @@ class Forwards(Layers, Contexts):
         own = [node for c in self.project.mro(cls) for _, node in built(c)]
         reads = any(isinstance(n, Attr) or (isinstance(n, Call) and last_name(n.func) in DEPENDENT | FUNCTIONAL) for n in own)
         return None if reads else modes
+
+    def is_instance(self, value: V, kind: V, name: str) -> V:
+        """`isinstance(x, nn.Module)` of a model, or of an object whose class is known."""
+        things = [a[1] for a in value.atoms if a[0] == "o"]
+        kinds = [k for a in kind.atoms for k in ((x for v in a[1] for x in v.atoms) if a[0] == "q" else (a,))]
+        if not things or len(things) < len(value.atoms) or not kinds:
+            return UNKNOWN
+        if any(k[0] == "x" and k[1].endswith(".Module") for k in kinds) and all(self.modelness(t, name) for t in things):
+            return const(True)
+        classes = [self.thing(t).cls for t in things]
+        lines = [self.project.mro(c) if c is not None else [] for c in classes]
+        if all(any(k[0] == "k" and k[1] in line for k in kinds) for line in lines):
+            return const(True)
+        return UNKNOWN
 
     def is_made_up(self, value: V) -> bool:
         """Whether a tensor was made on the spot, out of nothing."""

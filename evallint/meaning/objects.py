@@ -355,7 +355,7 @@ class Objects(Owned):
         own = set(names.words(last_name(node.func.base) if isinstance(node.func, ev.Attr) else ""))
         guessed = [
             (c, f)
-            for c, f in ([] if base.data or loc[0] == "ret" else self.methods_named(method))
+            for c, f in ([] if base.data or loc[0] == "ret" or method.startswith(("init", "_init")) else self.methods_named(method))
             if (not kind or self.project.is_module(c)) and (len(names.words(method)) > 1 or own & set(names.words(c.name)))
         ]
         if guessed and not any(a[0] in ("x",) for a in base.atoms):

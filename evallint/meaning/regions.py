@@ -71,10 +71,12 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
             return (own[-1], depth) if not own[-1].trains else (None, min(depth + 1, last))
         if names.has_words(name, PARTS) or name.startswith("<"):
             continue
-        if is_fed_by_loader(forward, depth) or has_judging_loop(forward, depth):
+        if has_judging_loop(forward, depth):
             continue
         if forward.stops[depth].function in switchers and not (forward.stops[depth].module and depth):
             return None, depth
+        if is_fed_by_loader(forward, depth):
+            continue
         own_work = depth and not forward.stops[depth].module and not forward.stops[depth].shared
         if own_work and names.speaks_of(name, names.STRONG_EVALUATION_WORDS):
             return None, depth

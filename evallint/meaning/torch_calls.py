@@ -12,7 +12,7 @@ from evallint.meaning.forwards import MADE_UP
 from evallint.meaning.handed import Handed
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Args, Thing, is_below, last_name, made, text_of
-from evallint.meaning.values import NO_IDS, ON, UNKNOWN, UNKNOWN_MODE, Ids, Mode, Modes, V, World, const, constants, flowed, join, of
+from evallint.meaning.values import NO_IDS, ON, UNKNOWN, UNKNOWN_MODE, Ids, Mode, Modes, V, World, constants, flowed, join, of
 
 SAME_OBJECT = frozenset(
     "to cuda cpu half float double bfloat16 type requires_grad_"
@@ -301,7 +301,8 @@ class TorchCalls(Handed):
             keys = constants(args.pos[1])
             if keys and len(keys) == 1 and isinstance(keys[0], str):
                 return self.attribute(first, keys[0], w)
-            return self.result(node, args)
+            parts = tuple(("o", self.child(a[1], "<part>")) for a in first.atoms if a[0] == "o" and self.thing(a[1]).kind == "model")
+            return V(parts) if parts else self.result(node, args)
         if tail == "isinstance" and len(args.pos) == 2:
             return self.is_instance(first, args.pos[1], last_name(node.args[0]))
         if tail == "setattr" and len(args.pos) == 3:
@@ -320,20 +321,6 @@ class TorchCalls(Handed):
         if tail in ("sum", "min", "max", "abs"):
             return flowed([*args.all(), *(a[1] for v in args.pos for a in v.atoms if a[0] == "l")])
         return V((), *(lambda f: (f.data, f.graph))(flowed(args.all()))) if tail != "type" else UNKNOWN
-
-    def is_instance(self, value: V, kind: V, name: str) -> V:
-        """`isinstance(x, nn.Module)` of a model, or of an object whose class is known."""
-        things = [a[1] for a in value.atoms if a[0] == "o"]
-        kinds = [k for a in kind.atoms for k in ((x for v in a[1] for x in v.atoms) if a[0] == "q" else (a,))]
-        if not things or len(things) < len(value.atoms) or not kinds:
-            return UNKNOWN
-        if any(k[0] == "x" and k[1].endswith(".Module") for k in kinds) and all(self.modelness(t, name) for t in things):
-            return const(True)
-        classes = [self.thing(t).cls for t in things]
-        lines = [self.project.mro(c) if c is not None else [] for c in classes]
-        if all(any(k[0] == "k" and k[1] in line for k in kinds) for line in lines):
-            return const(True)
-        return UNKNOWN
 
     def optimizer(self, dotted: str, args: Args, node: Call) -> V:
         loc = ("new", self.path, node.span, self.chain())
