@@ -39,14 +39,15 @@ def usual(facts: Facts) -> list[Forward]:
         for f in facts.forwards
         if not f.framework
         and not (f.offbeat and (f.path, f.span) in default)
-        and not measures(f.text)
+        and not is_measure(f.text)
         and not any(is_unit_test(s.path, s.function, s.owner) for s in f.stops)
     ]
 
 
-def measures(text: str) -> bool:
+def is_measure(text: str) -> bool:
     """`self.metric`, `criterion(…)`: what is called is named for a loss or a metric, whatever it is made of."""
-    return names.is_loss_name(" ".join(names.words(text.split("(")[0].rsplit(".", 1)[-1])[-1:]))
+    said = names.words(text.split("(")[0].rsplit(".", 1)[-1])
+    return bool(said) and names.is_loss_name(said[-1])
 
 
 @dataclass(slots=True, eq=False)

@@ -41,9 +41,9 @@ class Region:
 
 
 LOADERS = ("loader", "loaders", "batches")
-
+"""How the names of what hands out batches end."""
 JUDGES = frozenset("eval evaluate evaluation validate validation test".split())
-
+"""Words of functions whose own loop is the evaluation, whatever helper in it switches the mode or turns recording off."""
 PARTS = frozenset("step batch iter iteration single one chunk forward pass".split())
 
 
