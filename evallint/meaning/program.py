@@ -20,7 +20,7 @@ from evallint.meaning.regions import PARTS
 from evallint.meaning.signs import is_unit_test
 from evallint.meaning.values import UNKNOWN, UNKNOWN_MODE, Mode, V, World, const, meet, of
 
-MOST_RUNS = 24
+MOST_RUNS = 12
 PREPARING = frozenset("load get build create make prepare setup init initialize from restore resume model net network read fetch".split())
 MOST_STEPS_OF_ROOT = 12000
 MOST_METHODS = 30
