@@ -20,10 +20,11 @@ class Containers(Targets):
     """Keeps and reads items."""
 
     def held_items(self, loc: Loc, w: World) -> V:
-        """What any item of an object can be, as far as items were put into it; UNKNOWN where none was."""
+        """What any item of an object can be: what was put into it, or a part that nobody has assigned."""
         keys = sorted(k for k in self.children.get(loc, ()) if k.startswith("["))
         held = [w.attrs[loc, k] for k in keys if (loc, k) in w.attrs]
-        return reduce(join, (v for v in held if v.atoms), UNKNOWN)
+        found = reduce(join, (v for v in held if v.atoms), UNKNOWN)
+        return found if found.atoms else of(("o", self.child(loc, "[]")))
 
     def item_at(self, atom: Any, index: V, site: int, w: World) -> V:
         """`atom[index]`."""
@@ -37,10 +38,11 @@ class Containers(Targets):
         if atom[0] == "d":
             return item_of_dict(atom[1], keys)
         if atom[0] == "o":
-            value = w.attrs.get((atom[1], f"[{key}]" if key is not None else "[]")) or UNKNOWN
-            if not value.atoms:
-                value = self.held_items(atom[1], w) if key is None else w.attrs.get((atom[1], "[]")) or UNKNOWN
-            return value if value.atoms else of(("o", self.child(atom[1], f"[{key}]" if key is not None else "[]")))
+            for slot in (slot_of(key), "[]"):
+                value = w.attrs.get((atom[1], slot))
+                if value is not None and value.atoms:
+                    return value
+            return self.held_items(atom[1], w) if key is None else of(("o", self.child(atom[1], slot_of(key))))
         return of(atom) if atom[0] in ("x", "f", "k") else UNKNOWN
 
     def bind_item(self, target: ev.Sub, value: V, w: World) -> None:
@@ -49,7 +51,7 @@ class Containers(Targets):
         key = index[0] if index and len(index) == 1 else None
         for atom in base.atoms:
             if atom[0] == "o":
-                self.set_attr(w, atom[1], f"[{key}]" if key is not None else "[]", value)
+                self.set_attr(w, atom[1], slot_of(key), value)
         if len(base.atoms) == 1 and base.atoms[0][0] == "d" and any(a[0] in ("o", "f", "k") for a in value.atoms):
             self.grow(target.base, base, key, value, w)
         if value.data:
@@ -96,6 +98,11 @@ class Containers(Targets):
         if name == "pop":
             return self.item_of(of(atom), ("item", self.path, id(node)))
         return V((), base.data, base.graph)
+
+
+def slot_of(key: Any) -> str:
+    """The attribute under which an object's item is kept: `[name]`, or `[]` for a key that is not known."""
+    return "[]" if key is None else f"[{key}]"
 
 
 def item_of_dict(items: tuple[tuple[Any, V], ...], keys: list[Any] | None) -> V:

@@ -27,8 +27,7 @@ class Handed(Forwards):
         if name in EACH and rest:
             items = [self.item_of(v, ("item", self.path, node.span, n)) for n, v in enumerate(rest)]
         elif name in SPREAD and rest:
-            row = self.item_of(rest[0], ("item", self.path, node.span))
-            items = next((list(a[1]) for a in row.atoms if a[0] == "q"), [])
+            items = unpacked(self.item_of(rest[0], ("item", self.path, node.span)))
         elif name in AT_ONCE:
             items = rest if name != "apply_async" else unpacked(rest[0] if rest else args.kw.get("args", UNKNOWN))
         elif name in STARTED:

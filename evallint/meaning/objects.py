@@ -301,11 +301,9 @@ class Objects(Owned):
                 self.stain(node.func.base, flow, w)
             return UNKNOWN
         if method == "items" and not args.all():
-            held = self.held_items(loc, w)
-            return of(("l", of(("q", (UNKNOWN, held if held.atoms else of(("o", self.child(loc, "[]"))))))))
+            return of(("l", of(("q", (UNKNOWN, self.held_items(loc, w))))))
         if method == "values" and not args.all():
-            held = self.held_items(loc, w)
-            return of(("l", held if held.atoms else of(("o", self.child(loc, "[]")))))
+            return of(("l", self.held_items(loc, w)))
         return None
 
     def call_on_output(self, base: V, flow: V, method: str, args: Args, node: Call, w: World) -> V:

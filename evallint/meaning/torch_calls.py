@@ -64,14 +64,13 @@ class TorchCalls(Handed):
         flag = args.get(0, "mode")
         settings = {"eval"} if name == "eval" else {"train"}
         snapshot: Modes = frozenset()
-        self.supposed = False
+        key = None
         if name == "train" and flag is not None:
-            known = self.known(flag)
+            known, key = self.known(flag), self.key_of(flag)
             if known is None:
                 for atom in flag.atoms:
                     if atom[0] == "s":
                         snapshot |= atom[2]
-                key = self.key_of(flag)
                 if key is not None and not snapshot:
                     self.meet_key(key[0], id(node))
                     self.meet_key(key[0], -id(node))
@@ -84,7 +83,7 @@ class TorchCalls(Handed):
         self.frame.switches.add(node.span)
         undone = any(m.mode == "eval" and m.function == function for m in before)
         for setting in settings:
-            asked = self.supposed if setting == "train" else len(settings) > 1  # `train(flag)`: who calls chooses
+            asked = key is not None if setting == "train" else len(settings) > 1  # `train(flag)`: who calls chooses
             chosen = id(node) in self.chosen or asked
             modes |= made(setting, self.path, node.span, function, text, over if setting == "eval" else undone, chosen)
         self.set_mode(w, loc, modes)
@@ -235,16 +234,14 @@ class TorchCalls(Handed):
 
     def set_grad_enabled(self, args: Args, node: Call, w: World) -> V:
         flag = args.get(0, "mode")
-        self.supposed = False
         known = self.known(flag) if flag is not None else None
-        if known and self.supposed:
+        key = self.key_of(flag) if flag is not None else None
+        if known and key is not None:
             known = None  # whoever sets the flag wants the graph
         before = tuple(sorted(w.grad))
-        if known is None and flag is not None:
-            key = self.key_of(flag)
-            if key is not None:
-                self.meet_key(key[0], id(node))
-                self.meet_key(key[0], -id(node))
+        if known is None and key is not None:
+            self.meet_key(key[0], id(node))
+            self.meet_key(key[0], -id(node))
         setting = "both" if known is None else "on" if known else "off"
         self.set_grad(w, setting)
         return of(("g", setting, before))
