@@ -334,6 +334,7 @@ class Calls(Inert):
         if node is not None and isinstance(node.func, ev.Attr):
             receiver = text_of(node.func.base)
         stop = Stop(fn.path, fn.qualname, node.span if node is not None else None, receiver, cls.name if cls else "", is_module, fn.span)
+        stop.told = node is not None and any(is_told(name, value) for name, value in node.keywords)
         stop.acts = any(method == "step" and names.has_words(r, names.ENVIRONMENT_WORDS) for r, method in fn.receivers)
         frame = Frame(fn, self.new_act(fn.path, act or self.owner(fn.path)), loc, cls, stop)
         frame.globals.clear()
@@ -469,6 +470,17 @@ class Calls(Inert):
     def is_loss(self, cls: Class) -> bool:
         """A Module that measures, by its name."""
         return names.is_loss_name(cls.name)
+
+
+def is_told(name: str, value: Value) -> bool:
+    """Whether a keyword argument says that the call is for evaluation: `evaluate=True`, `training=False`."""
+    if not isinstance(value, ev.Const) or not isinstance(value.value, bool):
+        return False
+    said = set(names.words(name))
+    return bool(said & TOLD_BY) if value.value else said <= {"is", "train", "training"} and bool(said - {"is"})
+
+
+TOLD_BY = frozenset("eval evaluate evaluation evaluating test testing validate validation".split())
 
 
 def is_small(fn: Function) -> bool:

@@ -10,7 +10,7 @@ from evallint.events import Span
 from evallint.finding import Confidence
 from evallint.meaning import names
 from evallint.meaning.facts import Facts, Forward
-from evallint.meaning.regions import WEAK_USES, Region, free_stops, own_name, region_of
+from evallint.meaning.regions import WEAK_USES, Region, free_stops, own_name, own_region, region_of
 from evallint.meaning.signs import (
     API_WORDS,
     chosen,
@@ -108,6 +108,15 @@ def trained_objects(facts: Facts) -> set[tuple[Any, ...]]:
     return {f.loc for f in facts.forwards if f.trained and f.loc is not None}
 
 
+def is_part_of(loc: tuple[Any, ...] | None, trained: set[tuple[Any, ...]]) -> bool:
+    """Whether an object, or the whole that it is a part of, is among those that are trained."""
+    while loc is not None:
+        if loc in trained:
+            return True
+        loc = loc[1] if loc[0] == "child" else None
+    return False
+
+
 def eval_claims(facts: Facts) -> list[Claim]:
     """Evaluation regions whose forward may run in training mode."""
     return gathered(_eval_rows(facts))
@@ -115,7 +124,12 @@ def eval_claims(facts: Facts) -> list[Claim]:
 
 def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
     trained = trained_objects(facts)
-    minded = {(f.path, f.span) for f in facts.forwards if f.modes and all(m.mode in ("eval", "given") for m in f.modes)}
+    minded = {
+        (f.path, f.span, s.path, s.function)
+        for f in facts.forwards
+        if f.modes and all(m.mode in ("eval", "given") for m in f.modes)
+        for s in f.stops
+    }
     serving = {(m.path, m.where) for f in facts.forwards if f.trained for m in f.modes}
     feeding = {f.loc for f in facts.forwards if f.trained and f.feeds & trained}
     for forward in usual(facts):
@@ -126,22 +140,28 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         )
         if not bad or is_trained or forward.spoiled or forward.grad_used or is_probe(forward):
             continue
-        if forward.layers == "bare" and (forward.stops[-1].module or forward.loc not in trained or any(m.mode == "unknown" for m in bad)):
+        if forward.layers == "bare" and (forward.stops[-1].module or not is_part_of(forward.loc, trained) or any(m.mode == "unknown" for m in bad)):
             continue  # a layer beside the model that counts
         region = region_of(forward)
         if all(m.mode == "train" and (m.path, m.where) not in serving for m in bad) and is_own_wish(forward, region, bad):
             continue
-        if is_training_part(forward) or is_deliberate(forward) or chosen(forward, bad) or is_rollout(forward) or is_smoke_test(forward):
+        if is_training_part(forward) or is_deliberate(forward) or chosen(forward, bad) or is_rollout(forward):
+            continue
+        if is_smoke_test(forward) and not is_part_of(forward.loc, trained):
             continue
         if forward.offered and all(m.mode != "train" for m in bad):
             continue
         if forward.loc in feeding and forward.from_noise and region.loop is None and any(s.trains for s in forward.stops):
             continue  # a GAN's samples are drawn with the statistics that its training uses
-        confidence = toned(eval_confidence(forward, region, bad, forward.loc in trained), forward, region)
-        if confidence is not None and all(m.mode == "unknown" for m in bad) and (forward.path, forward.span) in minded:
-            confidence = "low"  # who calls it in sight has switched the model
+        confidence = toned(eval_confidence(forward, region, bad, is_part_of(forward.loc, trained)), forward, region)
+        if confidence is not None and all(m.mode == "unknown" for m in bad):
+            if (forward.path, forward.span, region.path, region.function) in minded:
+                confidence = "low"  # who calls it in sight has switched the model
         if confidence is not None:
             yield region, forward, confidence, bad
+            own = own_region(forward, region)
+            if own is not None:
+                yield own, forward, confidence, bad
 
 
 def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: bool) -> Confidence | None:
@@ -165,10 +185,13 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
             if trained and (region.silent or region.loader) and forward.layers != "none":
                 return "medium"  # it trains itself, and measures itself in the same mode
             told = forward.unswitched and forward.layers in ("some", "none") and (region.silent or region.used or region.loop is not None)
+            public = names.words(own_name(forward.stops[0]))[:1]
             if told and (region.silent or names.has_words(own_name(forward.stops[0]), API_WORDS)):
                 return "medium"
+            if public and public[0] in API_WORDS and not (forward.offered or forward.mode_by_caller) and (region.silent or region.used):
+                return "medium"  # what users call to predict, with nobody in sight who switches the mode
             return "low" if region.silent or region.used else None
-        if trained and (region.silent or region.loader or region.strongly):
+        if trained and (region.silent or region.loader or region.strongly or (forward.unswitched and region.training)):
             return "medium"  # it is trained and evaluated in one mode, whichever that is
         if any(m.mode == "eval" for m in forward.modes) or names.has_words(own_name(forward.stops[-1]), names.PREPARATION_WORDS):
             return "low"
@@ -219,16 +242,19 @@ def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
     for forward in usual(facts):
         if "on" not in forward.grad or forward.trained or forward.spoiled or forward.frozen or forward.carries_no_grad or forward.own_grad:
             continue
-        if wants_gradients(forward) or is_probe(forward) or is_smoke_test(forward):
+        if wants_gradients(forward) or is_probe(forward) or (is_smoke_test(forward) and not is_part_of(forward.loc, trained)):
             continue
         region = region_of(forward)
         if is_rollout(forward) and region.loop is None:
             continue
         if region.loop is not None and (region.path, region.span) in attacked:
             continue  # the loop needs gradients
-        confidence = toned(grad_confidence(forward, region, forward.loc in trained), forward, region)
+        confidence = toned(grad_confidence(forward, region, is_part_of(forward.loc, trained)), forward, region)
         if confidence is not None:
             yield region, forward, confidence, []
+            own = own_region(forward, region)
+            if own is not None:
+                yield own, forward, confidence, []
 
 
 def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confidence | None:

@@ -371,6 +371,8 @@ class Evaluate(Conditions):
         values = [self.value(item, w) for item in node.items]
         if len(values) == 2 and all(any(a[0] in ("q", "l") for a in v.atoms) for v in values):
             return self.added(values[0], values[1])
+        if len(values) == 2 and any(isinstance(item, ev.Seq) for item in node.items):  # `[a, b] * n`
+            return next(v for v, item in zip(values, node.items, strict=True) if isinstance(item, ev.Seq))
         return flowed(values)
 
 

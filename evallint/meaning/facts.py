@@ -46,6 +46,8 @@ class Stop:
     """It reads the gradient of something that is no parameter, or asks for it."""
     acts: bool = False
     """It steps an environment."""
+    told: bool = False
+    """The call that entered it says so: `evaluate=True`, `training=False`."""
     shared: bool = False
     """A training step somewhere back-propagates through what this function returns: it is no place for `no_grad`."""
 

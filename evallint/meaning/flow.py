@@ -97,7 +97,7 @@ class Flow(Machine):
                     fits = frozenset(m for m in snapshot if m.mode == "unknown" or (m.mode in ("train", "fresh")) == holds)
                     if not fits:
                         return False
-                    if not holds and isinstance(test, ev.Attr):
+                    if not holds:
                         fits = frozenset(Mode("given") if m.mode == "unknown" else m for m in fits)
                     if isinstance(test, ev.Attr):
                         if snapshot == self.mode_of(w, loc):

@@ -52,7 +52,7 @@ DELIBERATE_WORDS = tuple(
 )
 GRADIENT_WORDS = frozenset(
     "attack attacks adversarial adversary fgsm pgd saliency gradcam cam attribution attributions attribute integrated gradients gradient"
-    " jacobian hessian fisher influence explain explainer explanation sensitivity deepfool perturb perturbation craft lrp"
+    " jacobian hessian fisher influence explain explainer explanation sensitivity deepfool craft lrp"
     " smoothgrad backprop backward penalty forces force stress inversion invert dream lime shap captum".split()
 )
 

@@ -326,7 +326,7 @@ class Objects(Owned):
             w.frozen = w.frozen - {loc[1]} if on else w.frozen | {loc[1]}
         elif self.modelness(loc, name):
             w.frozen = w.frozen - {loc} if on else w.frozen | {loc}
-        elif on:
+        elif on and not names.is_loss_name(name):
             self.frame.stop.wants_grad = True
         return base if base.atoms else of(("o", loc))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evallint.events import Span
 from evallint.meaning import names
@@ -55,6 +55,7 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
     """
     switchers = {m.function for m in forward.modes if m.mode == "eval" and m.function != "<module>"}
     last = len(forward.stops) - 1
+    own_work: int | None = None
     for depth in range(last, -1, -1):
         name = own_name(forward.stops[depth])
         own = [fact for fact, at in zip(forward.loops, forward.depth_of_loop, strict=True) if at == depth]
@@ -68,20 +69,25 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
         if waits and not names.has_words(name, JUDGES):
             continue  # a program that waits for its user
         if own:
-            return (own[-1], depth) if not own[-1].trains else (None, min(depth + 1, last))
+            if not own[-1].trains:
+                return own[-1], depth
+            inside = depth if depth == last or forward.stops[depth + 1].module else depth + 1
+            return None, inside if own_work is None else own_work
         if names.has_words(name, PARTS) or name.startswith("<"):
             continue
         if has_judging_loop(forward, depth):
             continue
+        free = depth and not forward.stops[depth].module and not forward.stops[depth].shared
+        if free and own_work is None and names.speaks_of(name, names.STRONG_EVALUATION_WORDS):
+            own_work = depth
         if forward.stops[depth].function in switchers and not (forward.stops[depth].module and depth):
-            return None, depth
+            return None, depth if own_work is None else own_work
         if is_fed_by_loader(forward, depth):
             continue
-        own_work = depth and not forward.stops[depth].module and not forward.stops[depth].shared
-        if own_work and names.speaks_of(name, names.STRONG_EVALUATION_WORDS):
-            return None, depth
         if forward.silenced_at == depth:
-            return None, depth
+            return None, depth if own_work is None else own_work
+    if own_work is not None:
+        return None, own_work
     fit = [d for d in range(last + 1) if not (d and forward.stops[d].shared and not forward.stops[d - 1].trains)]
     outside = [d for d in fit if not forward.stops[d].module] or fit
     if names.has_words(own_name(forward.stops[outside[-1]]), PARTS):
@@ -131,7 +137,7 @@ def region_of(forward: Forward) -> Region:
     own_loops = [fact for fact in forward.loops if not fact.trains]
     listened = [fact.source for fact in own_loops] + [fact.target for fact in own_loops]
     loader = any(names.has_words(s, names.LOADER_EVAL_WORDS) for s in listened)
-    strongly = any(names.speaks_of(n, names.STRONG_EVALUATION_WORDS) and not names.has_words(n, names.TRAIN_WORDS) for n in spoken)
+    strongly = any(s.told for s in free) or any(names.speaks_of(n, names.STRONG_EVALUATION_WORDS) and not names.has_words(n, names.TRAIN_WORDS) for n in spoken)
     straight = loop is None or loop.inline
     inside = forward.stops[depth + 1].span if straight and depth + 1 < len(forward.stops) else None
     return Region(
@@ -148,6 +154,23 @@ def region_of(forward: Forward) -> Region:
         used=bool(forward.uses & STRONG_USES),
         training=any(s.trains for s in forward.stops) and all(s.module for s in free),
     )
+
+
+def own_region(forward: Forward, region: Region) -> Region | None:
+    """The function further in that predicts, tests or generates by itself: a region of its own, whatever loop calls it."""
+    for depth in range(len(forward.stops) - 1, -1, -1):
+        stop = forward.stops[depth]
+        if (stop.path, stop.function) == (region.path, region.function) or stop.trains or stop.shared:
+            return None
+        name = own_name(stop)
+        if name.startswith("<") or names.has_words(name, PARTS) or not names.speaks_of(name, names.STRONG_EVALUATION_WORDS):
+            continue
+        own = [fact for fact, at in zip(forward.loops, forward.depth_of_loop, strict=True) if at == depth and not fact.inline]
+        inside = forward.stops[depth + 1].span if depth + 1 < len(forward.stops) else None
+        return replace(
+            region, path=stop.path, span=own[-1].span if own else inside or forward.span, loop=own[-1] if own else None, function=stop.function
+        )
+    return None
 
 
 def own_name(stop: Stop) -> str:

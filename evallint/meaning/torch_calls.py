@@ -428,8 +428,12 @@ class TorchCalls(Handed):
             fact.trains = True
         for frame in self.frames:
             frame.stop.trains = True
+        around = {id(fact) for fact, _ in self.loops}
         for number in ids:
-            self.forwards[number].trained = True
+            forward = self.forwards[number]
+            if graph and number not in graph and around and around.isdisjoint(map(id, forward.loops)):
+                continue  # features that were worked out before the loop that trains on them
+            forward.trained = True
             if not graph or number in graph:  # what came as mere numbers is not updated
                 self.pending.add(number)
         if not ids:
