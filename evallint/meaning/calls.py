@@ -13,16 +13,11 @@ from evallint.meaning.inert import Inert
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import MOST_FRAMES, Args, Frame, Thing, last_name, made, text_of
 from evallint.meaning.values import OFF, ON, UNKNOWN, V, World, constants, flowed, join, meet, of
+from evallint.meaning.vocabulary import SAME_OBJECT
+from evallint.meaning.walk import is_told, steps_environment
 
 PLAIN_DECORATORS = frozenset(
     ("staticmethod", "classmethod", "property", "abstractmethod", "override", "wraps", "lru_cache", "cache", "cached_property")
-)
-COMMON_METHODS = frozenset(
-    "get set update run step forward train eval append add items keys values"
-    " pop join split format read write open close copy to cuda cpu fit"
-    " transform load save reset size shape mean sum view item backward zero_grad log print start stop init build create setup call apply"
-    " parameters state_dict load_state_dict __init__ __call__ fit_transform index count sort extend insert remove replace encode decode"
-    " predict_proba max min dump flush next data name info warning error debug".split()
 )
 
 
@@ -134,6 +129,7 @@ class Calls(Inert):
             return self.call_function(found[1], 0, of(("o", loc)), args, node, w, found[0])
         if name in ("train", "eval") and self.project.is_module(cls):
             self.switch(loc, name, args, node, w, "self")
+        if name in SAME_OBJECT and self.project.is_module(cls):
             return of(("o", loc))
         return self.result(node, args)
 
@@ -335,7 +331,7 @@ class Calls(Inert):
             receiver = text_of(node.func.base)
         stop = Stop(fn.path, fn.qualname, node.span if node is not None else None, receiver, cls.name if cls else "", is_module, fn.span)
         stop.told = node is not None and any(is_told(name, value) for name, value in node.keywords)
-        stop.acts = any(method == "step" and names.has_words(r, names.ENVIRONMENT_WORDS) for r, method in fn.receivers)
+        stop.acts = steps_environment(fn)
         frame = Frame(fn, self.new_act(fn.path, act or self.owner(fn.path)), loc, cls, stop)
         frame.globals.clear()
         if cls is not None:
@@ -472,17 +468,6 @@ class Calls(Inert):
         return names.is_loss_name(cls.name)
 
 
-def is_told(name: str, value: Value) -> bool:
-    """Whether a keyword argument says that the call is for evaluation: `evaluate=True`, `training=False`."""
-    if not isinstance(value, ev.Const) or not isinstance(value.value, bool):
-        return False
-    said = set(names.words(name))
-    return bool(said & TOLD_BY) if value.value else said <= {"is", "train", "training"} and bool(said - {"is"})
-
-
-TOLD_BY = frozenset("eval evaluate evaluation evaluating test testing validate validation".split())
-
-
 def is_small(fn: Function) -> bool:
     """A getter, a setter or the like: what it returns or keeps may be a model."""
     if len(fn.body) <= 3 and any(isinstance(e, ev.Assign) for e in fn.body):
@@ -490,4 +475,4 @@ def is_small(fn: Function) -> bool:
     return len(fn.body) <= 2 and isinstance(fn.body[-1] if fn.body else None, ev.Return)
 
 
-__all__ = ["COMMON_METHODS", "LIBRARIES", "Calls"]
+__all__ = ["LIBRARIES", "Calls"]

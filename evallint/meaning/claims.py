@@ -64,6 +64,11 @@ class Claim:
         """The first of them."""
         return self.forwards[0]
 
+    @property
+    def models(self) -> list[str]:
+        """What to call the models there: in a module's own method it is `self`, whatever its users call it."""
+        return ["self"] if self.region.own else list(dict.fromkeys(f.text for f in self.forwards))
+
 
 @dataclass(frozen=True, slots=True)
 class Switch:
@@ -109,9 +114,11 @@ def trained_objects(facts: Facts) -> set[tuple[Any, ...]]:
 
 
 def is_part_of(loc: tuple[Any, ...] | None, trained: set[tuple[Any, ...]]) -> bool:
-    """Whether an object, or the whole that it is a part of, is among those that are trained."""
+    """Whether an object, the whole that it is a part of, or the one whose constructor made it is among those that are trained."""
     while loc is not None:
         if loc in trained:
+            return True
+        if loc[0] == "new" and any(whole[0] == "new" and whole[2] in loc[3] for whole in trained):
             return True
         loc = loc[1] if loc[0] == "child" else None
     return False
@@ -140,7 +147,9 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         )
         if not bad or is_trained or forward.spoiled or forward.grad_used or is_probe(forward):
             continue
-        if forward.layers == "bare" and (forward.stops[-1].module or not is_part_of(forward.loc, trained) or any(m.mode == "unknown" for m in bad)):
+        if forward.layers == "bare" and (
+            forward.stops[-1].module or not is_part_of(forward.loc, trained) or any(m.mode == "unknown" for m in bad)
+        ):
             continue  # a layer beside the model that counts
         region = region_of(forward)
         if all(m.mode == "train" and (m.path, m.where) not in serving for m in bad) and is_own_wish(forward, region, bad):

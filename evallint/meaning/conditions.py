@@ -69,15 +69,16 @@ class Conditions(Containers):
                     answer = False
         return None if answer is None else answer == polarity
 
-    def truth(self, node: Value, w: World, site: int, matters: bool, switches: bool = False) -> bool | None:
+    def truth(self, node: Value, w: World, site: int, matters: bool, switches: bool = False, alone: bool = False) -> bool | None:
+        """Whether a condition holds. Where it `matters` it is remembered, and splits the run when it is met again, or `alone` at once."""
         if isinstance(node, ev.Not):
-            inner = self.truth(node.item, w, site, matters, switches)
+            inner = self.truth(node.item, w, site, matters, switches, alone)
             return None if inner is None else not inner
         if isinstance(node, ev.Bool):
-            left = self.truth(node.left, w, site, matters, switches)
+            left = self.truth(node.left, w, site, matters, switches, alone)
             if left is not None and left == (node.op == "or"):
                 return left
-            right = self.truth(node.right, w, site + 1, matters, switches)
+            right = self.truth(node.right, w, site + 1, matters, switches, alone)
             if right is not None and right == (node.op == "or"):
                 return right
             return right if left is not None else None
@@ -90,6 +91,8 @@ class Conditions(Containers):
             self.switching_keys.add(key[0])
         if key is not None and (matters or key[0] in self.switching_keys):
             self.meet_key(key[0], site)
+            if alone:
+                self.meet_key(key[0], -site)
         return known
 
     def meet_key(self, key: Any, site: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from evallint import events as ev
 from evallint.events import Event, Value, blocks
+from evallint.meaning import names
 from evallint.meaning.facts import LoopFact
 from evallint.meaning.machine import Frame, Machine, last_name, text_of
 from evallint.meaning.values import UNKNOWN, Mode, V, World, constants, join, meet, of
@@ -21,6 +22,7 @@ class Flow(Machine):
     """Runs events."""
 
     _matters: dict[int, tuple[bool, bool]]
+    _guards: dict[int, bool]
 
     def run(self, events: Sequence[Event], w: World) -> World | None:
         for event in events:
@@ -112,9 +114,11 @@ class Flow(Machine):
             return self.either(self.run(event.then, w), self.run(event.other, spare))
         matters, switches = self.matters(event)
         self.supposed = False
-        truth = self.truth(event.test, w, id(event), matters, switches)
+        truth = self.truth(event.test, w, id(event), matters, switches, self.guards_training(event))
         if switches:
             self.mark_chosen(event, truth is None or self.supposed)
+        if truth and event.then and isinstance(event.then[-1], ev.Exit) and event.then[-1].kind == "raise":
+            truth = False  # a guard against arguments left out: users pass what it demands
         if truth is False:
             return self.run(event.other, w)
         other: World | None = w.copy() if truth is None else None
@@ -164,6 +168,15 @@ class Flow(Machine):
             elif any(self.switching(b) for b in blocks(event)):
                 return True
         return False
+
+    def guards_training(self, event: ev.Branch) -> bool:
+        """Whether a flag alone decides that a loop trains: `if training: loss.backward()`, in code that runs either way."""
+        found = self._guards.get(id(event))
+        if found is None:
+            said = {word for name in names_in(event.test) for word in names.words(name)}
+            flagged = bool(said & FLAGS) and said <= FLAGS | {"self", "is", "mode", "phase", "args", "config"}
+            found = self._guards[id(event)] = flagged and trains(event.then) and not trains(event.other)
+        return found
 
     def telling(self, body: Sequence[Event]) -> bool:
         for event in body:
@@ -220,6 +233,8 @@ class Flow(Machine):
 
     def rounds(self, source: V) -> list[V] | None:
         """The items of a loop over a short display, when they tell rounds apart (phases, models)."""
+        if 1 < len(phases := phases_of(source)) <= MOST_UNROLLED:
+            return phases
         if len(source.atoms) != 1:
             return None
         (atom,) = source.atoms
@@ -436,6 +451,29 @@ def names_in(node: Value | None) -> set[str]:
         elif isinstance(at, (ev.Compare, ev.Bool)):
             stack += [at.left, at.right]
     return found
+
+
+FLAGS = frozenset("train training optimizer optim opt optimiser".split())
+
+
+def trains(body: Sequence[Event]) -> bool:
+    """Whether a block itself back-propagates."""
+    for event in body:
+        value = event.value if isinstance(event, (ev.Do, ev.Assign)) else None
+        if isinstance(value, ev.Call) and last_name(value.func) == "backward":
+            return True
+        if any(trains(b) for b in blocks(event)):
+            return True
+    return False
+
+
+def phases_of(source: V) -> list[V]:
+    """The constants that a loop takes one by one (`["train", "val"]`), where it takes nothing else."""
+    values = [v for a in source.atoms for v in (a[1] if a[0] == "q" else (a[1],) if a[0] == "l" else (UNKNOWN,))]
+    atoms = dict.fromkeys(atom for v in values for atom in v.atoms)
+    if all(v.atoms for v in values) and all(atom[0] == "c" and atom[1] in ("str", "bool") for atom in atoms):
+        return [of(atom) for atom in atoms]
+    return []
 
 
 RUN: dict[type, Callable[[Any, Any, World], World | None]] = {

@@ -110,6 +110,7 @@ class Machine(ABC):
         self.own_grad: dict[int, bool] = {}
         self.uses_by_file: dict[str, dict[str, frozenset[str]]] = {}
         self._matters: dict[int, tuple[bool, bool]] = {}
+        self._guards: dict[int, bool] = {}
         self.chosen: set[int] = set()
         """Ids of the mode calls of a branch whose other arm puts the same object in the other mode."""
         self.supposed = False
@@ -280,7 +281,7 @@ class Machine(ABC):
         """Read an attribute."""
 
     @abstractmethod
-    def truth(self, node: Value, w: World, site: int, matters: bool, switches: bool = False) -> bool | None:
+    def truth(self, node: Value, w: World, site: int, matters: bool, switches: bool = False, alone: bool = False) -> bool | None:
         """Whether a condition holds, where that is known or assumed."""
 
     @abstractmethod

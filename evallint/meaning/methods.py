@@ -7,8 +7,8 @@ from evallint.events import Class, Function
 from evallint.meaning import names
 from evallint.meaning.machine import Args, last_name
 from evallint.meaning.project import held_names
-from evallint.meaning.torch_calls import NOT_FORWARDS
 from evallint.meaning.values import V
+from evallint.meaning.vocabulary import NOT_FORWARDS
 from evallint.meaning.walk import deep
 
 NO_FORWARD_PREFIXES = (

@@ -22,8 +22,8 @@ from evallint.meaning.methods import (
     thing_like,
 )
 from evallint.meaning.owned import MODE_METHODS, Owned
-from evallint.meaning.torch_calls import COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT
 from evallint.meaning.values import OFF, UNKNOWN, V, World, constants, flowed, join, of
+from evallint.meaning.vocabulary import COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT
 
 SUBMODULES = frozenset(
     "base body neck fc bottleneck nn net extractor trunk head heads tower stem projector projection features layers blocks".split()

@@ -9,8 +9,9 @@ from evallint.events import Call, Class, Function, Value
 from evallint.meaning import names
 from evallint.meaning.machine import Args, last_name, text_of
 from evallint.meaning.methods import NO_FORWARD_PREFIXES, computes, delegated_to, fits, is_abstract, is_mode_method, is_stand_in
-from evallint.meaning.torch_calls import COMMON_METHODS, FORWARD_METHODS, NOT_FORWARDS, TorchCalls
+from evallint.meaning.torch_calls import TorchCalls
 from evallint.meaning.values import UNKNOWN, V, World, flowed, join, of
+from evallint.meaning.vocabulary import COMMON_METHODS, FORWARD_METHODS, NOT_FORWARDS
 
 MODE_METHODS = frozenset(("eval", "train"))
 MOST_GUESSES = 3

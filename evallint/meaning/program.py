@@ -18,7 +18,8 @@ from evallint.meaning.objects import Objects
 from evallint.meaning.project import Project
 from evallint.meaning.regions import PARTS
 from evallint.meaning.signs import is_unit_test
-from evallint.meaning.values import UNKNOWN, UNKNOWN_MODE, Mode, V, World, const, join, meet, of
+from evallint.meaning.values import UNKNOWN, UNKNOWN_MODE, Mode, V, World, const, meet, of
+from evallint.meaning.walk import steps_environment
 
 MOST_RUNS = 12
 PREPARING = frozenset("load get build create make prepare setup init initialize from restore resume model net network read fetch".split())
@@ -277,7 +278,8 @@ class Program(Objects):
         result = World()
 
         def root(w: World) -> V:
-            frame = Frame(file.body, self.owner(file.path), None, None, Stop(file.path, "<module>", None))
+            stop = Stop(file.path, "<module>", None, acts=steps_environment(file.body))
+            frame = Frame(file.body, self.owner(file.path), None, None, stop)
             self.frames.append(frame)
             try:
                 after = self.run(file.body.body, w)
@@ -417,11 +419,7 @@ class Program(Objects):
         """Run a method for the state that it leaves; its facts are dropped."""
         self.begin({})
         self.most_steps = 2 * MOST_STEPS
-        args = Args([], {})
-        for p in fn.params[1:]:
-            optional = isinstance(p.default, Const) and p.default.value is None
-            if p.kind in ("pos", "kw") and (p.default is None or optional):
-                args.kw[p.name] = join(const(None), self.parameter(fn, p)) if optional else self.parameter(fn, p)
+        args = Args([], {p.name: self.parameter(fn, p) for p in fn.params[1:] if p.kind in ("pos", "kw") and p.default is None})
         try:
             self.call_function(fn, 0, of(("o", loc)), args, None, w, cls)
         except (TooLong, Fork):

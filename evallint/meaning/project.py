@@ -147,11 +147,19 @@ class Project(Index):
             ):
                 take(f)
         owner = self.class_of_method
+        vague: dict[str, list[Function]] = defaultdict(list)
         while queue:
             f = queue.pop()
             relevant_of_name[f.name] += 1
             # a name that mostly stands for something else says nothing
-            keys = [f.name] if f.name not in NOISE and 2 * relevant_of_name[f.name] >= total[f.name] else []
+            telling = f.name not in NOISE and 2 * relevant_of_name[f.name] >= total[f.name]
+            keys = [f.name] if telling else []
+            for earlier in vague.pop(f.name, ()) if telling else ():
+                for caller in callers.get(f.name, ()):
+                    if id(caller) not in good and self.may_reach(caller, earlier):
+                        take(caller)
+            if not telling:
+                vague[f.name].append(f)
             if f.name in ("__init__", "__call__", "__enter__", "__exit__", "forward") and id(f) in owner:
                 keys.append(owner[id(f)].name)
             for key in keys:
@@ -159,7 +167,8 @@ class Project(Index):
                     if id(caller) not in good and self.may_reach(caller, f):
                         take(caller)
             for caller in callers.get(f.name, ()):
-                if id(caller) not in good and self.names_it(caller, f):
+                beside = caller.path == f.path and names.has_words(f.name, names.EVALUATION_WORDS)
+                if id(caller) not in good and (beside or self.names_it(caller, f)):
                     take(caller)
         return good
 

@@ -38,6 +38,8 @@ class Region:
     """The output goes into numbers, not into a loss."""
     training: bool
     """It stands in code that trains."""
+    own: bool = False
+    """It is a method of the module that runs."""
 
 
 LOADERS = ("loader", "loaders", "batches")
@@ -137,7 +139,9 @@ def region_of(forward: Forward) -> Region:
     own_loops = [fact for fact in forward.loops if not fact.trains]
     listened = [fact.source for fact in own_loops] + [fact.target for fact in own_loops]
     loader = any(names.has_words(s, names.LOADER_EVAL_WORDS) for s in listened)
-    strongly = any(s.told for s in free) or any(names.speaks_of(n, names.STRONG_EVALUATION_WORDS) and not names.has_words(n, names.TRAIN_WORDS) for n in spoken)
+    strongly = any(s.told for s in free) or any(
+        names.speaks_of(n, names.STRONG_EVALUATION_WORDS) and not names.has_words(n, names.TRAIN_WORDS) for n in spoken
+    )
     straight = loop is None or loop.inline
     inside = forward.stops[depth + 1].span if straight and depth + 1 < len(forward.stops) else None
     return Region(
@@ -158,6 +162,7 @@ def region_of(forward: Forward) -> Region:
 
 def own_region(forward: Forward, region: Region) -> Region | None:
     """The function further in that predicts, tests or generates by itself: a region of its own, whatever loop calls it."""
+    acts = any(stop.acts for stop in forward.stops)
     for depth in range(len(forward.stops) - 1, -1, -1):
         stop = forward.stops[depth]
         if (stop.path, stop.function) == (region.path, region.function) or stop.trains or stop.shared:
@@ -165,11 +170,18 @@ def own_region(forward: Forward, region: Region) -> Region | None:
         name = own_name(stop)
         if name.startswith("<") or names.has_words(name, PARTS) or not names.speaks_of(name, names.STRONG_EVALUATION_WORDS):
             continue
+        if acts and not names.has_words(name, JUDGES):
+            continue  # a policy that training samples as well
         own = [fact for fact, at in zip(forward.loops, forward.depth_of_loop, strict=True) if at == depth and not fact.inline]
         inside = forward.stops[depth + 1].span if depth + 1 < len(forward.stops) else None
         return replace(
-            region, path=stop.path, span=own[-1].span if own else inside or forward.span, loop=own[-1] if own else None, function=stop.function
-        )
+            region,
+            path=stop.path,
+            span=own[-1].span if own else inside or forward.span,
+            loop=own[-1] if own else None,
+            function=stop.function,
+            own=stop.module,
+        )  # fmt: skip
     return None
 
 

@@ -57,7 +57,11 @@ def is_unit_test(path: str, function: str, owner: str) -> bool:
 def is_rollout(forward: Forward) -> bool:
     """The forward chooses an action in an environment, and nothing says that the episode is one of evaluation."""
     said = [n for s in free_stops(forward) for n in (own_name(s), s.owner)]
-    return any(s.acts for s in forward.stops) and not any(s.told for s in forward.stops) and not any(names.has_words(n, names.REHEARSAL_WORDS) for n in said)
+    return (
+        any(s.acts for s in forward.stops)
+        and not any(s.told for s in forward.stops)
+        and not any(names.has_words(n, names.REHEARSAL_WORDS) for n in said)
+    )
 
 
 def is_smoke_test(forward: Forward) -> bool:

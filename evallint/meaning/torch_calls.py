@@ -7,45 +7,12 @@ from typing import Any
 from evallint import events as ev
 from evallint.events import Call, Value
 from evallint.meaning import names
-from evallint.meaning.calls import COMMON_METHODS
 from evallint.meaning.forwards import MADE_UP
 from evallint.meaning.handed import Handed
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Args, Thing, is_below, last_name, made, text_of
 from evallint.meaning.values import NO_IDS, ON, UNKNOWN, UNKNOWN_MODE, Ids, Mode, Modes, V, World, constants, flowed, join, of
-
-SAME_OBJECT = frozenset(
-    "to cuda cpu half float double bfloat16 type requires_grad_"
-    " apply share_memory add_module register_module npu xpu train eval ipex".split()
-)
-NOT_FORWARDS = frozenset(
-    "to cuda cpu half float double bfloat16 type"
-    " requires_grad_ apply share_memory add_module register_module parameters named_parameters modules named_modules"
-    " children named_children state_dict load_state_dict buffers"
-    " named_buffers zero_grad register_buffer register_parameter register_forward_hook"
-    " register_forward_pre_hook register_full_backward_hook register_backward_hook get_parameter"
-    " get_submodule get_buffer extra_repr init_weights save"
-    " save_pretrained load resize_token_embeddings get_input_embeddings"
-    " gradient_checkpointing_enable compile fit save_checkpoint load_checkpoint"
-    " load_weights save_weights save_model load_model freeze unfreeze"
-    " summary __repr__ print_trainable_parameters no_sync set_input optimize_parameters"
-    " tie_weights update_target update_weights init_hidden init_state reset reset_parameters clear_cache set_epoch get_lr".split()
-)
-FORWARD_METHODS = frozenset(
-    "forward generate encode decode predict sample infer inference"
-    " embed transcribe translate detect segment classify extract_features forward_features"
-    " encode_image encode_text get_image_features get_text_features get_embedding"
-    " get_embeddings get_features log_prob reconstruct greedy_decode"
-    " beam_search predict_proba logits __call__ forward_once forward_one extract_feat simple_test forward_test forward_dummy"
-    " encode_first_stage decode_first_stage p_sample ddim_sample apply_model push_forward".split()
-)
-CUTTING = frozenset("detach detach_ item numpy tolist argmax argmin data_ptr".split())
-METRICS = frozenset("item numpy tolist argmax argmin max topk eq detach cpu sigmoid softmax round".split())
-HIGHER_ORDER = frozenset(
-    "builtins.map builtins.filter builtins.sorted functools.reduce"
-    " itertools.starmap torch.utils.checkpoint.checkpoint torch.func.vmap torch.vmap".split()
-)
-
+from evallint.meaning.vocabulary import CUTTING, HIGHER_ORDER, METRICS
 
 VAGUE_CLASSES = frozenset(
     "encoder decoder parser detector tagger predictor generator classifier sampler ranker recognizer vocoder segmenter".split()
@@ -487,4 +454,4 @@ def last_part(loc: Any) -> str:
     return str(loc[2]) if loc is not None and loc[0] == "child" else ""
 
 
-__all__ = ["COMMON_METHODS", "FORWARD_METHODS", "NOT_FORWARDS", "ON", "SAME_OBJECT", "UNKNOWN_MODE", "Mode", "TorchCalls"]
+__all__ = ["ON", "UNKNOWN_MODE", "Mode", "TorchCalls"]

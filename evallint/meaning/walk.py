@@ -7,6 +7,7 @@ from typing import Any
 
 from evallint import events as ev
 from evallint.events import Attr, Call, Event, Function, Name, Sub, Value, blocks
+from evallint.meaning import names
 
 
 def text_of(node: Value) -> str:
@@ -88,3 +89,19 @@ FUNCTIONS = frozenset(
     "fn func function f callback cls self criterion loss loss_fn loss_func metric metrics transform key callable hook".split()
 )
 """Names of parameters that are functions."""
+
+
+def steps_environment(fn: Function) -> bool:
+    """Whether a function calls `env.step(...)` or the like."""
+    return any(method == "step" and names.has_words(receiver, names.ENVIRONMENT_WORDS) for receiver, method in fn.receivers)
+
+
+def is_told(name: str, value: Value) -> bool:
+    """Whether a keyword argument says that the call is for evaluation: `evaluate=True`, `training=False`."""
+    if not isinstance(value, ev.Const) or not isinstance(value.value, bool):
+        return False
+    said = set(names.words(name))
+    return bool(said & TOLD_BY) if value.value else said <= {"is", "train", "training"} and bool(said - {"is"})
+
+
+TOLD_BY = frozenset("eval evaluate evaluation evaluating test testing validate validation".split())

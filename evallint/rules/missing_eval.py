@@ -65,6 +65,8 @@ class MissingEval(Rule):
     `load_state_dict`; a parent's `.eval()` reaches its children, never the other way round; `from_pretrained` returns
     evaluation mode. A forward is evaluation when no training step goes through its output. The finding is at the
     innermost evaluation loop around the forward (in the caller, if the loop is there), or at the forward call where there is no such loop.
+    A function that predicts, tests or generates by itself (`predict`, `generate`) is a region of its own and reported as well as the
+    loop that calls it: one `eval()` inside it mends both.
 
     Confidence is `high` when the bug follows from code that was read, `medium` when a name or a convention helped (the
     parameter `model` of a function that nobody calls, for instance), `low` when there are names alone.
@@ -453,16 +455,16 @@ def test(loader):
                 message += f"; `{forward.layer}` is active here"
             yield Finding(
                 place(region.path, region.span), self.code, self.name, message, confidence=claim.confidence,
-                severity="note" if harmless else "warning", function=region.function, model=forward.text,
+                severity="note" if harmless else "warning", function=region.function, model=claim.models[0],
                 trail=(*steps, *way(forward, region)),
             )  # fmt: skip
 
     def message(self, claim: Claim) -> str:
         """What is wrong and what to do, naming the models and the last mode call."""
-        models = listed(f.text for f in claim.forwards)
-        calls = " and ".join(f"`{m}.eval()`" for m in dict.fromkeys(f.text for f in claim.forwards))
+        models = listed(claim.models)
+        calls = " and ".join(f"`{m}.eval()`" for m in claim.models)
         last = next((m for m in claim.modes if m.where is not None), None)
-        is_, may = ("are", "may be") if len({f.text for f in claim.forwards}) > 1 else ("is", "may be")
+        is_, may = ("are", "may be") if len(claim.models) > 1 else ("is", "may be")
         place_ = where(claim.region)
         if last is None or last.where is None:
             return f"{models} {may} in training mode in {place_}: call {calls} before it (nothing on the way here sets the mode)"

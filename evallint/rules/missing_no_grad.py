@@ -66,6 +66,7 @@ class MissingNoGrad(Rule):
     into code that trains uses the graph. `.item()`, `.detach()`, `.cpu().numpy()` and the like come too late: by then the graph was
     recorded. Parameters that are all frozen by `requires_grad_(False)` record nothing. The finding is at the innermost
     evaluation loop around the forward (in the caller, if the loop is there), or at the forward call where there is no such loop.
+    A function that predicts, tests or generates by itself is a region of its own and reported as well as the loop that calls it.
 
     Confidence is `high` when the bug follows from code that was read, `medium` when a name or a convention helped, `low`
     when there are names alone.
@@ -368,9 +369,9 @@ def predict_all(path, rows):
     def check(self, facts: Facts) -> Iterator[Finding]:
         for claim in grad_claims(facts):
             forward, region = claim.forward, claim.region
-            models = listed(f.text for f in claim.forwards)
+            models = listed(claim.models)
             message = f"autograd records {models} in {where(region)} and nothing uses the graph: wrap it in `with torch.no_grad():`"
             yield Finding(
                 place(region.path, region.span), self.code, self.name, message, confidence=claim.confidence,
-                function=region.function, model=forward.text, trail=tuple(way(forward, region)),
+                function=region.function, model=claim.models[0], trail=tuple(way(forward, region)),
             )  # fmt: skip
