@@ -18,7 +18,7 @@ from evallint.source.nesting import too_deep
 from evallint.source.noqa import without_noqa
 from evallint.source.patterns import ignored_codes
 from evallint.source.reading import Unreadable, decode, read_bytes, unreadable
-from evallint.source.screening import bytes_help, bytes_matter, text_matters
+from evallint.source.screening import bytes_call, bytes_help, bytes_matter, text_matters
 from evallint.source.walking import Found, Problem, find_files
 
 Say = Callable[[str], None]
@@ -92,6 +92,7 @@ def lint_paths(
     programs: dict[Settings, list[Source]] = {}
     raw: dict[Settings, list[Finding]] = {}
     helpers: list[tuple[str, bytes]] = []
+    callers: list[tuple[str, frozenset[str]]] = []
     read: list[str] = []
     centres: list[str] = []
 
@@ -109,6 +110,8 @@ def lint_paths(
             matters = bytes_matter(data)
             if not matters and (bytes_help(data) or path.endswith("__init__.py")):
                 helpers.append((path, data))
+            elif not matters and (imported := bytes_call(data)):
+                callers.append((path, imported))
             if not matters and not named:
                 return
             text = decode(data)
@@ -137,6 +140,11 @@ def lint_paths(
     for path, data in helpers:
         if settings_of(path) in programs:
             programs[settings_of(path)] += _context(path, data)
+    for path, imported in callers:
+        sources = programs.get(settings_of(path), [])
+        if any(_stem(source.path) in imported for source in sources):
+            with suppress(Unreadable):
+                sources += [changed(source, context=False) for source in _context(path, read_bytes(path))]
     if centres:
         _surround(programs, centres, read, settings_of)
     say(f"analysing {report.parsed} of {report.files} files")
@@ -159,13 +167,19 @@ def _silent(_: str) -> None:
 
 def _context(path: str, data: bytes) -> list[Source]:
     """A file that is read for the sake of others, unless it cannot be read or has nothing for them."""
-    matters = bytes_matter(data)
-    if matters or bytes_help(data) or path.endswith("__init__.py"):
+    matters, helps = bytes_matter(data), bytes_help(data) or path.endswith("__init__.py")
+    if matters or helps or bytes_call(data):
         with suppress(Unreadable):
             text = decode(data)
             if not too_deep(text):
-                return [Source(path, text, context=True, helper=not matters)]
+                return [Source(path, text, context=True, helper=helps and not matters)]
     return []
+
+
+def _stem(path: str) -> str:
+    """The name by which a file is imported: a package's is its folder's."""
+    folder, name = os.path.split(path)
+    return os.path.basename(folder) if name == "__init__.py" else name.removesuffix(".py")
 
 
 def _surround(programs: dict[Settings, list[Source]], centres: Sequence[str], read: Sequence[str], settings_of: SettingsOf) -> None:

@@ -30,6 +30,19 @@ def bytes_help(data: bytes) -> bool:
     return _HELPS.search(data) is not None
 
 
+# a script that names no library may still be what calls the code that predicts, and what has switched the mode before
+_CALLS = re.compile(rb"\b\w*(?:predict|infer|evaluat|validat|transcrib|translat|generat|embed)\w*\s*\(")
+_IMPORTS = re.compile(rb"^[ \t]*(?:from|import)[ \t][^\n]*", re.MULTILINE)
+_WORD = re.compile(rb"\w+")
+
+
+def bytes_call(data: bytes) -> frozenset[str]:
+    """The names that a file imports, if it calls anything that may predict or evaluate; else nothing."""
+    if _CALLS.search(data) is None:
+        return frozenset()
+    return frozenset(word.decode("ascii", "ignore") for line in _IMPORTS.findall(data) for word in _WORD.findall(line))
+
+
 def text_matters(text: str) -> bool:
     """Whether `text` mentions PyTorch, a library built on it, or a mode."""
     # plain words first, because a search for a word is many times as fast as one for a pattern
