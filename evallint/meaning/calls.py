@@ -298,6 +298,8 @@ class Calls(Inert):
             )
         ):
             self.effects += 1
+            if self_value is not None and cls is not None and fn.name in SAME_OBJECT and self.project.is_module(cls):
+                return self_value  # an override that adds to what the library's method does
             return self.skipped(fn, args, node, w, cls)
         self.visited.add(id(fn))
         key = self.inert_key(fn, act, self_value, args, cls) if node is not None else None
