@@ -298,8 +298,6 @@ class Calls(Inert):
             )
         ):
             self.effects += 1
-            if self_value is not None and cls is not None and fn.name in SAME_OBJECT and self.project.is_module(cls):
-                return self_value  # an override that adds to what the library's method does
             return self.skipped(fn, args, node, w, cls)
         self.visited.add(id(fn))
         key = self.inert_key(fn, act, self_value, args, cls) if node is not None else None
@@ -391,6 +389,7 @@ class Calls(Inert):
             value = returned if value is None else join(value, returned)
         if frame.function.is_generator:
             value = V((("l", frame.yielded),), frame.yielded.data, frame.yielded.graph)
+        self.returned = bool(ends)
         if ends:
             end = ends[0]
             for other in ends[1:]:

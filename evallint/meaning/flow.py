@@ -117,8 +117,9 @@ class Flow(Machine):
         truth = self.truth(event.test, w, id(event), matters, switches, self.guards_training(event))
         if switches:
             self.mark_chosen(event, truth is None or self.supposed)
-        if truth and event.then and isinstance(event.then[-1], ev.Exit) and event.then[-1].kind == "raise":
-            truth = False  # a guard against arguments left out: users pass what it demands
+        last = event.then[-1] if truth and event.then and self.frame.function.name != "__init__" else None
+        if isinstance(last, ev.Exit) and last.kind == "raise":
+            truth = False  # a guard against what was left out: users see to it that it passes
         if truth is False:
             return self.run(event.other, w)
         other: World | None = w.copy() if truth is None else None

@@ -111,6 +111,8 @@ class Machine(ABC):
         self.uses_by_file: dict[str, dict[str, frozenset[str]]] = {}
         self._matters: dict[int, tuple[bool, bool]] = {}
         self._guards: dict[int, bool] = {}
+        self.returned = True
+        """Whether the function that ended last returned on some path."""
         self.chosen: set[int] = set()
         """Ids of the mode calls of a branch whose other arm puts the same object in the other mode."""
         self.supposed = False

@@ -11,7 +11,7 @@ from evallint.meaning.machine import Args, last_name, text_of
 from evallint.meaning.methods import NO_FORWARD_PREFIXES, computes, delegated_to, fits, is_abstract, is_mode_method, is_stand_in
 from evallint.meaning.torch_calls import TorchCalls
 from evallint.meaning.values import UNKNOWN, V, World, flowed, join, of
-from evallint.meaning.vocabulary import COMMON_METHODS, FORWARD_METHODS, NOT_FORWARDS
+from evallint.meaning.vocabulary import COMMON_METHODS, FORWARD_METHODS, NOT_FORWARDS, SAME_OBJECT
 
 MODE_METHODS = frozenset(("eval", "train"))
 MOST_GUESSES = 3
@@ -58,8 +58,9 @@ class Owned(TorchCalls):
         if not is_module or static or (inside and (id(fn) in self.project.relevant or not computes(fn, owner))):
             return self.call_function(fn, 0, None if static else of(("o", loc)), args, node, w, owner)
         if method in NOT_FORWARDS or method.startswith(NO_FORWARD_PREFIXES):
-            touches = fn.called & MODE_METHODS or "freeze" in method
-            return self.call_function(fn, 0, of(("o", loc)), args, node, w, owner) if touches else self.result(node, args)
+            if fn.called & MODE_METHODS or "freeze" in method:
+                return self.call_function(fn, 0, of(("o", loc)), args, node, w, owner)
+            return of(("o", loc)) if method in SAME_OBJECT else self.result(node, args)
         before = len(self.frame.forwards)
         value = self.call_function(fn, 0, of(("o", loc)), args, node, w, owner)
         bare = all(self.forwards[n].layers == "bare" for n in self.frame.forwards[before:])

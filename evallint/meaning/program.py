@@ -18,7 +18,7 @@ from evallint.meaning.objects import Objects
 from evallint.meaning.project import Project
 from evallint.meaning.regions import PARTS
 from evallint.meaning.signs import is_unit_test
-from evallint.meaning.values import UNKNOWN, UNKNOWN_MODE, Mode, V, World, const, meet, of
+from evallint.meaning.values import UNKNOWN, UNKNOWN_MODE, Mode, V, World, const, join, meet, of
 from evallint.meaning.walk import steps_environment
 
 MOST_RUNS = 12
@@ -394,7 +394,11 @@ class Program(Objects):
             for param in init[1].params[1:]:
                 if known := self.given.get((id(init[1]), param.name)):
                     world.modes["param", init[1].path, init[1].qualname, param.name] = frozenset(known)
-            self.quietly(init[1], init[0], loc, world)
+            built = world.copy()
+            if not self.quietly(init[1], init[0], loc, built):  # it demands one of its optional arguments
+                built = world.copy()
+                self.quietly(init[1], init[0], loc, built, all_given=True)
+            world.become(built)
             strip(world)
         if is_module:
             if any(m.mode != "eval" for m in self.mode_of(world, loc)):  # its constructor does not switch it
@@ -415,15 +419,24 @@ class Program(Objects):
                 strip(after)
                 world.become(meet(world.copy(), after, self.defaults))
 
-    def quietly(self, fn: Function, cls: Class, loc: Any, w: World) -> None:
-        """Run a method for the state that it leaves; its facts are dropped."""
+    def quietly(self, fn: Function, cls: Class, loc: Any, w: World, all_given: bool = False) -> bool:
+        """Run a method for the state that it leaves, and say whether it returns; its facts are dropped.
+
+        Arguments with a default are left out, or (`all_given`) those whose default is None may be anything.
+        """
         self.begin({})
         self.most_steps = 2 * MOST_STEPS
         args = Args([], {p.name: self.parameter(fn, p) for p in fn.params[1:] if p.kind in ("pos", "kw") and p.default is None})
+        if all_given:
+            optional = [p for p in fn.params[1:] if isinstance(p.default, Const) and p.default.value is None]
+            args.kw.update({p.name: join(const(None), self.parameter(fn, p)) for p in optional})
+        self.returned = True
         try:
             self.call_function(fn, 0, of(("o", loc)), args, None, w, cls)
         except (TooLong, Fork):
             self.frames.clear()
+            return True
+        return self.returned
 
 
 def switches_grad(f: Function) -> bool:
