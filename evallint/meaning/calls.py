@@ -443,6 +443,8 @@ class Calls(Inert):
         if init is not None:
             self.note_given(init[1], args, w)
             self.call_function(init[1], 0, value, args, node, w, init[0])
+            if mode == "given":  # … and so are the parts that it has made
+                self.set_mode(w, loc, made(mode, self.path, node.span, self.frame.stop.function, f"{cls.name}(…)"))
         else:
             for number, arg in enumerate(args.all()):
                 if arg.atoms:

@@ -137,6 +137,12 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         if f.modes and all(m.mode in ("eval", "given") for m in f.modes)
         for s in f.stops
     }
+    tended = {
+        (f.path, f.span, s.path, s.function)
+        for f in facts.forwards
+        for s in f.stops
+        if f.modes and s.owner and all(m.mode in ("eval", "given") and not m.function.startswith(f"{s.owner}.") for m in f.modes)
+    }
     serving = {(m.path, m.where) for f in facts.forwards if f.trained for m in f.modes}
     feeding = {f.loc for f in facts.forwards if f.trained and f.feeds & trained}
     for forward in usual(facts):
@@ -160,9 +166,11 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
             continue
         if forward.offered and all(m.mode != "train" for m in bad):
             continue
-        if forward.loc in feeding and forward.from_noise and region.loop is None and any(s.trains for s in forward.stops):
-            continue  # a GAN's samples are drawn with the statistics that its training uses
+        if forward.loc in feeding and forward.fixed_noise and "show" in forward.uses and not (region.strongly or region.loop):
+            continue  # the sample grid by which a GAN's training is watched, drawn with the statistics that it uses
         confidence = toned(eval_confidence(forward, region, bad, is_part_of(forward.loc, trained)), forward, region)
+        if confidence is not None and forward.offered and (forward.path, forward.span, region.path, region.function) in tended:
+            confidence = "low"  # its users switch the model themselves
         if confidence is not None and all(m.mode == "unknown" for m in bad):
             if (forward.path, forward.span, region.path, region.function) in minded:
                 confidence = "low"  # who calls it in sight has switched the model

@@ -26,6 +26,13 @@ class Evaluate(Conditions):
         return VALUES[type(node)](self, node, w)
 
     def name(self, node: ev.Name, w: World) -> V:
+        found = self.variable(node, w)
+        if node.id == "torch" and all(atom[0] == "o" for atom in found.atoms):
+            return of(("x", "torch"))  # it came with a star, or from a helper that imports it
+        return found
+
+    def variable(self, node: ev.Name, w: World) -> V:
+        """What a name stands for where it is read."""
         act = self.frame.act
         if node.id in self.frame.globals:
             act = self.owner(self.path)
@@ -61,8 +68,6 @@ class Evaluate(Conditions):
         event = self.project.globals.get(path, {}).get(name)
         if event is not None:
             return self.module_global(path, name, w)
-        if name == "torch":  # it came with a star
-            return of(("x", name))
         return of(("o", ("global", path, name))) if name not in BUILTINS else of(("x", f"builtins.{name}"))
 
     def module_global(self, path: str, name: str, w: World) -> V:

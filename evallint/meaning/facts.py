@@ -123,8 +123,8 @@ class Forward:
     """It comes out of `torch.load`, whole."""
     synthetic: bool = False
     """All that the model is fed was made up on the spot: random numbers, zeros, literals."""
-    from_noise: bool = False
-    """What it is fed is noise, by how it was made or by its name."""
+    fixed_noise: bool = False
+    """What it is fed stays the same all through training, by its name: `fixed_noise`."""
     framework: bool = False
     """Met in a framework's hook, which it enters in a mode and grad mode of its choice."""
 

@@ -8,6 +8,7 @@ from evallint.events import Attr, Call, Value
 from evallint.meaning import names
 from evallint.meaning.contexts import Contexts
 from evallint.meaning.facts import Forward
+from evallint.meaning.flow import names_in
 from evallint.meaning.layers import DEPENDENT, FUNCTIONAL, Layers, built
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Args, Thing, is_below, last_name, text_of, top_of
@@ -21,7 +22,7 @@ NO_MODEL = [("tokenizer",), ("processor",), ("config",), ("scheduler",), ("vocab
 MADE_UP = frozenset(
     f"torch.{name}" for name in "rand randn randint zeros ones empty arange full linspace tensor LongTensor FloatTensor Tensor eye".split()
 )
-NOISE = frozenset("z zs noise noises latent latents eps epsilon seed seeds".split())
+FIXED = frozenset(("fixed",))
 NO_THING = Thing()
 
 
@@ -90,7 +91,7 @@ class Forwards(Layers, Contexts):
         fact.pickled = self.things.get(top_of(loc), NO_THING).made_by == "torch.load"
         fact.loaded = loc in self.loaded or fact.pickled
         fact.synthetic = bool(args.pos) and not args.kw and all(self.is_made_up(v) for v in args.pos)
-        fact.from_noise = bool(node.args) and (is_noise(node.args[0]) or bool(args.pos and self.is_made_up(args.pos[0])))
+        fact.fixed_noise = any(names.has_words(name, FIXED) for arg in node.args for name in names_in(arg))
         fact.may_differentiate |= any(names.has_words(k, DERIVATIVES) for k, _ in node.keywords)
         fact.partly |= any(m.mode == "eval" for m in modes) and self.has_trained_part(loc, w)
         fact.carries_no_grad = self.carries_no_grad(loc, method)
@@ -167,8 +168,3 @@ class Forwards(Layers, Contexts):
             if not frame.stop.module:
                 break
         return text_of(display)
-
-
-def is_noise(node: Value) -> bool:
-    """`z`, `fixed_noise`, `latents`: a name for what a generator is fed."""
-    return names.has_words(last_name(node), NOISE)

@@ -91,7 +91,10 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
     if own_work is not None:
         return None, own_work
     fit = [d for d in range(last + 1) if not (d and forward.stops[d].shared and not forward.stops[d - 1].trains)]
-    outside = [d for d in fit if not forward.stops[d].module] or fit
+    outside = [d for d in fit if not forward.stops[d].module]
+    if not outside:  # the module's own methods alone: the one that its users call
+        asked = [d for d in fit if names.speaks_of(own_name(forward.stops[d]), names.EVALUATION_WORDS)]
+        outside = asked[:1] or fit
     if names.has_words(own_name(forward.stops[outside[-1]]), PARTS):
         outside = [d for d in outside if names.has_words(own_name(forward.stops[d]), names.EVALUATION_WORDS)] or outside
     return None, outside[-1]
@@ -165,14 +168,18 @@ def own_region(forward: Forward, region: Region) -> Region | None:
     acts = any(stop.acts for stop in forward.stops)
     for depth in range(len(forward.stops) - 1, -1, -1):
         stop = forward.stops[depth]
-        if (stop.path, stop.function) == (region.path, region.function) or stop.trains or stop.shared:
+        if (stop.path, stop.function) == (region.path, region.function) or stop.trains:
             return None
+        if stop.shared:
+            continue
         name = own_name(stop)
-        if name.startswith("<") or names.has_words(name, PARTS) or not names.speaks_of(name, names.STRONG_EVALUATION_WORDS):
+        own = [fact for fact, at in zip(forward.loops, forward.depth_of_loop, strict=True) if at == depth and not fact.inline]
+        if name.startswith("<") or names.has_words(name, PARTS):
+            continue
+        if not names.speaks_of(name, names.EVALUATION_WORDS if own else names.STRONG_EVALUATION_WORDS):
             continue
         if acts and not names.has_words(name, JUDGES):
             continue  # a policy that training samples as well
-        own = [fact for fact, at in zip(forward.loops, forward.depth_of_loop, strict=True) if at == depth and not fact.inline]
         inside = forward.stops[depth + 1].span if depth + 1 < len(forward.stops) else None
         return replace(
             region,

@@ -53,7 +53,7 @@ class MissingEval(Rule):
     and `model.train()` at the head of each training epoch.
 
     ## When it is right to ignore it
-    - Training mode is meant: Monte Carlo dropout, recalibration of batch norm, GAN samples with batch statistics,
+    - Training mode is meant: Monte Carlo dropout, recalibration of batch norm, the sample grid of a GAN's fixed noise,
       detectors that return their losses in training mode only. Where the code says so by its names, or switches on the
       dropout layers alone, the rule is silent already; elsewhere write `# noqa: EVL001` on the reported line.
     - The model has no layer that depends on the mode. Where its class can be read, the finding is a `note` and says so.
