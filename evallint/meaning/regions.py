@@ -164,17 +164,20 @@ def region_of(forward: Forward) -> Region:
 
 
 def own_region(forward: Forward, region: Region) -> Region | None:
-    """The function further in that predicts, tests or generates by itself: a region of its own, whatever loop calls it."""
+    """The function that predicts or generates by itself: a region of its own, whatever loop calls it, and whatever helper it calls."""
     acts = any(stop.acts for stop in forward.stops)
+    outside = False
     for depth in range(len(forward.stops) - 1, -1, -1):
         stop = forward.stops[depth]
-        if (stop.path, stop.function) == (region.path, region.function) or stop.trains:
+        here = (stop.path, stop.function) == (region.path, region.function)
+        if stop.trains or (here and region.loop is not None):
             return None
-        if stop.shared:
+        outside |= here
+        if stop.shared or here:
             continue
         name = own_name(stop)
         own = [fact for fact, at in zip(forward.loops, forward.depth_of_loop, strict=True) if at == depth and not fact.inline]
-        if name.startswith("<") or names.has_words(name, PARTS):
+        if name.startswith("<") or names.has_words(name, PARTS | JUDGES if outside else PARTS):
             continue
         if not names.speaks_of(name, names.EVALUATION_WORDS if own else names.STRONG_EVALUATION_WORDS):
             continue
