@@ -7,6 +7,7 @@ from typing import Any
 
 from evallint import events as ev
 from evallint.events import Value
+from evallint.meaning import names
 from evallint.meaning.conditions import Conditions
 from evallint.meaning.facts import LoopFact
 from evallint.meaning.flow import names_in
@@ -150,6 +151,8 @@ class Evaluate(Conditions):
 
     def attribute_of_object(self, loc: tuple[Any, ...], name: str, w: World) -> V:
         found = w.attrs.get((loc, name))
+        if found is not None and is_setting(self.thing(loc).cls, found):
+            return of(("o", self.child(loc, name)))
         if found is not None:
             if not found.atoms:
                 found = self.placed(found, self.child(loc, name), name)
@@ -169,7 +172,8 @@ class Evaluate(Conditions):
                 for event in owner.body:
                     if isinstance(event, ev.Assign) and isinstance(event.value, ev.Const) and event.annotation is None:
                         if any(isinstance(t, ev.Name) and t.id == name for t in event.targets):
-                            return const(event.value.value)
+                            value = const(event.value.value)
+                            return of(("o", self.child(loc, name))) if is_setting(thing.cls, value) else value
         return of(("o", self.child(loc, name)))
 
     def no_args(self) -> Any:
@@ -379,6 +383,16 @@ class Evaluate(Conditions):
         if len(values) == 2 and any(isinstance(item, ev.Seq) for item in node.items):  # `[a, b] * n`
             return next(v for v, item in zip(values, node.items, strict=True) if isinstance(item, ev.Seq))
         return flowed(values)
+
+
+def is_setting(cls: ev.Class | None, value: V) -> bool:
+    """Whether a value is a default of a class of settings: users change those."""
+    if cls is None or not value.atoms or not all(a[0] == "c" and a[1] in ("NoneType", "bool") for a in value.atoms):
+        return False
+    return names.has_words(cls.name, SETTINGS)
+
+
+SETTINGS = frozenset("config configuration cfg args arguments options opt params parameters settings hparams hyperparameters".split())
 
 
 BUILTINS = frozenset(dir(__builtins__) if not isinstance(__builtins__, dict) else __builtins__)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from evallint.events import Call, Class, Const, File, Function
+from evallint.events import Call, Class, Const, File, Function, Param
 from evallint.meaning import names
 from evallint.meaning.absence import frameworks_switch, switches_to_eval
 from evallint.meaning.facts import Facts, Forward, Stop
@@ -19,7 +19,7 @@ from evallint.meaning.project import Project
 from evallint.meaning.regions import PARTS
 from evallint.meaning.signs import is_unit_test
 from evallint.meaning.values import UNKNOWN, UNKNOWN_MODE, Mode, V, World, const, join, meet, of
-from evallint.meaning.walk import steps_environment
+from evallint.meaning.walk import attributes_set, steps_environment
 
 MOST_RUNS = 12
 PREPARING = frozenset("load get build create make prepare setup init initialize from restore resume model net network read fetch".split())
@@ -404,6 +404,10 @@ class Program(Objects):
             if any(m.mode != "eval" for m in self.mode_of(world, loc)):  # its constructor does not switch it
                 self.set_mode(world, loc, UNKNOWN_MODE)
             return
+        for owner in self.project.mro(cls):
+            for method in owner.methods.values():
+                if method.name != "__init__" and id(method) not in self.project.relevant:
+                    self.open_settings(method, loc, world)
         inner = {n for c in self.project.mro(cls) for m in c.methods.values() for r, n in m.receivers if r == "self"}
         before = world.copy()
         count = 0
@@ -419,16 +423,25 @@ class Program(Objects):
                 strip(after)
                 world.become(meet(world.copy(), after, self.defaults))
 
+    def open_settings(self, method: Function, loc: Any, world: World) -> None:
+        """Forget what the constructor made of the settings that a method changes: nobody knows whether it has been called."""
+        for name in attributes_set(method.body):
+            value = world.attrs.get((loc, name))
+            if value is not None and value.atoms and all(a[0] == "c" and a[1] in ("NoneType", "bool") for a in value.atoms):
+                self.set_attr(world, loc, name, of(("o", self.child(loc, name))))
+
     def quietly(self, fn: Function, cls: Class, loc: Any, w: World, all_given: bool = False) -> bool:
         """Run a method for the state that it leaves, and say whether it returns; its facts are dropped.
 
-        Arguments with a default are left out, or (`all_given`) those whose default is None may be anything.
+        Arguments with a default are left out, but for what turns an evaluation on; or (`all_given`) those whose default is None
+        may be anything.
         """
         self.begin({})
         self.most_steps = 2 * MOST_STEPS
-        args = Args([], {p.name: self.parameter(fn, p) for p in fn.params[1:] if p.kind in ("pos", "kw") and p.default is None})
+        params = [p for p in fn.params[1:] if p.kind in ("pos", "kw")]
+        args = Args([], {p.name: self.parameter(fn, p) for p in params if p.default is None or turns_on_evaluation(p)})
         if all_given:
-            optional = [p for p in fn.params[1:] if isinstance(p.default, Const) and p.default.value is None]
+            optional = [p for p in params if isinstance(p.default, Const) and p.default.value is None]
             args.kw.update({p.name: join(const(None), self.parameter(fn, p)) for p in optional})
         self.returned = True
         try:
@@ -437,6 +450,12 @@ class Program(Objects):
             self.frames.clear()
             return True
         return self.returned
+
+
+def turns_on_evaluation(param: Param) -> bool:
+    """`val_loader=None`, `test=False`: an option without which a class never evaluates."""
+    default = param.default.value if isinstance(param.default, Const) else ""
+    return (default is None or default is False) and names.has_words(param.name, names.LOADER_EVAL_WORDS)
 
 
 def switches_grad(f: Function) -> bool:

@@ -77,6 +77,16 @@ def parts(node: Any, target: str) -> Iterator[tuple[str, Value]]:
         yield from parts(node.base, target)
 
 
+def attributes_set(body: Sequence[Event]) -> Iterator[str]:
+    """The attributes of `self` that a body assigns."""
+    for event in body:
+        for target in event.targets if isinstance(event, ev.Assign) else ():
+            if isinstance(target, Attr) and isinstance(target.base, Name) and target.base.id == "self":
+                yield target.name
+        for block in blocks(event):
+            yield from attributes_set(block)
+
+
 def calls_parameter(fn: Function) -> bool:
     """Whether a function calls what it was handed, `model(x)` for a parameter `model`."""
     given = {p.name for p in fn.params if p.name not in FUNCTIONS}
