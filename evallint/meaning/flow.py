@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from evallint import events as ev
@@ -158,7 +158,8 @@ class Flow(Machine):
         found = self._matters.get(id(event))
         if found is None:
             switches = any(self.switching(b) for b in blocks(event))
-            found = self._matters[id(event)] = switches or any(self.telling(b) for b in blocks(event)), switches
+            leaving = tells(self.frame.function.called)  # elsewhere a way out changes nothing that a rule asks
+            found = self._matters[id(event)] = switches or any(self.telling(b, leaving) for b in blocks(event)), switches
         return found
 
     def switching(self, body: Sequence[Event]) -> bool:
@@ -179,19 +180,18 @@ class Flow(Machine):
             found = self._guards[id(event)] = flagged and trains(event.then) and not trains(event.other)
         return found
 
-    def telling(self, body: Sequence[Event]) -> bool:
+    def telling(self, body: Sequence[Event], leaving: bool) -> bool:
         for event in body:
-            if isinstance(event, (ev.Return, ev.Exit)):
+            if isinstance(event, (ev.Return, ev.Exit)) and leaving:
                 return True
             if isinstance(event, ev.Do) and isinstance(event.value, ev.Call):
-                name = last_name(event.value.func)
-                if name in TELLING or "backward" in name or "step" in name or "train" in name:
+                if tells((last_name(event.value.func),)):
                     return True
             elif isinstance(event, ev.Assign) and isinstance(event.value, ev.Call):
                 name = last_name(event.value.func)
                 if name in TELLING or "loader" in name:
                     return True
-            elif any(self.telling(b) for b in blocks(event)):
+            elif any(self.telling(b, leaving) for b in blocks(event)):
                 return True
         return False
 
@@ -452,6 +452,11 @@ def names_in(node: Value | None) -> set[str]:
         elif isinstance(at, (ev.Compare, ev.Bool)):
             stack += [at.left, at.right]
     return found
+
+
+def tells(called: Iterable[str]) -> bool:
+    """Whether a mode or grad mode is set, or something trains, by the names of what is called."""
+    return any(name in TELLING or "backward" in name or "step" in name or "train" in name for name in called)
 
 
 FLAGS = frozenset("train training optimizer optim opt optimiser".split())

@@ -22,6 +22,7 @@ from evallint.meaning.values import UNKNOWN, UNKNOWN_MODE, Mode, V, World, const
 from evallint.meaning.walk import attributes_set, steps_environment
 
 MOST_RUNS = 12
+MOST_JOINED = 3
 PREPARING = frozenset("load get build create make prepare setup init initialize from restore resume model net network read fetch".split())
 MOST_STEPS_OF_ROOT = 12000
 MOST_METHODS = 30
@@ -325,8 +326,11 @@ class Program(Objects):
         """Run a root under every combination of answers to the conditions that matter, and keep the facts."""
         waiting: list[dict[Any, bool]] = [{}]
         runs = spent = 0
-        while waiting and runs < MOST_RUNS:
-            assumptions = waiting.pop()
+        may_fork = self.may_fork
+        while waiting and runs < MOST_RUNS + MOST_JOINED:
+            joined = runs >= MOST_RUNS  # what is left is run as it comes, the broadest first
+            assumptions = waiting.pop(0 if joined else -1)
+            self.may_fork = may_fork and not joined
             runs += 1
             self.begin(assumptions)
             self.most_steps = max(MOST_STEPS_OF_ROOT - spent, MOST_STEPS_OF_ROOT // 6)
@@ -343,7 +347,7 @@ class Program(Objects):
             spent += self.steps
             for number in value.graph:
                 self.forwards[number].escapes = True
-            offbeat = any(self.is_offbeat(key, answer) for key, answer in assumptions.items())
+            offbeat = joined or any(self.is_offbeat(key, answer) for key, answer in assumptions.items())
             for forward in self.forwards:
                 forward.offbeat = offbeat
                 root_file = self.project.files.get(forward.stops[0].path)
@@ -352,6 +356,7 @@ class Program(Objects):
                 forward.offered, forward.midway = self.offered, self.midway
                 forward.unswitched = not forward.hidden and self.is_unswitched(forward.path)
             self.facts.forwards += self.forwards
+        self.may_fork = may_fork
 
     def is_offbeat(self, key: Any, answer: bool) -> bool:
         """Whether an assumption contradicts a parameter's default."""
