@@ -10,7 +10,8 @@ from evallint.events import Event, Value, blocks
 from evallint.meaning import names
 from evallint.meaning.facts import LoopFact
 from evallint.meaning.machine import Frame, Machine, last_name, text_of
-from evallint.meaning.values import UNKNOWN, Mode, V, World, constants, join, meet, of
+from evallint.meaning.values import UNKNOWN, Mode, Modes, V, World, constants, join, meet, of
+from evallint.meaning.walk import trains
 
 MOST_PASSES = 3
 OTHER_FRAMEWORKS = frozenset("keras tf tensorflow tf2 jax flax mxnet paddle sklearn onnx onnxruntime tensorrt trt openvino chainer".split())
@@ -93,20 +94,21 @@ class Flow(Machine):
             return True
         if isinstance(test, (ev.Name, ev.Attr)):
             value = self.value(test, w)
-            for atom in value.atoms:
-                if atom[0] == "s" and len(value.atoms) == 1:
-                    loc, snapshot = atom[1], atom[2]
-                    fits = frozenset(m for m in snapshot if m.mode == "unknown" or (m.mode in ("train", "fresh")) == holds)
-                    if not fits:
-                        return False
-                    if not holds:
-                        fits = frozenset(Mode("given") if m.mode == "unknown" else m for m in fits)
-                    if isinstance(test, ev.Attr):
-                        if snapshot == self.mode_of(w, loc):
-                            w.modes[loc] = fits
-                    elif not holds:
-                        self.set_mode(w, loc, fits)
+            if value.atoms and all(atom[0] == "s" for atom in value.atoms):
+                possible = [self.suppose_mode(atom[1], atom[2], holds, isinstance(test, ev.Attr), w) for atom in value.atoms]
+                return any(possible)
         return True
+
+    def suppose_mode(self, loc: Any, snapshot: Modes, holds: bool, read_now: bool, w: World) -> bool:
+        """Narrow an object's mode to what its `training`, as it was read, says of it; False where that cannot be."""
+        fits = frozenset(m for m in snapshot if m.mode == "unknown" or (m.mode in ("train", "fresh")) == holds)
+        if not holds:
+            fits = frozenset(Mode("given") if m.mode == "unknown" else m for m in fits or (Mode("given"),))
+        if read_now and snapshot == self.mode_of(w, loc):
+            w.modes[loc] = fits or snapshot
+        elif not read_now and not holds:
+            self.set_mode(w, loc, fits)
+        return any(m.mode == "unknown" or (m.mode in ("train", "fresh")) == holds for m in snapshot)
 
     def branch(self, event: ev.Branch, w: World) -> World | None:
         if event.test is None:
@@ -460,17 +462,6 @@ def tells(called: Iterable[str]) -> bool:
 
 
 FLAGS = frozenset("train training optimizer optim opt optimiser".split())
-
-
-def trains(body: Sequence[Event]) -> bool:
-    """Whether a block itself back-propagates."""
-    for event in body:
-        value = event.value if isinstance(event, (ev.Do, ev.Assign)) else None
-        if isinstance(value, ev.Call) and last_name(value.func) == "backward":
-            return True
-        if any(trains(b) for b in blocks(event)):
-            return True
-    return False
 
 
 def phases_of(source: V) -> list[V]:

@@ -77,6 +77,17 @@ def parts(node: Any, target: str) -> Iterator[tuple[str, Value]]:
         yield from parts(node.base, target)
 
 
+def trains(body: Sequence[Event]) -> bool:
+    """Whether a block itself back-propagates."""
+    for event in body:
+        value = event.value if isinstance(event, (ev.Do, ev.Assign)) else None
+        if isinstance(value, Call) and last_name(value.func) == "backward":
+            return True
+        if any(trains(b) for b in blocks(event)):
+            return True
+    return False
+
+
 def attributes_set(body: Sequence[Event]) -> Iterator[str]:
     """The attributes of `self` that a body assigns."""
     for event in body:
