@@ -12,7 +12,7 @@ from evallint.meaning.handed import Handed
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Args, Thing, is_below, last_name, made, text_of
 from evallint.meaning.values import NO_IDS, ON, UNKNOWN, UNKNOWN_MODE, Ids, Mode, Modes, V, World, constants, flowed, join, of
-from evallint.meaning.vocabulary import CUTTING, HIGHER_ORDER, METRICS
+from evallint.meaning.vocabulary import CUTTING, HIGHER_ORDER, HOLDERS, METRICS
 
 VAGUE_CLASSES = frozenset(
     "encoder decoder parser detector tagger predictor generator classifier sampler ranker recognizer vocoder segmenter".split()
@@ -354,7 +354,7 @@ class TorchCalls(Handed):
                     for one in item.atoms:
                         if one[0] == "o" and (self.thing(one[1]).kind == "model" or one[1][0] == "child"):
                             self.set_attr(w, loc, f"#{number}.{at}", of(one))
-                            if dotted.startswith("torch.nn."):
+                            if dotted.startswith("torch.nn.") and dotted.rsplit(".", 1)[-1] in HOLDERS:
                                 inner |= self.mode_of(w, one[1])
         if inner and all(m.mode in ("eval", "given", "unknown") for m in inner):
             w.modes[loc] = inner  # parts of a model in eval mode, wrapped anew

@@ -47,3 +47,5 @@ HIGHER_ORDER = frozenset(
     " itertools.starmap torch.utils.checkpoint.checkpoint torch.func.vmap torch.vmap".split()
 )
 """Functions that call what they are handed."""
+HOLDERS = frozenset("Sequential ModuleList ModuleDict DataParallel DistributedDataParallel TransformerEncoder TransformerDecoder".split())
+"""Modules of torch.nn that are handed modules."""
