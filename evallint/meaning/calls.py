@@ -192,6 +192,8 @@ class Calls(Inert):
         cls = cls or self.project.class_of_method.get(id(fn))
         if self_value is None and cls is not None and args.pos and "staticmethod" not in {last_name(d) for d in fn.decorators}:
             self_value, args = args.pos[0], Args(args.pos[1:], args.kw, args.open)
+        elif self_value is None:
+            self_value = self.owners_of_wrapped.get(id(fn))  # a wrapper that hands on what it was not seen to be handed
         decorations = self.decorated(fn, act, w)
         if any(kind == "context" for kind, _ in decorations):
             return of(("y", fn, tuple(args.pos), tuple(sorted(args.kw.items(), key=lambda kv: kv[0])), act, self_value))
@@ -201,7 +203,10 @@ class Calls(Inert):
         if wraps and node is None:
             node = Call(ev.Name(fn.name), (), (), fn.span)
         if wraps and node is not None and all(id(fn) != id(f.function) for f in self.frames):
-            inner = of(("f", self.undecorated(fn), act, self_value))
+            inner = of(("f", self.undecorated(fn), act, None))
+            if self_value is not None:
+                self.owners_of_wrapped[id(self.undecorated(fn))] = self_value
+                args = Args([self_value, *args.pos], args.kw, args.open)
             self.visited.add(id(fn))
             outermost = not self.frames
             if outermost:
@@ -449,12 +454,18 @@ class Calls(Inert):
             for number, arg in enumerate(args.all()):
                 if arg.atoms:
                     self.set_attr(w, loc, f"#{number}", arg)
-            if any(last_name(d.func if isinstance(d, ev.Call) else d) == "dataclass" for d in cls.decorators) or self.project.is_a(
-                cls, "framework_classes"
-            ):
-                for keyword, arg in args.kw.items():
+            fields = self.fields_of(cls)
+            if fields or self.project.is_a(cls, "framework_classes"):
+                for keyword, arg in {**dict(zip(fields, args.pos, strict=False)), **args.kw}.items():
                     self.set_attr(w, loc, keyword, arg)
         return value
+
+    def fields_of(self, cls: Class) -> list[str]:
+        """The fields of a data class, in the order in which its constructor takes them; none for any other class."""
+        if not any(last_name(d.func if isinstance(d, ev.Call) else d) == "dataclass" for d in cls.decorators):
+            return []
+        rows = [event for owner in reversed(self.project.mro(cls)) for event in owner.body if isinstance(event, ev.Assign)]
+        return list(dict.fromkeys(t.id for event in rows if event.annotation is not None for t in event.targets if isinstance(t, ev.Name)))
 
     def note_given(self, init: Function, args: Args, w: World) -> None:
         """Remember in which modes models are handed to a constructor: its class's methods find them so."""

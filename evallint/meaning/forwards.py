@@ -68,6 +68,7 @@ class Forwards(Layers, Contexts):
         modes = self.inner_modes(loc, w) or self.mode_of(w, loc)
         if number is None:
             number = self.forward_ids[key] = len(self.forwards)
+            known = known or self.is_part_of_module(loc)
             layers, layer = self.layers_of(loc)
             fact = Forward(
                 self.path, node.span, self.shown_name(display, loc), method,
@@ -107,6 +108,15 @@ class Forwards(Layers, Contexts):
         data = flow.data | {number}
         graph = (flow.graph | {number}) if recorded else frozenset()
         return V((("o", ("ret", self.path, node.span, self.chain())),), data, graph)
+
+    def is_part_of_module(self, loc: Any) -> bool:
+        """Whether an object hangs on one that is known to be a module: what is called there is one as well."""
+        while loc[0] == "child":
+            loc = loc[1]
+            cls = self.thing(loc).cls
+            if cls is not None and self.project.is_module(cls):
+                return True
+        return False
 
     def inner_modes(self, loc: Any, w: World) -> Modes | None:
         """The modes of a wrapper's parts where they were all put in eval mode by themselves and it has no other; else None."""

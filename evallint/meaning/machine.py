@@ -111,6 +111,7 @@ class Machine(ABC):
         self.uses_by_file: dict[str, dict[str, frozenset[str]]] = {}
         self._matters: dict[int, tuple[bool, bool]] = {}
         self._guards: dict[int, bool] = {}
+        self.owners_of_wrapped: dict[int, V] = {}
         self.returned = True
         """Whether the function that ended last returned on some path."""
         self.chosen: set[int] = set()

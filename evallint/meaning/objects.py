@@ -47,7 +47,7 @@ class Objects(Owned):
         if method == "load_state_dict":
             self.loaded.add(loc)
         shown = display.base if method != "__call__" and isinstance(display, ev.Attr) else display
-        if thing.cls is None and not thing.kind and loc[0] in ("param", "child", "global", "var"):
+        if thing.cls is None and not thing.kind and loc[0] in ("param", "child", "global", "var") and not is_class_name(last_name(shown)):
             self.name_class(loc, last_name(shown))
             if thing.cls is None and thing.name:
                 self.name_class(loc, thing.name)
