@@ -16,6 +16,7 @@ from evallint.meaning.signs import (
     chosen,
     is_api,
     is_deliberate,
+    is_dry_run,
     is_inference,
     is_own_wish,
     is_owned,
@@ -162,7 +163,7 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
             continue
         if is_training_part(forward) or is_deliberate(forward) or chosen(forward, bad) or is_rollout(forward):
             continue
-        if is_smoke_test(forward) and not is_part_of(forward.loc, trained):
+        if is_dry_run(forward) or (is_smoke_test(forward) and not is_part_of(forward.loc, trained)):
             continue
         if forward.offered and all(m.mode != "train" for m in bad):
             continue
@@ -185,7 +186,8 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
     """How sure a missing eval is; None where nothing says that this is an evaluation."""
     proven = [m for m in bad if m.mode != "unknown"]
     signs = region.silent + region.strongly + region.loader + region.used
-    if region.training and not (region.used and (region.loader or region.silent or region.loop is not None or trained)):
+    watched = region.loader and region.silent and region.loop is not None
+    if region.training and not watched and not (region.used and (region.loader or region.silent or region.loop is not None or trained)):
         return None
     if region.training and region.silent and region.loop is None and not forward.uses & TOLD_USES:
         return None  # targets and bootstrap values of a training step
@@ -259,7 +261,9 @@ def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
     for forward in usual(facts):
         if "on" not in forward.grad or forward.trained or forward.spoiled or forward.frozen or forward.carries_no_grad or forward.own_grad:
             continue
-        if wants_gradients(forward) or is_probe(forward) or (is_smoke_test(forward) and not is_part_of(forward.loc, trained)):
+        if wants_gradients(forward) or is_probe(forward) or is_dry_run(forward):
+            continue
+        if is_smoke_test(forward) and not is_part_of(forward.loc, trained):
             continue
         region = region_of(forward)
         if is_rollout(forward) and region.loop is None:

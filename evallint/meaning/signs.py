@@ -72,6 +72,11 @@ def is_smoke_test(forward: Forward) -> bool:
     return forward.synthetic and made_here and not measured
 
 
+def is_dry_run(forward: Forward) -> bool:
+    """Made-up numbers go in, and nothing is done with what comes out: lazy layers are built, a graph is captured, a device warmed up."""
+    return forward.synthetic and not (forward.uses - {"dropped"} or forward.escapes or forward.stored or forward.loops)
+
+
 def chosen(forward: Forward, bad: list[Mode]) -> bool:
     """`.train()` in the evaluating function itself, with no `.eval()` of the model near: it is meant."""
     free = free_stops(forward)
