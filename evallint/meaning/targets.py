@@ -72,7 +72,7 @@ class Targets(Flow):
                     atoms = item.atoms if item is not None else atoms
                 held = [w.attrs[a[1], f"#{number}"] for a in value.atoms if a[0] == "o" and (a[1], f"#{number}") in w.attrs]
                 part = held[0] if held else V(atoms)
-            if value.data and not part.data:
+            if value.data and parts is None and not part.data:
                 part = V(part.atoms, value.data, value.graph)
             self.bind(inner, part, w)
 
