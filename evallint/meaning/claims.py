@@ -110,8 +110,9 @@ def gathered(rows: Iterator[tuple[Region, Forward, Confidence, list[Mode]]]) -> 
 
 
 def trained_objects(facts: Facts) -> set[tuple[Any, ...]]:
-    """The objects that some training step trains."""
-    return {f.loc for f in facts.forwards if f.trained and f.loc is not None}
+    """The objects that some training step trains, and the calls that made them."""
+    objects = {f.loc for f in facts.forwards if f.trained and f.loc is not None}
+    return objects | {("made by", loc[2]) for loc in objects if loc[0] == "new"}
 
 
 def is_part_of(loc: tuple[Any, ...] | None, trained: set[tuple[Any, ...]]) -> bool:
@@ -119,7 +120,7 @@ def is_part_of(loc: tuple[Any, ...] | None, trained: set[tuple[Any, ...]]) -> bo
     while loc is not None:
         if loc in trained:
             return True
-        if loc[0] == "new" and any(whole[0] == "new" and whole[2] in loc[3] for whole in trained):
+        if loc[0] == "new" and any(("made by", call) in trained for call in loc[3]):
             return True
         loc = loc[1] if loc[0] == "child" else None
     return False
@@ -132,18 +133,7 @@ def eval_claims(facts: Facts) -> list[Claim]:
 
 def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
     trained = trained_objects(facts)
-    minded = {
-        (f.path, f.span, s.path, s.function)
-        for f in facts.forwards
-        if f.modes and all(m.mode in ("eval", "given") for m in f.modes)
-        for s in f.stops
-    }
-    tended = {
-        (f.path, f.span, s.path, s.function)
-        for f in facts.forwards
-        for s in f.stops
-        if f.modes and s.owner and all(m.mode in ("eval", "given") and not m.function.startswith(f"{s.owner}.") for m in f.modes)
-    }
+    minded, tended = switched_places(facts)
     serving = {(m.path, m.where) for f in facts.forwards if f.trained for m in f.modes}
     feeding = {f.loc for f in facts.forwards if f.trained and f.feeds & trained}
     for forward in usual(facts):
@@ -170,16 +160,33 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         if forward.loc in feeding and forward.fixed_noise and "show" in forward.uses and not (region.strongly or region.loop):
             continue  # the sample grid by which a GAN's training is watched, drawn with the statistics that it uses
         confidence = toned(eval_confidence(forward, region, bad, is_part_of(forward.loc, trained)), forward, region)
-        if confidence is not None and forward.offered and (forward.path, forward.span, region.path, region.function) in tended:
-            confidence = "low"  # its users switch the model themselves
-        if confidence is not None and all(m.mode == "unknown" for m in bad):
-            if (forward.path, forward.span, region.path, region.function) in minded:
-                confidence = "low"  # who calls it in sight has switched the model
+        site = (forward.path, forward.span, region.path, region.function)
+        open_ = all(m.mode == "unknown" for m in bad)
+        if confidence is not None and ((open_ and site in minded) or (forward.offered and site in tended)):
+            confidence = "low"  # who calls it in sight has switched the model
         if confidence is not None:
             yield region, forward, confidence, bad
             own = own_region(forward, region)
             if own is not None:
                 yield own, forward, confidence, bad
+
+
+Site = tuple[str, Span, str, str]
+"""A forward call by its file and span, in a function on the way to it by its file and name."""
+
+
+def switched_places(facts: Facts) -> tuple[set[Site], set[Site]]:
+    """Where forwards are met in eval mode: all such places, and those of methods whose own class has not switched it."""
+    minded, tended = set[Site](), set[Site]()
+    for f in facts.forwards:
+        if not f.modes or any(m.mode not in ("eval", "given") for m in f.modes):
+            continue
+        for stop in f.stops:
+            site = (f.path, f.span, stop.path, stop.function)
+            minded.add(site)
+            if stop.owner and not any(m.function.startswith(f"{stop.owner}.") for m in f.modes):
+                tended.add(site)
+    return minded, tended
 
 
 def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: bool) -> Confidence | None:
