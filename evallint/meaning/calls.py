@@ -218,6 +218,7 @@ class Calls(Inert):
                     else:
                         inner = self.call_value(value, Args([inner], {}), node, w, node.func, "")
                 if any(a[0] in ("f", "w") for a in inner.atoms):
+                    self.wrapping = True
                     return self.call_value(inner, args, node, w, node.func, fn.name)
             finally:
                 if outermost:
@@ -335,6 +336,7 @@ class Calls(Inert):
         if node is not None and isinstance(node.func, ev.Attr):
             receiver = text_of(node.func.base)
         stop = Stop(fn.path, fn.qualname, node.span if node is not None else None, receiver, cls.name if cls else "", is_module, fn.span)
+        stop.wraps, self.wrapping = self.wrapping, False
         stop.told = node is not None and any(is_told(name, value) for name, value in node.keywords)
         stop.acts = steps_environment(fn)
         frame = Frame(fn, self.new_act(fn.path, act or self.owner(fn.path)), loc, cls, stop)

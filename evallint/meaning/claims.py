@@ -196,6 +196,10 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
     watched = region.loader and region.silent and region.loop is not None
     if region.training and not watched and not (region.used and (region.loader or region.silent or region.loop is not None or trained)):
         return None
+    own_mode = any(m.mode == "train" and m.function == region.function for m in bad)
+    unseen = not region.training and names.has_words(region.function, names.TRAIN_WORDS)
+    if own_mode and signs - region.used == 0 and (forward.stored or unseen):
+        return None  # a part of training whose step could not be followed
     if region.training and region.silent and region.loop is None and not forward.uses & TOLD_USES:
         return None  # targets and bootstrap values of a training step
     fed = any(s.trains for s in forward.stops) and region.silent and region.loop is None and not region.named

@@ -14,7 +14,9 @@ from evallint.meaning.flow import names_in
 from evallint.meaning.machine import last_name
 from evallint.meaning.values import NONE, UNKNOWN, V, World, const, constants, flowed, join, of, united
 
-CUTS = frozenset(("data", "grad", "shape", "dtype", "device", "ndim"))
+CUTS = frozenset(("data", "grad"))
+SHAPES = frozenset(("shape", "dtype", "device", "ndim", "is_cuda", "requires_grad"))
+"""What is read of a tensor without looking at its numbers."""
 SELF_ATTRIBUTES = frozenset(("module", "_orig_mod", "_fsdp_wrapped_module"))
 
 
@@ -114,7 +116,7 @@ class Evaluate(Conditions):
             found = value if found is None else join(found, value)
         if found is None:
             found = UNKNOWN
-        if base.data:
+        if base.data and name not in SHAPES:
             graph = base.graph if name not in CUTS else frozenset()
             found = V(found.atoms, found.data | base.data, found.graph | graph)
             if name == "grad":

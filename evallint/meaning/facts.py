@@ -46,6 +46,8 @@ class Stop:
     """It reads the gradient of something that is no parameter, or asks for it."""
     acts: bool = False
     """It steps an environment."""
+    wraps: bool = False
+    """It is what a decorator has put in the place of the function that it calls."""
     told: bool = False
     """The call that entered it says so: `evaluate=True`, `training=False`."""
     shared: bool = False

@@ -178,7 +178,10 @@ class Layers(Machine):
             return "some", shown
         if name in WITH_DROPOUT:
             rate = next((v for k, v in node.keywords if k == "dropout"), None)
-            return ("none", "") if rate is None or (isinstance(rate, ev.Const) and not rate.value) else ("some", name)
+            layers = node.args[2] if len(node.args) > 2 else next((v for k, v in node.keywords if k == "num_layers"), None)
+            open_ = any(k == "**" for k, _ in node.keywords)
+            single = (layers is None and not open_) or (isinstance(layers, ev.Const) and layers.value == 1)  # dropout is between layers
+            return ("none", "") if single or rate is None or (isinstance(rate, ev.Const) and not rate.value) else ("some", name)
         if name in FUNCTIONAL:
             return "some", f"F.{name}"
         if name in INDEPENDENT:

@@ -112,6 +112,8 @@ class Machine(ABC):
         self._matters: dict[int, tuple[bool, bool]] = {}
         self._guards: dict[int, bool] = {}
         self.owners_of_wrapped: dict[int, V] = {}
+        self.wrapping = False
+        """Whether the function that is entered next is what a decorator made."""
         self.returned = True
         """Whether the function that ended last returned on some path."""
         self.chosen: set[int] = set()

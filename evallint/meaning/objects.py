@@ -337,7 +337,7 @@ class Objects(Owned):
         found = [
             (c, f)
             for c, f in self.project.methods.get(method, ())
-            if not is_stand_in(c) and id(f) in self.project.relevant and not is_abstract(f) and self.project.connected(self.path, f.path)
+            if not is_stand_in(c) and id(f) in self.project.relevant and not is_abstract(f) and self.project.reaches(self.path, f)
         ]
         return found if len(found) <= 2 else []
 
@@ -376,6 +376,8 @@ class Objects(Owned):
         found = ran if ran is not None else self.runs_argument(args, node, w, method)
         atoms = found.atoms if ran is not None and found.atoms else (("o", ("ret", self.path, node.span, self.chain())),)
         result = V(atoms, flow.data | found.data, flow.graph | found.graph)
+        if method in ("size", "dim", "numel") and base.data:
+            return V(result.atoms)  # nobody has looked at the numbers
         if method in CUTTING:
             return V(result.atoms, result.data)
         return result

@@ -127,7 +127,7 @@ class Owned(TorchCalls):
             if self.project.is_module(c)
             and not is_stand_in(c)
             and not is_abstract(f)
-            and self.project.connected(self.path, f.path)
+            and self.project.reaches(self.path, f)
             and fits(f, args)
         ]
         if len(found) == 1 and not self.overrides(*found[0][:1], method):

@@ -223,7 +223,8 @@ class Program(Objects):
         """Whether a caller that could not be followed may set the mode, and whether it may set the grad mode."""
         mode = grad = False
         for other in self.project.called_names.get(f.name, ()):
-            if other is f or self.is_test(other) or not self.project.may_reach(other, f) or not self.may_mean(other, f):
+            near = self.project.may_reach(other, f) or self.project.is_distinct(f)
+            if other is f or self.is_test(other) or not near or not self.may_mean(other, f):
                 continue
             cls = self.project.class_of_method.get(id(other))
             family = [m for m in cls.methods.values() if m.name == "__init__" or prepares(m.name)] if cls is not None else []
@@ -258,7 +259,7 @@ class Program(Objects):
         """Whether connected code that is no test calls something of this name."""
         cls = self.project.class_of_method.get(id(fn))
         for other in self.project.called_names.get(name, ()):
-            if other is fn or self.is_test(other) or not self.project.connected(other.path, fn.path):
+            if other is fn or self.is_test(other) or not self.project.reaches(other.path, fn):
                 continue
             receivers = {r for r, n in other.receivers if n == name}
             theirs = self.project.class_of_method.get(id(other))

@@ -266,6 +266,14 @@ class Project(Index):
         """The first file of those that imports connect with a file: the name of that part of the program."""
         return self._component[path]
 
+    def reaches(self, path: str, f: Function) -> bool:
+        """Whether code of a file can mean a method by its name."""
+        return self.connected(path, f.path) or self.is_distinct(f)
+
+    def is_distinct(self, f: Function) -> bool:
+        """Whether a method has so long a name, and alone, that whoever says it means the method."""
+        return len(names.words(f.name)) > 2 and len(self.methods.get(f.name, ())) == 1
+
     def connected(self, a: str, b: str) -> bool:
         """Whether imports connect two files: what is in neither's reach is another program."""
         return a == b or self._component[a] == self._component[b]

@@ -63,7 +63,7 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
         own = [fact for fact, at in zip(forward.loops, forward.depth_of_loop, strict=True) if at == depth]
         if forward.stops[depth].module and depth and forward.stops[depth].function not in switchers and has_outer_loop(forward, depth):
             continue
-        if forward.stops[depth].shared and depth and not forward.stops[depth - 1].trains:
+        if forward.stops[depth].wraps or (forward.stops[depth].shared and depth and not forward.stops[depth - 1].trains):
             continue
         if len(own) > 1 and not own[-2].trains and forward.text.split(".")[0].split("[")[0] in own[-1].target.split():
             own.pop()  # a loop over models: the data comes from the one around it
@@ -90,7 +90,8 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
             return None, depth if own_work is None else own_work
     if own_work is not None:
         return None, own_work
-    fit = [d for d in range(last + 1) if not (d and forward.stops[d].shared and not forward.stops[d - 1].trains)]
+    shared = [d for d in range(1, last + 1) if forward.stops[d].shared and not forward.stops[d - 1].trains]
+    fit = [d for d in range(last + 1) if not forward.stops[d].wraps and d not in shared] or [last]
     outside = [d for d in fit if not forward.stops[d].module]
     if not outside:  # the module's own methods alone: the one that its users call
         asked = [d for d in fit if names.speaks_of(own_name(forward.stops[d]), names.EVALUATION_WORDS)]
@@ -173,7 +174,7 @@ def own_region(forward: Forward, region: Region) -> Region | None:
         if stop.trains or (here and region.loop is not None):
             return None
         outside |= here
-        if stop.shared or here:
+        if stop.shared or stop.wraps or here:
             continue
         name = own_name(stop)
         own = [fact for fact, at in zip(forward.loops, forward.depth_of_loop, strict=True) if at == depth and not fact.inline]

@@ -124,6 +124,8 @@ def is_owned(forward: Forward) -> bool:
     That is a parameter, an attribute of their own object, or a factory's result; not an item of something that cannot be seen.
     """
     loc = forward.loc or ("void",)
+    if any(names.words(s.owner)[-1:] == ("pipeline",) for s in forward.stops):
+        return False  # its factories hand it models that are ready to use
     if forward.stops[-1].module and len(forward.stops) > 1:  # a part of the module that is called
         while loc[0] == "child":
             loc = loc[1]
