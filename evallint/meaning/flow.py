@@ -11,7 +11,7 @@ from evallint.meaning import names
 from evallint.meaning.facts import LoopFact
 from evallint.meaning.machine import Frame, Machine, last_name, text_of
 from evallint.meaning.values import UNKNOWN, Mode, Modes, V, World, constants, join, meet, of
-from evallint.meaning.walk import trains
+from evallint.meaning.walk import counters, trains
 
 MOST_PASSES = 3
 OTHER_FRAMEWORKS = frozenset("keras tf tensorflow tf2 jax flax mxnet paddle sklearn onnx onnxruntime tensorrt trt openvino chainer".split())
@@ -204,6 +204,10 @@ class Flow(Machine):
         fact = self.loop_fact(event)
         rounds = self.rounds(source) if event.target is not None else None
         forever = event.target is None and isinstance(event.source, ev.Const) and bool(event.source.value)
+        for counter in counters(event.body):  # after the first round it is no longer what it was before the loop
+            count = self.value(counter, w).atoms
+            if count and all(a[0] == "c" and a[1] in ("int", "float") for a in count):
+                self.bind(counter, UNKNOWN, w)
         self.loops.append((fact, len(self.frames) - 1))
         frame = self.frame
         frame.breaks.append([])

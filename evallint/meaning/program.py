@@ -459,9 +459,9 @@ class Program(Objects):
 
 
 def turns_on_evaluation(param: Param) -> bool:
-    """`val_loader=None`, `test=False`: an option without which a class never evaluates."""
+    """`val_loader=None`, `has_targets=False`: an option without which a class may never evaluate."""
     default = param.default.value if isinstance(param.default, Const) else ""
-    return (default is None or default is False) and names.has_words(param.name, names.LOADER_EVAL_WORDS)
+    return default is False or (default is None and names.has_words(param.name, names.LOADER_EVAL_WORDS))
 
 
 def switches_grad(f: Function) -> bool:

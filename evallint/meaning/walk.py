@@ -88,6 +88,15 @@ def trains(body: Sequence[Event]) -> bool:
     return False
 
 
+def counters(body: Sequence[Event]) -> Iterator[Value]:
+    """What a body counts up: `step += 1`, `self.step += 1`."""
+    for event in body:
+        if isinstance(event, ev.Assign) and event.augmented and isinstance(event.targets[0], (Name, Attr)):
+            yield event.targets[0]
+        for block in blocks(event):
+            yield from counters(block)
+
+
 def attributes_set(body: Sequence[Event]) -> Iterator[str]:
     """The attributes of `self` that a body assigns."""
     for event in body:
