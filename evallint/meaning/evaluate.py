@@ -292,6 +292,13 @@ class Evaluate(Conditions):
         return V(atoms if len(atoms) <= 4 else (), left.data | right.data, left.graph | right.graph)
 
     def if_value(self, node: ev.IfValue, w: World) -> V:
+        then, other = node.then, node.other
+        if isinstance(then, ev.Const) and isinstance(other, ev.Const) and then.value is True and other.value is False:
+            return self.value(node.test, w)  # `True if self.training else False`
+        return self.either_value(node, w)
+
+    def either_value(self, node: ev.IfValue, w: World) -> V:
+        """One of the two values of an `if` in an expression."""
         truth = self.truth(node.test, w, id(node), True)
         if truth is not None:
             return self.value(node.then if truth else node.other, w)

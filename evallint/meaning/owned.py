@@ -27,7 +27,7 @@ class Owned(TorchCalls):
         found = project.method(cls, "forward" if method == "__call__" and is_module else method)
         if method in MODE_METHODS and is_module:
             override = found
-            if override is None or is_mode_method(override[1]):
+            if override is None or (is_mode_method(override[1]) and not override[1].is_generator):
                 self.switch(loc, method, args, node, w, text_of(node.func))
                 return of(("o", loc))
         if found is None:

@@ -57,6 +57,8 @@ class TorchCalls(Handed):
         if loc[0] == "child" and loc[2] in ("model", "net", "network") and (whole := self.thing(loc[1])).cls is None:
             if whole.kind == "model" or names.is_model_name(whole.name):  # a wrapper, and all that it holds
                 w.modes[loc[1]] = modes
+        if loc[0] == "child" and loc[2] == "[]" and self.thing(loc[1]).cls is None:
+            w.modes[loc[1]] = modes  # `for k in nets: nets[k].eval()`, whatever its parts are called elsewhere
 
     def set_requires_grad(self, node: Value, base: V, value: V, w: World) -> None:
         flag = self.known(value)
