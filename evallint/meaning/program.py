@@ -23,6 +23,7 @@ from evallint.meaning.walk import attributes_set, steps_environment
 
 MOST_RUNS = 12
 MOST_JOINED = 3
+MEASURING = frozenset("data target targets label labels metric metrics score scores evaluate evaluating".split())
 PREPARING = frozenset("load get build create make prepare setup init initialize from restore resume model net network read fetch".split())
 MOST_STEPS_OF_ROOT = 12000
 MOST_METHODS = 30
@@ -461,7 +462,9 @@ class Program(Objects):
 def turns_on_evaluation(param: Param) -> bool:
     """`val_loader=None`, `has_targets=False`: an option without which a class may never evaluate."""
     default = param.default.value if isinstance(param.default, Const) else ""
-    return default is False or (default is None and names.has_words(param.name, names.LOADER_EVAL_WORDS))
+    if default is False and names.has_words(param.name, MEASURING):
+        return True
+    return (default is None or default is False) and names.has_words(param.name, names.LOADER_EVAL_WORDS)
 
 
 def switches_grad(f: Function) -> bool:
