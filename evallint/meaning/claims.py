@@ -142,8 +142,11 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
             (m for m in forward.modes if m.mode in ("train", "fresh", "unknown") and not (m.mode == "train" and m.chosen)),
             key=lambda m: (m.mode == "unknown", m.where or (0, 0, 0, 0)),
         )
-        if not bad or is_trained or forward.spoiled or forward.grad_used or is_probe(forward):
+        if not bad or is_trained or forward.spoiled or is_probe(forward):
             continue
+        trains = any(s.trains or names.has_words(own_name(s), names.TRAIN_WORDS) for s in forward.stops)
+        if forward.grad_used and (trains or any(m.mode == "unknown" for m in bad)):
+            continue  # a penalty, or an attack that training needs
         if forward.layers == "bare" and (
             forward.stops[-1].module or not is_part_of(forward.loc, trained) or any(m.mode == "unknown" for m in bad)
         ):
@@ -212,7 +215,7 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
         return None
     if not proven:
         if region_is_own_method(forward):
-            if trained and (region.silent or region.loader) and forward.layers != "none":
+            if trained and (region.silent or region.loader):
                 return "medium"  # it trains itself, and measures itself in the same mode
             told = forward.unswitched and forward.layers in ("some", "none") and (region.silent or region.used or region.loop is not None)
             public = names.words(own_name(forward.stops[0]))[:1]
