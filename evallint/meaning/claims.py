@@ -250,8 +250,8 @@ def toned(confidence: Confidence | None, forward: Forward, region: Region) -> Co
     """Low where only a name says that the object is a model, or where the code computes a loss."""
     if confidence is None:
         return None
-    if forward.midway:
-        return "low"
+    if forward.midway and not forward.stops[0].trains:
+        return "low"  # what trains is entered in no other state than the one that training needs
     free = free_stops(forward)
     spoken = [own_name(s) for s in free]
     measures = any(names.has_words(n, names.STRONG_EVALUATION_WORDS | names.LOADER_EVAL_WORDS) for n in spoken)
