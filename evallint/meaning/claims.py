@@ -351,7 +351,7 @@ def train_claims(facts: Facts) -> list[Switch]:
                 continue
             if (mode.path, mode.function, forward.loc) not in evaluated and mode.function in {s.function for s in forward.stops}:
                 continue  # nothing is evaluated in it: training in that mode is what the code is for
-            if mode.left or mode.chosen or (forward.offbeat and mode.text.endswith(".train")):
+            if mode.chosen or (forward.offbeat and mode.text.endswith(".train")):
                 continue
             confidence: Confidence = "high" if forward.known else "medium"
             key = (mode.path, mode.where)

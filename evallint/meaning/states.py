@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from evallint.events import Class, Const, Function, Param
@@ -81,8 +80,6 @@ class States(Objects):
                 after = before.copy()
                 self.quietly(method, owner, loc, after)
                 strip(after)
-                for at, modes in list(after.modes.items()):
-                    after.modes[at] = frozenset(m if m in before.modes.get(at, ()) else replace(m, left=True) for m in modes)
                 world.become(meet(world.copy(), after, self.defaults))
 
     def open_settings(self, method: Function, loc: Any, world: World) -> None:
