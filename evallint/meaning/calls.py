@@ -221,6 +221,7 @@ class Calls(Inert):
                     self.wrapping = True
                     return self.call_value(inner, args, node, w, node.func, fn.name)
             finally:
+                self.wrapping = False
                 if outermost:
                     self.frames.clear()
         for setting in settings:
