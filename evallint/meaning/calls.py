@@ -203,10 +203,10 @@ class Calls(Inert):
         if wraps and node is None:
             node = Call(ev.Name(fn.name), (), (), fn.span)
         if wraps and node is not None and all(id(fn) != id(f.function) for f in self.frames):
-            inner = of(("f", self.undecorated(fn), act, None))
+            inner, given = of(("f", self.undecorated(fn), act, None)), args
             if self_value is not None:
                 self.owners_of_wrapped[id(self.undecorated(fn))] = self_value
-                args = Args([self_value, *args.pos], args.kw, args.open)
+                given = Args([self_value, *args.pos], args.kw, args.open)
             self.visited.add(id(fn))
             outermost = not self.frames
             if outermost:
@@ -219,7 +219,7 @@ class Calls(Inert):
                         inner = self.call_value(value, Args([inner], {}), node, w, node.func, "")
                 if any(a[0] in ("f", "w") for a in inner.atoms):
                     self.wrapping = True
-                    return self.call_value(inner, args, node, w, node.func, fn.name)
+                    return self.call_value(inner, given, node, w, node.func, fn.name)
             finally:
                 self.wrapping = False
                 if outermost:
