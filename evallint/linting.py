@@ -167,12 +167,13 @@ def _silent(_: str) -> None:
 
 def _context(path: str, data: bytes) -> list[Source]:
     """A file that is read for the sake of others, unless it cannot be read or has nothing for them."""
-    matters, helps = bytes_matter(data), bytes_help(data) or path.endswith("__init__.py")
+    matters = bytes_matter(data)
+    helps = not matters and (bytes_help(data) or path.endswith("__init__.py"))
     if matters or helps or bytes_call(data):
         with suppress(Unreadable):
             text = decode(data)
             if not too_deep(text):
-                return [Source(path, text, context=True, helper=helps and not matters)]
+                return [Source(path, text, context=True, helper=helps)]
     return []
 
 

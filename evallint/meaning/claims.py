@@ -10,7 +10,7 @@ from evallint.events import Span
 from evallint.finding import Confidence
 from evallint.meaning import names
 from evallint.meaning.facts import Facts, Forward
-from evallint.meaning.regions import WEAK_USES, Region, free_stops, own_name, own_region, region_of
+from evallint.meaning.regions import WEAK_USES, Region, free_stops, own_name, region_of, regions_around
 from evallint.meaning.signs import (
     API_WORDS,
     chosen,
@@ -137,6 +137,7 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
     serving = {(m.path, m.where) for f in facts.forwards if f.trained for m in f.modes}
     feeding = {f.loc for f in facts.forwards if f.trained and f.feeds & trained}
     for forward in usual(facts):
+        learns = is_part_of(forward.loc, trained)
         is_trained = forward.trained and not is_silent_pass(forward)
         bad = sorted(
             (m for m in forward.modes if m.mode in ("train", "fresh", "unknown") and not (m.mode == "train" and m.chosen)),
@@ -147,31 +148,26 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         trains = any(s.trains or names.has_words(own_name(s), names.TRAIN_WORDS) for s in forward.stops)
         if forward.grad_used and (trains or any(m.mode == "unknown" for m in bad)):
             continue  # a penalty, or an attack that training needs
-        if forward.layers == "bare" and (
-            forward.stops[-1].module or not is_part_of(forward.loc, trained) or any(m.mode == "unknown" for m in bad)
-        ):
+        if forward.layers == "bare" and (forward.stops[-1].module or not learns or any(m.mode == "unknown" for m in bad)):
             continue  # a layer beside the model that counts
         region = region_of(forward)
         if all(m.mode == "train" and (m.path, m.where) not in serving for m in bad) and is_own_wish(forward, region, bad):
             continue
         if is_training_part(forward) or is_deliberate(forward) or chosen(forward, bad) or is_rollout(forward):
             continue
-        if is_dry_run(forward) or (is_smoke_test(forward) and not is_part_of(forward.loc, trained)):
+        if is_dry_run(forward) or (is_smoke_test(forward) and not learns):
             continue
         if forward.offered and all(m.mode != "train" for m in bad):
             continue
         if forward.loc in feeding and forward.fixed_noise and "show" in forward.uses and not (region.strongly or region.loop):
             continue  # the sample grid by which a GAN's training is watched, drawn with the statistics that it uses
-        confidence = toned(eval_confidence(forward, region, bad, is_part_of(forward.loc, trained)), forward, region)
+        confidence = toned(eval_confidence(forward, region, bad, learns), forward, region)
         site = (forward.path, forward.span, region.path, region.function)
         open_ = all(m.mode == "unknown" for m in bad)
         if confidence is not None and ((open_ and site in minded) or (forward.offered and site in tended)):
             confidence = "low"  # who calls it in sight has switched the model
         if confidence is not None:
-            yield region, forward, confidence, bad
-            own = own_region(forward, region)
-            if own is not None:
-                yield own, forward, confidence, bad
+            yield from ((place, forward, confidence, bad) for place in regions_around(forward, region))
 
 
 Site = tuple[str, Span, str, str]
@@ -275,21 +271,17 @@ def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
     for forward in usual(facts):
         if "on" not in forward.grad or forward.trained or forward.spoiled or forward.frozen or forward.carries_no_grad or forward.own_grad:
             continue
-        if wants_gradients(forward) or is_probe(forward) or is_dry_run(forward):
-            continue
-        if is_smoke_test(forward) and not is_part_of(forward.loc, trained):
+        learns = is_part_of(forward.loc, trained)
+        if wants_gradients(forward) or is_probe(forward) or is_dry_run(forward) or (is_smoke_test(forward) and not learns):
             continue
         region = region_of(forward)
         if is_rollout(forward) and region.loop is None:
             continue
         if region.loop is not None and (region.path, region.span) in attacked:
             continue  # the loop needs gradients
-        confidence = toned(grad_confidence(forward, region, is_part_of(forward.loc, trained)), forward, region)
+        confidence = toned(grad_confidence(forward, region, learns), forward, region)
         if confidence is not None:
-            yield region, forward, confidence, []
-            own = own_region(forward, region)
-            if own is not None:
-                yield own, forward, confidence, []
+            yield from ((place, forward, confidence, []) for place in regions_around(forward, region))
 
 
 def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confidence | None:

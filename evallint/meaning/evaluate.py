@@ -12,7 +12,7 @@ from evallint.meaning.conditions import Conditions
 from evallint.meaning.facts import LoopFact
 from evallint.meaning.flow import names_in
 from evallint.meaning.machine import last_name
-from evallint.meaning.values import NONE, UNKNOWN, V, World, const, constants, flowed, join, of, united
+from evallint.meaning.values import NONE, UNKNOWN, V, World, const, constants, flowed, is_constant, join, of, united
 
 CUTS = frozenset(("data", "grad"))
 SHAPES = frozenset(("shape", "dtype", "device", "ndim", "is_cuda", "requires_grad"))
@@ -295,19 +295,16 @@ class Evaluate(Conditions):
         then, other = node.then, node.other
         if isinstance(then, ev.Const) and isinstance(other, ev.Const) and then.value is True and other.value is False:
             return self.value(node.test, w)  # `True if self.training else False`
-        return self.either_value(node, w)
-
-    def either_value(self, node: ev.IfValue, w: World) -> V:
-        """One of the two values of an `if` in an expression."""
         truth = self.truth(node.test, w, id(node), True)
         if truth is not None:
-            return self.value(node.then if truth else node.other, w)
-        other = w.copy()
-        then, value = self.value(node.then, w), self.value(node.other, other)
-        merged = self.either(w, other)
+            return self.value(then if truth else other, w)
+        spare = w.copy()
+        found = self.value(then, w)
+        value = self.value(other, spare)
+        merged = self.either(w, spare)
         if merged is not None:
             w.become(merged)
-        return join(then, value)
+        return join(found, value)
 
     def lambda_(self, node: ev.Lambda, w: World) -> V:
         return of(("f", node.function, self.frame.act, None))
@@ -396,9 +393,7 @@ class Evaluate(Conditions):
 
 def is_setting(cls: ev.Class | None, value: V) -> bool:
     """Whether a value is a default of a class of settings: users change those."""
-    if cls is None or not value.atoms or not all(a[0] == "c" and a[1] in ("NoneType", "bool") for a in value.atoms):
-        return False
-    return names.has_words(cls.name, SETTINGS)
+    return cls is not None and is_constant(value, "NoneType", "bool") and names.has_words(cls.name, SETTINGS)
 
 
 SETTINGS = frozenset("config configuration cfg args arguments options opt params parameters settings hparams hyperparameters".split())

@@ -10,7 +10,7 @@ from evallint.events import Event, Value, blocks
 from evallint.meaning import names
 from evallint.meaning.facts import LoopFact
 from evallint.meaning.machine import Frame, Machine, last_name, text_of
-from evallint.meaning.values import UNKNOWN, Mode, Modes, V, World, constants, join, meet, of
+from evallint.meaning.values import UNKNOWN, Mode, Modes, V, World, constants, is_constant, join, meet, of
 from evallint.meaning.walk import counters, trains
 
 MOST_PASSES = 3
@@ -205,8 +205,7 @@ class Flow(Machine):
         rounds = self.rounds(source) if event.target is not None else None
         forever = event.target is None and isinstance(event.source, ev.Const) and bool(event.source.value)
         for counter in counters(event.body):  # after the first round it is no longer what it was before the loop
-            count = self.value(counter, w).atoms
-            if count and all(a[0] == "c" and a[1] in ("int", "float") for a in count):
+            if is_constant(self.value(counter, w), "int", "float"):
                 self.bind(counter, UNKNOWN, w)
         self.loops.append((fact, len(self.frames) - 1))
         frame = self.frame
@@ -472,9 +471,7 @@ def phases_of(source: V) -> list[V]:
     """The constants that a loop takes one by one (`["train", "val"]`), where it takes nothing else."""
     values = [v for a in source.atoms for v in (a[1] if a[0] == "q" else (a[1],) if a[0] == "l" else (UNKNOWN,))]
     atoms = dict.fromkeys(atom for v in values for atom in v.atoms)
-    if all(v.atoms for v in values) and all(atom[0] == "c" and atom[1] in ("str", "bool") for atom in atoms):
-        return [of(atom) for atom in atoms]
-    return []
+    return [of(atom) for atom in atoms] if all(is_constant(v, "str", "bool") for v in values) else []
 
 
 RUN: dict[type, Callable[[Any, Any, World], World | None]] = {

@@ -153,18 +153,13 @@ class Project(Index):
             relevant_of_name[f.name] += 1
             # a name that mostly stands for something else says nothing
             telling = f.name not in NOISE and 2 * relevant_of_name[f.name] >= total[f.name]
-            keys = [f.name] if telling else []
-            for earlier in vague.pop(f.name, ()) if telling else ():
-                for caller in callers.get(f.name, ()):
-                    if id(caller) not in good and self.may_reach(caller, earlier):
-                        take(caller)
-            if not telling:
-                vague[f.name].append(f)
+            vague[f.name].append(f)
+            meant = [(f.name, g) for g in vague.pop(f.name)] if telling else []
             if f.name in ("__init__", "__call__", "__enter__", "__exit__", "forward") and id(f) in owner:
-                keys.append(owner[id(f)].name)
-            for key in keys:
+                meant.append((owner[id(f)].name, f))
+            for key, g in meant:
                 for caller in callers.get(key, ()):
-                    if id(caller) not in good and self.may_reach(caller, f):
+                    if id(caller) not in good and self.may_reach(caller, g):
                         take(caller)
             for caller in callers.get(f.name, ()):
                 beside = caller.path == f.path and names.has_words(f.name, names.EVALUATION_WORDS)

@@ -60,7 +60,7 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
     own_work: int | None = None
     for depth in range(last, -1, -1):
         name = own_name(forward.stops[depth])
-        own = [fact for fact, at in zip(forward.loops, forward.depth_of_loop, strict=True) if at == depth]
+        own = loops_of(forward, depth)
         if forward.stops[depth].module and depth and forward.stops[depth].function not in switchers and has_outer_loop(forward, depth):
             continue
         if forward.stops[depth].wraps or (forward.stops[depth].shared and depth and not forward.stops[depth - 1].trains):
@@ -82,12 +82,13 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
         free = depth and not forward.stops[depth].module and not forward.stops[depth].shared
         if free and own_work is None and names.speaks_of(name, names.STRONG_EVALUATION_WORDS):
             own_work = depth
+        spot = depth if own_work is None else own_work
         if forward.stops[depth].function in switchers and not (forward.stops[depth].module and depth):
-            return None, depth if own_work is None else own_work
+            return None, spot
         if is_fed_by_loader(forward, depth):
             continue
         if forward.silenced_at == depth:
-            return None, depth if own_work is None else own_work
+            return None, spot
     if own_work is not None:
         return None, own_work
     shared = [d for d in range(1, last + 1) if forward.stops[d].shared and not forward.stops[d - 1].trains]
@@ -99,6 +100,16 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
     if names.has_words(own_name(forward.stops[outside[-1]]), PARTS):
         outside = [d for d in outside if names.has_words(own_name(forward.stops[d]), names.EVALUATION_WORDS)] or outside
     return None, outside[-1]
+
+
+def loops_of(forward: Forward, depth: int) -> list[LoopFact]:
+    """The loops of one function on the stack, the outermost first."""
+    return [fact for fact, at in zip(forward.loops, forward.depth_of_loop, strict=True) if at == depth]
+
+
+def call_inside(forward: Forward, depth: int) -> Span | None:
+    """The call in one function on the stack that leads to the forward; None where the forward is in it."""
+    return forward.stops[depth + 1].span if depth + 1 < len(forward.stops) else None
 
 
 def has_outer_loop(forward: Forward, depth: int) -> bool:
@@ -147,7 +158,7 @@ def region_of(forward: Forward) -> Region:
         names.speaks_of(n, names.STRONG_EVALUATION_WORDS) and not names.has_words(n, names.TRAIN_WORDS) for n in spoken
     )
     straight = loop is None or loop.inline
-    inside = forward.stops[depth + 1].span if straight and depth + 1 < len(forward.stops) else None
+    inside = call_inside(forward, depth) if straight else None
     return Region(
         path=loop.path if loop else holder.path if inside else forward.path,
         span=loop.span if loop and not loop.inline else inside or forward.span,
@@ -164,6 +175,12 @@ def region_of(forward: Forward) -> Region:
     )
 
 
+def regions_around(forward: Forward, region: Region) -> list[Region]:
+    """A forward's region, and the region of its own that a predicting function on the way is."""
+    own = own_region(forward, region)
+    return [region] if own is None else [region, own]
+
+
 def own_region(forward: Forward, region: Region) -> Region | None:
     """The function that predicts or generates by itself: a region of its own, whatever loop calls it, and whatever helper it calls."""
     acts = any(stop.acts for stop in forward.stops)
@@ -177,22 +194,16 @@ def own_region(forward: Forward, region: Region) -> Region | None:
         if stop.shared or stop.wraps or here:
             continue
         name = own_name(stop)
-        own = [fact for fact, at in zip(forward.loops, forward.depth_of_loop, strict=True) if at == depth and not fact.inline]
+        own = [fact for fact in loops_of(forward, depth) if not fact.inline]
         if name.startswith("<") or names.has_words(name, PARTS | JUDGES if outside else PARTS):
             continue
         if not names.speaks_of(name, names.EVALUATION_WORDS if own else names.STRONG_EVALUATION_WORDS):
             continue
         if acts and not names.has_words(name, JUDGES):
             continue  # a policy that training samples as well
-        inside = forward.stops[depth + 1].span if depth + 1 < len(forward.stops) else None
-        return replace(
-            region,
-            path=stop.path,
-            span=own[-1].span if own else inside or forward.span,
-            loop=own[-1] if own else None,
-            function=stop.function,
-            own=stop.module,
-        )  # fmt: skip
+        loop = own[-1] if own else None
+        span = loop.span if loop else call_inside(forward, depth) or forward.span
+        return replace(region, path=stop.path, span=span, loop=loop, function=stop.function, own=stop.module)
     return None
 
 

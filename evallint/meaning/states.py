@@ -9,7 +9,7 @@ from evallint.meaning import names
 from evallint.meaning.machine import MOST_STEPS, Args, Fork, TooLong
 from evallint.meaning.objects import Objects
 from evallint.meaning.project import Project
-from evallint.meaning.values import UNKNOWN_MODE, World, const, join, meet, of
+from evallint.meaning.values import UNKNOWN_MODE, World, const, is_constant, join, meet, of
 from evallint.meaning.walk import attributes_set
 
 MOST_METHODS = 30
@@ -86,7 +86,7 @@ class States(Objects):
         """Forget what the constructor made of the settings that a method changes: nobody knows whether it has been called."""
         for name in attributes_set(method.body):
             value = world.attrs.get((loc, name))
-            if value is not None and value.atoms and all(a[0] == "c" and a[1] in ("NoneType", "bool") for a in value.atoms):
+            if value is not None and is_constant(value, "NoneType", "bool"):
                 self.set_attr(world, loc, name, of(("o", self.child(loc, name))))
 
     def quietly(self, fn: Function, cls: Class, loc: Any, w: World, all_given: bool = False) -> bool:

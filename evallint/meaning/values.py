@@ -106,6 +106,11 @@ def flowed(values: Any) -> V:
     return V((), data, graph) if data else UNKNOWN
 
 
+def is_constant(v: V, *kinds: str) -> bool:
+    """Whether a value is for certain a constant of these types ("bool", "NoneType", …)."""
+    return bool(v.atoms) and all(a[0] == "c" and a[1] in kinds for a in v.atoms)
+
+
 def constants(v: V) -> list[Any] | None:
     """The values `v` can have when all of them are constants, else None."""
     if not v.atoms or any(a[0] != "c" for a in v.atoms):
