@@ -24,7 +24,7 @@ def analyse(sources: Sequence[Source], settings: Settings) -> list[Finding]:
         try:
             files.append(replace(lower_file(source.path, source.text), context=source.helper, imported=source.imported))
         except Unparsable as e:
-            if source.context:
+            if source.context or source.helper:
                 continue
             findings.append(unreadable(source.path, f"cannot parse the file: {e.reason}", e.line, e.column))
     facts = Program(Project(files, settings.extend_models)).analyse()

@@ -139,7 +139,7 @@ def lint_paths(
                 say(f"reading: {report.files} files")
     for path, data in helpers:
         if settings_of(path) in programs:
-            programs[settings_of(path)] += _context(path, data)
+            programs[settings_of(path)] += [changed(source, context=False) for source in _context(path, data)]
     for path, imported in callers:
         sources = programs.get(settings_of(path), [])
         if any(_stem(source.path) in imported for source in sources):

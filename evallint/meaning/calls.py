@@ -112,7 +112,11 @@ class Calls(Inert):
         found = self.project.method(cls, name)
         if found is None:
             if name in ("from_pretrained", "load_from_checkpoint", "from_config"):
-                return self.construct(cls, args, node, w, "given" if name == "from_pretrained" else "fresh")
+                given = args if name == "from_config" else Args(args.pos[1:], args.kw, args.open)  # the first is where it was saved
+                return self.construct(cls, given, node, w, "given" if name == "from_pretrained" else "fresh")
+            held = next((a[1] for a in self.class_constant(cls, name, w).atoms if a[0] == "o"), None)
+            if held is not None and names.is_model_name(name):
+                return self.call_object(held, of(("o", held)), "__call__", args, node, w)
             return self.result(node, args)
         owner, method = found
         decorators = {last_name(d) for d in method.decorators}
@@ -481,8 +485,8 @@ class Calls(Inert):
                     self.given.setdefault((id(init), name), set()).update(self.mode_of(w, atom[1]))
 
     def is_loss(self, cls: Class) -> bool:
-        """A Module that measures, by its name."""
-        return names.is_loss_name(cls.name)
+        """A Module that measures or prepares data, by its name."""
+        return names.is_loss_name(cls.name) or names.is_transform_name(cls.name)
 
 
 def is_small(fn: Function) -> bool:

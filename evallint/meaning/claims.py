@@ -155,10 +155,12 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
             continue
         if is_training_part(forward) or is_deliberate(forward) or chosen(forward, bad) or is_rollout(forward):
             continue
-        if is_dry_run(forward) or (is_smoke_test(forward) and not learns):
+        if is_dry_run(forward) or (is_smoke_test(forward) and forward.loc not in trained):
             continue
         if forward.offered and all(m.mode != "train" for m in bad):
             continue
+        if all(m.mode == "fresh" for m in bad) and any(m.mode == "eval" and m.chosen and is_built_in(m) for m in forward.modes):
+            continue  # the constructor chose the mode by what the program is run for
         if forward.loc in feeding and forward.fixed_noise and "show" in forward.uses and not (region.strongly or region.loop):
             continue  # the sample grid by which a GAN's training is watched, drawn with the statistics that it uses
         confidence = toned(eval_confidence(forward, region, bad, learns), forward, region)
@@ -260,6 +262,10 @@ def toned(confidence: Confidence | None, forward: Forward, region: Region) -> Co
     return confidence if forward.known or (plain and forward.loc is not None and forward.loc[0] in ("param", "ret", "child")) else "low"
 
 
+DOING = frozenset("predictor inferencer".split())
+"""Words of classes whose objects predict when they are called."""
+
+
 def grad_claims(facts: Facts) -> list[Claim]:
     """Evaluation regions in which autograd records for nothing."""
     return gathered(_grad_rows(facts))
@@ -272,7 +278,7 @@ def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         if "on" not in forward.grad or forward.trained or forward.spoiled or forward.frozen or forward.carries_no_grad or forward.own_grad:
             continue
         learns = is_part_of(forward.loc, trained)
-        if wants_gradients(forward) or is_probe(forward) or is_dry_run(forward) or (is_smoke_test(forward) and not learns):
+        if wants_gradients(forward) or is_probe(forward) or is_dry_run(forward) or (is_smoke_test(forward) and forward.loc not in trained):
             continue
         region = region_of(forward)
         if is_rollout(forward) and region.loop is None:
@@ -293,9 +299,10 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     if forward.stops[0].shared and not region.switched:
         return "low"
     if forward.escapes and region.loop is None and not (region.used or forward.uses & WEAK_USES):
-        own = own_name(forward.stops[-1])
-        public = not own.startswith("_") and names.has_words(own, names.STRONG_EVALUATION_WORDS)
-        if not (public and any(m.mode == "eval" and m.function == forward.stops[-1].function for m in forward.modes)):
+        last = forward.stops[-1]
+        own = own_name(last) if own_name(last) != "__call__" or last.module else last.owner
+        public = not own.startswith("_") and names.has_words(own, names.STRONG_EVALUATION_WORDS | DOING)
+        if not (public and any(m.mode == "eval" and m.function in (last.function, f"{last.owner}.__init__") for m in forward.modes)):
             return None
         return "medium"
     if "raw" in forward.uses and not region.switched:
@@ -331,7 +338,9 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
 def train_claims(facts: Facts) -> list[Switch]:
     """Switches to eval that a training step meets with nothing in between that undoes them."""
     found: dict[tuple[str, Span], Switch] = {}
-    evaluated = {(m.path, m.function, f.loc) for f in facts.forwards if not f.trained or f.grad == OFF for m in f.modes if m.mode == "eval"}
+    untrained = [f for f in facts.forwards if not f.trained or f.grad == OFF]
+    evaluated = {(m.path, m.function, f.loc) for f in untrained for m in f.modes if m.mode == "eval"}
+    serving = {(m.path, m.function, m.where) for f in untrained for m in f.modes if m.function in {s.function for s in f.stops}}
     for forward in facts.forwards:
         if not forward.stepped or "on" not in forward.grad or forward.frozen or forward.grad_used or forward.partly:
             continue
@@ -346,7 +355,45 @@ def train_claims(facts: Facts) -> list[Switch]:
             if mode.chosen or (forward.offbeat and mode.text.endswith(".train")):
                 continue
             confidence: Confidence = "high" if forward.known else "medium"
+            if mode.left and not (is_repeated(forward, mode) or is_botched(mode, serving)):
+                confidence = "low"  # only who evaluates and then trains once more meets it
+            if forward.train_by_caller and (mode.left or is_built_in(mode)):
+                confidence = "low"  # who calls it sees to it
+            owner = mode.function.rpartition(".")[0]
+            if is_built_in(mode) and not others and any(s.owner == owner for s in forward.stops):
+                confidence = "low"  # built in eval mode, and never put in another: it is meant to be trained in it
             key = (mode.path, mode.where)
             if key not in found or RANK[confidence] > RANK[found[key].confidence]:
                 found[key] = Switch(mode, forward, confidence)
     return list(found.values())
+
+
+REPEATED = frozenset("step epoch batch update iteration iter learn optimize minibatch".split())
+"""Words of methods that train a little and are called again and again, evaluations in between."""
+SWITCHING = frozenset("eval train start set mode to switch on off test val phase state change turn into evaluation valid".split())
+
+
+BUILDING = frozenset("__init__ build build_model init_model create_model init initialize".split())
+
+
+def is_built_in(mode: Mode) -> bool:
+    """Whether a constructor, or what it is divided into, set the mode."""
+    return own_method(mode.function) in BUILDING
+
+
+def own_method(function: str) -> str:
+    """The last part of a qualified name."""
+    return function.rsplit(".", 1)[-1]
+
+
+def is_repeated(forward: Forward, mode: Mode) -> bool:
+    """Whether users call the method that trains between evaluations: a step or an epoch of training, after a method that evaluates."""
+    said = names.words(own_method(mode.function))
+    repeated = names.has_words(own_name(forward.stops[0]), REPEATED) and not forward.midway
+    return repeated and not set(said) <= SWITCHING
+
+
+def is_botched(mode: Mode, serving: set[tuple[Any, ...]]) -> bool:
+    """Whether a method that evaluates ends with an `eval()` under which it evaluates nothing: meant to put the mode back."""
+    own = {where for path, function, where in serving if (path, function) == (mode.path, mode.function)}
+    return bool(own) and mode.where not in own

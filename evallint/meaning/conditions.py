@@ -51,6 +51,10 @@ class Conditions(Containers):
             return self.assumed(*key)
         if value.atoms and all(self.is_something(a) for a in value.atoms) and all(a[0] in ("f", "k", "o") for a in value.atoms):
             return True
+        there = [a[1] for a in value.atoms if a[0] == "o"]
+        if there and all(a[0] == "o" or a == ("c", "NoneType", None) for a in value.atoms):
+            if len(there) < len(value.atoms) and any(self.thing(loc).kind == "model" for loc in there):
+                return True  # where there is none, nothing runs
         return None
 
     def assumed(self, key: Any, polarity: bool) -> bool | None:

@@ -10,9 +10,9 @@ from evallint.events import Value
 from evallint.meaning import names
 from evallint.meaning.conditions import Conditions
 from evallint.meaning.facts import LoopFact
-from evallint.meaning.flow import names_in
 from evallint.meaning.machine import last_name
 from evallint.meaning.values import NONE, UNKNOWN, V, World, const, constants, flowed, is_constant, join, of, united
+from evallint.meaning.walk import names_in
 
 CUTS = frozenset(("data", "grad"))
 SHAPES = frozenset(("shape", "dtype", "device", "ndim", "is_cuda", "requires_grad"))
@@ -145,7 +145,7 @@ class Evaluate(Conditions):
         for owner in self.project.mro(cls):
             for event in owner.body:
                 if isinstance(event, ev.Assign) and any(isinstance(t, ev.Name) and t.id == name for t in event.targets):
-                    if isinstance(event.value, ev.Const):
+                    if isinstance(event.value, ev.Const) and (event.value.value is not None or not names.is_model_name(name)):
                         return const(event.value.value)
                     atom = self.project.dotted(owner.path, event.value)
                     return of(atom) if atom is not None and atom[0] != "v" else of(("o", ("class", owner.path, owner.qualname, name)))
@@ -337,7 +337,7 @@ class Evaluate(Conditions):
             if rounds is not None:
                 values: list[V] = []
                 for at, item in enumerate(rounds):
-                    self.tags.append(at)
+                    self.tags.append((id(node), at))
                     self.bind(target, item, w)
                     for test in tests:
                         self.value(test, w)

@@ -81,6 +81,8 @@ class Forward:
     """The root of its stack is called in ways that could not be followed, and such a caller may set the mode."""
     grad_by_caller: bool = False
     """… or the grad mode."""
+    train_by_caller: bool = False
+    """… or put it in training mode."""
     carries_no_grad: bool = False
     own_grad: bool = False
     """Its forward sets the grad mode or differentiates itself."""
@@ -127,6 +129,8 @@ class Forward:
     """All that the model is fed was made up on the spot: random numbers, zeros, literals."""
     fixed_noise: bool = False
     """What it is fed stays the same all through training, by its name: `fixed_noise`."""
+    rounds: tuple[Any, ...] = ()
+    """The rounds of unrolled loops (`for phase in ["train", "val"]`) that it is met in."""
     framework: bool = False
     """Met in a framework's hook, which it enters in a mode and grad mode of its choice."""
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from evallint import events as ev
 from evallint.events import Event, Value, blocks
 from evallint.meaning import names
 from evallint.meaning.facts import LoopFact
-from evallint.meaning.machine import Frame, Machine, last_name, text_of
-from evallint.meaning.values import UNKNOWN, Mode, Modes, V, World, constants, is_constant, join, meet, of
-from evallint.meaning.walk import counters, trains
+from evallint.meaning.machine import Frame, Machine, last_name
+from evallint.meaning.values import UNKNOWN, Mode, Modes, V, World, const, constants, is_constant, join, meet, of
+from evallint.meaning.vocabulary import FLAGS, PHASES, PREPARING
+from evallint.meaning.walk import TELLING, counters, is_last_round, mode_calls, names_in, names_other_framework, tells, trains
 
 MOST_PASSES = 3
-OTHER_FRAMEWORKS = frozenset("keras tf tensorflow tf2 jax flax mxnet paddle sklearn onnx onnxruntime tensorrt trt openvino chainer".split())
 MOST_UNROLLED = 10
-TELLING = frozenset("eval train backward step no_grad inference_mode set_grad_enabled enable_grad zero_grad set_training_mode".split())
 
 
 class Flow(Machine):
@@ -125,6 +124,7 @@ class Flow(Machine):
         if truth is False:
             return self.run(event.other, w)
         other: World | None = w.copy() if truth is None else None
+        snapshot = self.value(event.test, w) if isinstance(event.test, ev.Attr) and event.test.name == "training" else UNKNOWN
         foreign = names_other_framework(event.test)
         self.muted += foreign
         then = self.run(event.then, w) if truth or self.suppose(event.test, True, w) else None
@@ -132,7 +132,19 @@ class Flow(Machine):
         if other is None:
             return then
         after = self.run(event.other, other) if self.suppose(event.test, False, other) else None
-        return self.either(then, after)
+        told = self.told_apart(snapshot, then, after)
+        joined = self.either(then, after)
+        if joined is not None:
+            for name in told:
+                joined.vars[self.frame.act, name] = snapshot
+        return joined
+
+    def told_apart(self, snapshot: V, then: World | None, other: World | None) -> list[str]:
+        """The flags that remember which arm of `if model.training:` ran: each stands for what the mode was."""
+        if then is None or other is None or not snapshot.atoms or any(atom[0] != "s" for atom in snapshot.atoms):
+            return []
+        yes, no = (world.vars.rows.get(self.frame.act, {}) for world in (then, other))
+        return [name for name, value in yes.items() if value == const(True) and no.get(name) == const(False)]
 
     def mark_chosen(self, event: ev.Branch, open_: bool) -> None:
         """Note the mode calls of one arm whose object the other arm puts in the other mode: the code chooses, nobody forgot.
@@ -140,6 +152,10 @@ class Flow(Machine):
         Of `train()` that says something only where it is open which arm is taken.
         """
         arms = [set(mode_calls(event.then)), set(mode_calls(event.other))]
+        if names.words(self.frame.function.name)[:1] in PREPARING:
+            said = {word for name in names_in(event.test) for word in names.words(name)}
+            if said & PHASES:  # `if self.mode == "test": net.eval()` in a constructor: who trains says so as well
+                self.chosen.update(call for arm in arms for _, name, call in arm if name == "eval")
         for one, other in (arms, arms[::-1]):
             for text, name, call in one:
                 if name == "eval" and any((t, n) == (text, "train") for t, n, _ in other):
@@ -257,7 +273,16 @@ class Flow(Machine):
         frame.continues.append([])
         if event.target is not None and item is not None:
             self.bind(event.target, item, w)
-        after = self.run(event.body, w)
+        last = event.body[-1] if event.body else None
+        if isinstance(last, ev.Branch) and last.test is not None and is_last_round(last.test):
+            after = self.run(event.body[:-1], w)
+            if after is not None:  # what it does then, no further round will see
+                ended = self.run(last.then, after.copy())
+                if ended is not None:
+                    frame.breaks[-1].append(ended)
+                after = self.run(last.other, after)
+        else:
+            after = self.run(event.body, w)
         for world in frame.continues.pop():
             after = world if after is None else meet(after, world, self.defaults)
         return after
@@ -267,7 +292,7 @@ class Flow(Machine):
         for number, item in enumerate(rounds):
             if after is None:
                 break
-            self.tags.append(number)
+            self.tags.append((id(event), number))
             try:
                 after = self.round(event, item, after)
             finally:
@@ -412,59 +437,6 @@ class Flow(Machine):
         return w
 
 
-def mode_calls(arm: Sequence[Event]) -> Iterator[tuple[str, str, int]]:
-    """The plain `x.eval()` and `x.train()` of an arm and of the arms that it ends in: receiver, method, id of the call."""
-    for event in arm:
-        if isinstance(event, ev.Branch):
-            yield from mode_calls(event.then)
-            yield from mode_calls(event.other)
-        elif isinstance(event, (ev.Do, ev.Assign, ev.Return)) and isinstance(call := event.value, ev.Call):
-            if isinstance(call.func, ev.Attr) and call.func.name in ("eval", "train") and not call.args and not call.keywords:
-                yield text_of(call.func.base), call.func.name, id(call)
-
-
-def names_other_framework(test: Value) -> bool:
-    """`framework == "keras"`: the branch is for models that are none of PyTorch's."""
-    if not isinstance(test, ev.Compare) or test.op not in ("==", "in"):
-        return False
-    said = test.right.items if isinstance(test.right, ev.Seq) else (test.right,)
-    return bool(said) and all(isinstance(s, ev.Const) and str(s.value).lower() in OTHER_FRAMEWORKS for s in said)
-
-
-def names_in(node: Value | None) -> set[str]:
-    """All names and attribute names in a value."""
-    found: set[str] = set()
-    stack: list[Any] = [node]
-    while stack:
-        at = stack.pop()
-        if isinstance(at, ev.Name):
-            found.add(at.id)
-        elif isinstance(at, ev.Attr):
-            found.add(at.name)
-            stack.append(at.base)
-        elif isinstance(at, ev.Call):
-            stack += [at.func, *at.args]
-        elif isinstance(at, (ev.Sub, ev.Star)):
-            stack.append(at.base if isinstance(at, ev.Sub) else at.item)
-            if isinstance(at, ev.Sub) and isinstance(at.index, ev.Const) and isinstance(at.index.value, str):
-                found.add(at.index.value)
-        elif isinstance(at, (ev.Seq, ev.Mix)):
-            stack += at.items
-        elif isinstance(at, ev.Const) and isinstance(at.value, str) and at.value.isidentifier():
-            found.add(at.value)
-        elif isinstance(at, ev.IfValue):
-            stack += [at.then, at.other]
-        elif isinstance(at, (ev.Compare, ev.Bool)):
-            stack += [at.left, at.right]
-    return found
-
-
-def tells(called: Iterable[str]) -> bool:
-    """Whether a mode or grad mode is set, or something trains, by the names of what is called."""
-    return any(name in TELLING or "backward" in name or "step" in name or "train" in name for name in called)
-
-
-FLAGS = frozenset("train training optimizer optim opt optimiser".split())
 
 
 def phases_of(source: V) -> list[V]:
@@ -490,4 +462,4 @@ RUN: dict[type, Callable[[Any, Any, World], World | None]] = {
     ev.Outer: Flow.outer,
 }
 
-__all__ = ["Flow", "constants", "names_in"]
+__all__ = ["Flow", "constants"]

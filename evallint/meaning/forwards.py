@@ -8,11 +8,11 @@ from evallint.events import Attr, Call, Value
 from evallint.meaning import names
 from evallint.meaning.contexts import Contexts
 from evallint.meaning.facts import Forward
-from evallint.meaning.flow import names_in
 from evallint.meaning.layers import DEPENDENT, FUNCTIONAL, Layers, built
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Args, Thing, is_below, last_name, text_of, top_of
 from evallint.meaning.values import OFF, UNKNOWN, Modes, V, World, const, flowed
+from evallint.meaning.walk import names_in
 
 EVIDENCE = frozenset(
     "parameters named_parameters state_dict load_state_dict eval named_modules requires_grad_ zero_grad children modules".split()
@@ -44,7 +44,12 @@ class Forwards(Layers, Contexts):
             return "known"
         if thing is not None and thing.name != own and names.is_model_name(thing.name) and loc[0] in ("param", "child", "global"):
             return "named"
-        return "named" if names.is_model_name(own) or own in self.project.extend_models else ""
+        if own in self.project.extend_models:
+            return "named"
+        holder = self.frames[-1].cls if self.frames else None
+        if holder is not None and names.words(holder.name)[-1:] in NO_MODEL:
+            return ""
+        return "named" if names.is_model_name(own) else ""
 
     def used_in_file(self, path: str) -> dict[str, frozenset[str]]:
         """The methods that are called on each name of a file."""
@@ -75,7 +80,7 @@ class Forwards(Layers, Contexts):
                 tuple(f.stop for f in self.frames), tuple(f for f, _ in self.loops), tuple(d for _, d in self.loops),
                 modes, w.grad, w.is_frozen(loc), layers, layer, known,
             )  # fmt: skip
-            fact.loc = loc
+            fact.loc, fact.rounds = loc, tuple(self.tags)
             fact.silenced_at = w.grad_at if w.grad == OFF else -1
             self.forwards.append(fact)
         else:
@@ -128,7 +133,7 @@ class Forwards(Layers, Contexts):
             a[1] for v in held if v is not None for a in v.atoms if a[0] == "o" and (self.thing(a[1]).kind == "model" or a[1] in w.modes)
         }
         modes: Modes = frozenset().union(*(self.mode_of(w, part) for part in parts))
-        if not modes or any(m.mode not in ("eval", "given") for m in modes):
+        if not modes or any(m.mode not in ("eval", "given", "unknown") for m in modes):
             return None
         own = [node for c in self.project.mro(cls) for _, node in built(c)]
         reads = any(isinstance(n, Attr) or (isinstance(n, Call) and last_name(n.func) in DEPENDENT | FUNCTIONAL) for n in own)

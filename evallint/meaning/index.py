@@ -131,6 +131,9 @@ class Index:
                         return found
                 elif star.module in LIBRARIES.star_modules and name in LIBRARIES.star_modules[star.module]:
                     return ("x", f"{star.module}.{name}")
+        if event is None and path.endswith("__init__.py"):
+            part = self.find_module(path, name, 1)  # `import package.part`, and then `package.part.f()`
+            return ("m", part) if part is not None and part != path else None
         return None
 
     def imported(self, path: str, event: Import, depth: int = 0) -> Atom | None:

@@ -60,6 +60,14 @@ GRADIENT_WORDS = frozenset(
 LOSS_WORDS = frozenset("criterion criterions loss losses cost objective".split())
 PREPARATION_WORDS = frozenset("init initialize initialise initialization warmup".split())
 VERBS = frozenset("predict fit train eval load save get n forward call run step".split())
+LEADING_VERBS = frozenset(
+    "fit get build make create load save init is has n num use set wrap unwrap prepare setup register print count update log plot show"
+    " compute run apply export restore check compare select push upload download convert initialize reset define compile"
+    " train evaluate".split()
+)
+TRANSFORM_WORDS = frozenset(
+    "featurizer spectrogram mfcc fbank stft augmentation augmentations augment augmenter preprocessor preprocessing tokenizer".split()
+)
 JUDGING_WORDS = frozenset("eval evaluate validate validation test demo inference infer predict".split())
 ENVIRONMENT_WORDS = frozenset("env envs environment environments task game gym vecenv".split())
 REHEARSAL_WORDS = frozenset(
@@ -77,29 +85,7 @@ def is_model_name(name: str) -> bool:
     parts = tuple(p for p in parts if not p.isdigit()) or parts
     if parts[-1] == "parallel":  # a model in its wrapper
         parts = parts[:-1] or parts
-    if parts[-1] in NOT_MODEL_WORDS or (len(parts) > 1 and parts[-1] in VERBS) or parts[0] in (
-        "fit",
-        "get",
-        "build",
-        "make",
-        "create",
-        "load",
-        "save",
-        "init",
-        "is",
-        "has",
-        "n",
-        "num",
-        "use",
-        "set",
-        "wrap",
-        "unwrap",
-        "prepare",
-        "setup",
-        "register",
-        "print",
-        "count",
-    ):
+    if parts[-1] in NOT_MODEL_WORDS or (len(parts) > 1 and (parts[-1] in VERBS or parts[0] in LEADING_VERBS)):
         return False
     if parts[-1] in MODEL_WORDS and parts[-1] not in WEAK_MODEL_WORDS:
         return True
@@ -126,6 +112,11 @@ def is_loss_name(name: str) -> bool:
     return any(p in ("criterion", "criterions", "loss", "losses", "metric", "metrics", "cost", "crit", "objective") for p in parts)
 
 
+def is_transform_name(name: str) -> bool:
+    """Whether a class of this name prepares data, even where it is a Module."""
+    return words(name)[-1:] != () and words(name)[-1] in TRANSFORM_WORDS
+
+
 def has_words(name: str, vocabulary: frozenset[str]) -> bool:
     """Whether any word of the name is in the vocabulary."""
     return any(w in vocabulary for w in words(name))
@@ -142,6 +133,8 @@ def speaks_of(name: str, vocabulary: frozenset[str]) -> bool:
     said = set(words(name))
     if said & {"generate", "generation", "sample", "sampling"} and said & NOT_GENERATED:
         said -= {"generate", "generation", "sample", "sampling"}
+    if said & {"action", "actions"}:
+        said -= {"evaluate", "eval", "evaluation"}  # what a policy thinks of its actions: training asks
     return bool(said & vocabulary)
 
 

@@ -9,8 +9,9 @@ from evallint.events import Call, Class, Function, Value
 from evallint.meaning import names
 from evallint.meaning.absence import SETTERS
 from evallint.meaning.evaluate import SELF_ATTRIBUTES
+from evallint.meaning.forwards import MADE_UP
 from evallint.meaning.libraries import LIBRARIES
-from evallint.meaning.machine import Args, Thing, last_name, text_of
+from evallint.meaning.machine import Args, Thing, last_name, made, text_of
 from evallint.meaning.methods import (
     NO_FORWARD_PREFIXES,
     computes,
@@ -255,6 +256,10 @@ class Objects(Owned):
         if method in ("add_module", "register_module") and len(args.pos) == 2 and (keys := constants(args.pos[0])):
             self.set_attr(w, loc, str(keys[0]), args.pos[1])
             return UNKNOWN
+        if method == "update" and loc[0] == "child" and loc[2] == "__dict__" and is_locals(node):
+            for name, value in list(w.vars.rows.get(self.frame.act, {}).items()):
+                self.set_attr(w, loc[1], name, value)
+            return UNKNOWN
         if method == "apply" and args.pos and any(a[0] in ("f", "p") for a in args.pos[0].atoms):
             each = self.child(loc, "<each>")
             self.call_later(args.pos[0], Args([of(("o", each))], {}), node, w)
@@ -284,8 +289,6 @@ class Objects(Owned):
                     self.set_grad(w, atom[1])
                 elif atom[0] == "e":
                     for model in atom[1]:
-                        from evallint.meaning.machine import made
-
                         self.set_mode(w, model, made("eval", self.path, node.span, self.frame.stop.function, "eval"))
             return args.pos[0]
         if method.endswith("_") and not method.startswith("_") and flow.data and isinstance(node.func, ev.Attr):
@@ -380,6 +383,8 @@ class Objects(Owned):
             return V(result.atoms)  # nobody has looked at the numbers
         if method in CUTTING:
             return V(result.atoms, result.data)
+        if loc[0] == "ret" and (source := self.things.get(loc)) is not None and source.made_by in MADE_UP and not flow.data:
+            self.things["ret", self.path, node.span, self.chain()] = source  # `torch.arange(6).view(2, 3)`
         return result
 
     def is_training_name(self, name: str) -> bool:
@@ -398,6 +403,11 @@ class Objects(Owned):
                 and any(self.project.is_a(c, "framework_classes") for c in (cls, *self.project.subclasses.get(id(cls), ())))
             )
         return found
+
+
+def is_locals(node: Call) -> bool:
+    """`f(locals())`."""
+    return bool(node.args) and isinstance(node.args[0], Call) and last_name(node.args[0].func) == "locals"
 
 
 __all__ = ["OFF", "Objects"]

@@ -136,7 +136,9 @@ class Owned(TorchCalls):
             return self.call_own(loc, found[0][0], method, args, node, w)
         if len(found) > MOST_GUESSES and any("eval" in f.called for _, f in found):
             return self.result(node, args)  # they see to the mode themselves
-        if not found or len(found) > MOST_GUESSES:
+        if not found:
+            return self.call_wrapper(loc, method, args, node, w)
+        if len(found) > MOST_GUESSES:
             return None
         before = len(self.frame.forwards)
         value = self.any_of(found, loc, args, node, w)
@@ -144,6 +146,20 @@ class Owned(TorchCalls):
             ran = self.forward(loc, method, args, node, w, node.func.base, True)
             value = V(value.atoms, value.data | ran.data, value.graph | ran.graph)
         return value
+
+    def call_wrapper(self, loc: Any, method: str, args: Args, node: Call, w: World) -> V | None:
+        """A method that one class of the project alone defines, which is named for a model and holds one."""
+        if loc[0] != "param" or not names.has_words(method, names.STRONG_EVALUATION_WORDS):
+            return None
+        found = [(c, f) for c, f in self.project.methods.get(method, ()) if not is_stand_in(c) and self.project.reaches(self.path, f)]
+        if len(found) != 1 or id(found[0][1]) not in self.project.relevant or not fits(found[0][1], args):
+            return None
+        ((cls, _),) = found
+        if self.project.is_module(cls) or not names.is_model_name(cls.name) or self.overrides(cls, method):
+            return None
+        thing = self.thing(loc)
+        thing.cls, thing.kind = cls, "instance"
+        return self.call_own(loc, cls, method, args, node, w)
 
     def name_class(self, loc: Any, name: str) -> None:
         """Give an object that is named like a class of the project (`retrieval_model`: RetrievalModel) that class."""

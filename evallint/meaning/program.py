@@ -37,7 +37,7 @@ class Program(States):
     def __init__(self, project: Project) -> None:
         super().__init__(project)
         self.facts = Facts()
-        self.unsure = False, False
+        self.unsure = False, False, False
         self.offered = False
         self.midway = False
         self.played: Counter[int] = Counter()
@@ -55,8 +55,10 @@ class Program(States):
         tops = [f for f in tops if self.is_root(f) and not self.is_test(f)]
         self.hand_out([f for f in tops if id(f) not in methods])
         for f in tops:
-            if not self.has_callers(f):
+            if not self.has_callers(f) and not self.called_by_base(f):
+                self.midway = self.is_inner(f)
                 self.function(f)
+                self.midway = False
         played: set[int] = set()
         for f in tops:
             cls = self.project.class_of_method.get(id(f))
@@ -103,7 +105,7 @@ class Program(States):
             if id(caller) in waiting and self.project.names_it(caller, f):
                 self.callers_first(caller, waiting)
         if id(f) not in self.visited:
-            self.unsure = (True, True) if self.called_by_base(f) else self.may_be_switched(f)
+            self.unsure = (True, True, True) if self.called_by_base(f) else self.may_be_switched(f)
             self.midway = self.is_inner(f)
             self.function(f)
             self.midway = False
@@ -187,7 +189,7 @@ class Program(States):
         cls = self.project.class_of_method.get(id(fn))
         if cls is None:
             return True
-        if self.framework_hook(cls, fn) or self.is_called_by_hook(cls, fn):
+        if self.framework_hook(cls, fn) or self.is_called_by_hook(cls, fn) or self.serves_hooks(fn):
             return False
         if fn.name in ("forward", "__init__", "train", "eval") and self.project.is_module(cls):
             return fn.name in ("train",) and len(fn.params) > 2
@@ -209,6 +211,12 @@ class Program(States):
                     queue.append(m.name)
         return False
 
+    def serves_hooks(self, fn: Function) -> bool:
+        """Whether a method is called by frameworks' hooks alone, on whatever object."""
+        callers = [c for c in self.project.called_names.get(fn.name, ()) if c is not fn and self.project.reaches(c.path, fn)]
+        owners = [self.project.class_of_method.get(id(c)) for c in callers]
+        return bool(callers) and all(o is not None and self.framework_hook(o, c) for c, o in zip(callers, owners, strict=True))
+
     def has_callers(self, fn: Function) -> bool:
         """Whether anything in the project calls something of this name, or passes it on."""
         cls = self.project.class_of_method.get(id(fn))
@@ -216,9 +224,9 @@ class Program(States):
         made = cls is None or len(names.words(fn.name)) > 1 or any(self.called_in_sight(n, fn) for n in names_of)
         return self.called_in_sight(fn.name, fn, by_self_only=not made)
 
-    def may_be_switched(self, f: Function) -> tuple[bool, bool]:
-        """Whether a caller that could not be followed may set the mode, and whether it may set the grad mode."""
-        mode = grad = False
+    def may_be_switched(self, f: Function) -> tuple[bool, bool, bool]:
+        """Whether a caller that could not be followed may set eval mode, the grad mode, or training mode."""
+        mode = grad = trains = False
         for other in self.project.called_names.get(f.name, ()):
             near = self.project.may_reach(other, f) or self.project.is_distinct(f)
             if other is f or self.is_test(other) or not near or not self.may_mean(other, f):
@@ -227,9 +235,10 @@ class Program(States):
             family = [m for m in cls.methods.values() if m.name == "__init__" or prepares(m.name)] if cls is not None else []
             prepared = [g for name in other.called if prepares(name) for g in self.by_name.get(name, ())]
             mode |= any("eval" in g.called or "evaluating" in g.called for g in (other, *family, *prepared))
+            trains |= "train" in other.called
             above = self.project.called_names.get(other.name, ()) if not other.name.startswith("<") else ()
             grad |= any(switches_grad(g) for g in (other, *prepared, *(above if len(above) <= 5 else ())))
-        return mode, grad
+        return mode, grad, trains
 
     def may_mean(self, caller: Function, f: Function) -> bool:
         """Whether a caller's `x.name(...)` may be this method: the class is named there, or `x` is named like it."""
@@ -350,7 +359,7 @@ class Program(States):
                 forward.offbeat = offbeat
                 root_file = self.project.files.get(forward.stops[0].path)
                 forward.hidden = root_file is not None and root_file.imported
-                forward.mode_by_caller, forward.grad_by_caller = self.unsure
+                forward.mode_by_caller, forward.grad_by_caller, forward.train_by_caller = self.unsure
                 forward.offered, forward.midway = self.offered, self.midway
                 forward.unswitched = not forward.hidden and self.is_unswitched(forward.path)
             self.facts.forwards += self.forwards

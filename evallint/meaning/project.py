@@ -20,7 +20,7 @@ from evallint.events import (
 from evallint.meaning import names
 from evallint.meaning.index import Index
 from evallint.meaning.libraries import LIBRARIES
-from evallint.meaning.walk import calls_parameter
+from evallint.meaning.walk import attributes_set, calls_parameter
 
 MODE_CALLS = frozenset(
     "eval train backward no_grad inference_mode set_grad_enabled enable_grad requires_grad_ manual_backward forward from_pretrained"
@@ -129,7 +129,11 @@ class Project(Index):
                 good.add(id(f))
                 queue.append(f)
 
-        switched = {path: switched_names(file.functions) for path, file in self.files.items()}
+        handed = {id(m): names_ for c in modules if (names_ := handed_on(c)) for m in c.methods.values()}
+        switched = {path: switched_names([*file.functions, file.body]) for path, file in self.files.items()}
+        for path, file in self.files.items():
+            if file.body.called & makers:
+                switched[path] |= {n for n in held_names(file.body.body, makers) if not names.is_loss_name(n)} - NOISE
         params = {(f.path, f.qualname): {p.name for p in f.params} for f in functions}
         for f in functions:
             for name in f.called:
@@ -141,9 +145,11 @@ class Project(Index):
                 own
                 or f.called & holders
                 or f.called & switched[f.path]
+                or f.called & handed.get(id(f), frozenset())
                 or calls_parameter(f)
                 or any(names.is_model_name(n) and not self.is_imported(f.path, n) for n in f.called)
                 or any(names.is_model_name(r) and len(r) > 1 for r, _ in f.receivers)
+                or (f.name == "__init__" and id(f) in in_modules and "training" in attributes_set(f.body))
             ):
                 take(f)
         owner = self.class_of_method
@@ -220,7 +226,9 @@ class Project(Index):
         found = self._holders.get(id(cls))
         if found is None:
             init = cls.methods.get("__init__")
-            wraps = init is not None and any(names.is_model_name(p.name) or p.name == "module" for p in init.params[1:])
+            wraps = init is not None and any(
+                names.is_model_name(p.name) or p.name == "module" or p.name in handed_on(cls) for p in init.params[1:]
+            )
             open_ = wraps or not self.is_module(cls)
             found = open_ and any(id(m) in self.relevant for c in self.mro(cls) for m in c.methods.values())
             self._holders[id(cls)] = found
@@ -272,6 +280,14 @@ class Project(Index):
     def connected(self, a: str, b: str) -> bool:
         """Whether imports connect two files: what is in neither's reach is another program."""
         return a == b or self._component[a] == self._component[b]
+
+
+def handed_on(cls: Class) -> frozenset[str]:
+    """What a class's constructor is handed and another of its methods calls, other than losses."""
+    init = cls.methods.get("__init__")
+    given = {p.name for p in init.params[1:] if not names.is_loss_name(p.name)} - NOISE if init is not None else set()
+    called = {r for m in cls.methods.values() if m is not init for r in m.called}
+    return frozenset(given & called) if given else frozenset()
 
 
 def switched_names(functions: Iterable[Function]) -> set[str]:

@@ -46,6 +46,8 @@ LOADERS = ("loader", "loaders", "batches")
 """How the names of what hands out batches end."""
 JUDGES = frozenset("eval evaluate evaluation validate validation test".split())
 """Words of functions whose own loop is the evaluation, whatever helper in it switches the mode or turns recording off."""
+HELPING = frozenset("detect segment classify recognize recognise translate summarize caption".split())
+"""Words of functions that predict, for one input each."""
 PARTS = frozenset("step batch iter iteration single one chunk forward pass".split())
 
 
@@ -73,7 +75,10 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
         if own:
             if not own[-1].trains:
                 return own[-1], depth
-            inside = depth if depth == last or forward.stops[depth + 1].module else depth + 1
+            part = depth == last or forward.stops[depth + 1].module
+            if not part and forward.stops[depth].function in switchers:
+                part = names.has_words(own_name(forward.stops[depth + 1]), PARTS)  # who switches the mode asks for one batch
+            inside = depth if part else depth + 1
             return None, inside if own_work is None else own_work
         if names.has_words(name, PARTS) or name.startswith("<"):
             continue
@@ -197,7 +202,7 @@ def own_region(forward: Forward, region: Region) -> Region | None:
         own = [fact for fact in loops_of(forward, depth) if not fact.inline]
         if name.startswith("<") or names.has_words(name, PARTS | JUDGES if outside else PARTS):
             continue
-        if not names.speaks_of(name, names.EVALUATION_WORDS if own else names.STRONG_EVALUATION_WORDS):
+        if not names.speaks_of(name, names.EVALUATION_WORDS if own else names.STRONG_EVALUATION_WORDS | HELPING):
             continue
         if acts and not names.has_words(name, JUDGES):
             continue  # a policy that training samples as well

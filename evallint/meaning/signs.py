@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from evallint.events import Span
 from evallint.meaning import names
 from evallint.meaning.facts import Forward, Stop
 from evallint.meaning.regions import STRONG_USES, Region, free_stops, own_name
@@ -29,7 +30,9 @@ def is_own_wish(forward: Forward, region: Region, bad: list[Mode]) -> bool:
 def wants_gradients(forward: Forward) -> bool:
     """Gradients are the product: attacks, saliency, attribution, forces."""
     last = len(forward.stops) - 1
-    if forward.grad_used or any(s.wants_grad and (at == last or not s.trains) for at, s in enumerate(forward.stops) if at >= last - 1):
+    own = {m.function for m in forward.modes if m.mode == "eval"}
+    near = [(at == last and s.function not in own, s) for at, s in enumerate(forward.stops) if at >= last - 1]
+    if forward.grad_used or any(s.wants_grad and (told or not s.trains) for told, s in near):
         return True
     if forward.uses & {"detach", "numpy", "item", "tolist"} and not forward.escapes:
         return False  # if gradients were the product, they would have been computed by now
@@ -67,9 +70,20 @@ def is_rollout(forward: Forward) -> bool:
 def is_smoke_test(forward: Forward) -> bool:
     """A model made here is fed made-up numbers, and no result is measured: to see whether it runs, and what shape comes out."""
     own = {s.function for s in forward.stops}
-    made_here = all(m.mode in ("fresh", "eval") and m.function in own for m in forward.modes)
-    measured = forward.uses & (STRONG_USES - {"item"}) or forward.escapes or forward.stored
+    loc = forward.loc or ("void",)
+    calls = loc[3] if loc[0] == "new" else ()  # what led to the constructor, by way of a factory
+    built = loc[0] == "ret" and loc[1] == forward.stops[-1].path
+    here = any(span is not None and is_within(span, s.span_of_function) for span in calls for s in forward.stops)
+    made_here = all(
+        (m.mode in ("fresh", "eval") and (here or m.function in own)) or (m.mode == "unknown" and built) for m in forward.modes
+    )
+    measured = forward.uses & (STRONG_USES - {"item"}) or forward.escapes or forward.stored or forward.loaded
     return forward.synthetic and made_here and not measured
+
+
+def is_within(inner: Span, outer: Span) -> bool:
+    """Whether one place lies in another of the same file."""
+    return outer[:2] <= inner[:2] and inner[2:] <= outer[2:]
 
 
 def is_dry_run(forward: Forward) -> bool:

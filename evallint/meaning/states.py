@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from evallint.events import Class, Const, Function, Param
@@ -52,7 +53,8 @@ class States(Objects):
         if init is not None:
             for param in init[1].params[1:]:
                 if known := self.given.get((id(init[1]), param.name)):
-                    world.modes["param", init[1].path, init[1].qualname, param.name] = frozenset(known)
+                    handed = frozenset(replace(mode, left=True) for mode in known)  # perhaps after its users trained it
+                    world.modes["param", init[1].path, init[1].qualname, param.name] = handed
             built = world.copy()
             if not self.quietly(init[1], init[0], loc, built):  # it demands one of its optional arguments
                 built = world.copy()
@@ -80,6 +82,8 @@ class States(Objects):
                 after = before.copy()
                 self.quietly(method, owner, loc, after)
                 strip(after)
+                for at, modes in list(after.modes.items()):
+                    after.modes[at] = frozenset(m if m in before.modes.get(at, ()) else replace(m, left=True) for m in modes)
                 world.become(meet(world.copy(), after, self.defaults))
 
     def open_settings(self, method: Function, loc: Any, world: World) -> None:

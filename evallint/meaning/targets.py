@@ -28,7 +28,10 @@ class Targets(Flow):
             if target.name == "requires_grad":
                 self.set_requires_grad(target.base, base, value, w)
                 return
-            if self.set_property(base, target.name, value, w) or target.name == "training":
+            if self.set_property(base, target.name, value, w):
+                return
+            if target.name == "training":
+                self.set_training(base, value, w)
                 return
             for atom in base.atoms:
                 if atom[0] == "o":
@@ -92,6 +95,10 @@ class Targets(Flow):
 
     def set_requires_grad(self, node: Value, base: V, value: V, w: World) -> None:
         """`x.requires_grad = flag`: frozen parameters, or an input whose gradient is wanted."""
+        raise NotImplementedError
+
+    def set_training(self, base: V, value: V, w: World) -> None:
+        """`x.training = flag`."""
         raise NotImplementedError
 
     def bind_item(self, target: ev.Sub, value: V, w: World) -> None:

@@ -71,6 +71,12 @@ class TorchCalls(Handed):
         elif not names.is_model_name(last_name(node)):
             self.frame.stop.wants_grad = True
 
+    def set_training(self, base: V, value: V, w: World) -> None:
+        flag = self.known(value)
+        for loc in (a[1] for a in base.atoms if a[0] == "o"):
+            if flag is not None and self.layers_of(loc)[0] == "none":  # the layers inside do not hear of it
+                self.set_mode(w, loc, frozenset((Mode("fresh" if flag else "given"),)))
+
     # Calls outside the project
 
     def call_external(self, dotted: str, args: Args, node: Call, w: World) -> V:
@@ -123,6 +129,8 @@ class TorchCalls(Handed):
         if dotted.startswith("builtins."):
             return self.builtin(tail, args, node, w)
         trains = any(a[0] == "o" and a[1][0] == "child" and a[1][2] == "<parameters>" for v in args.all() for a in v.atoms)
+        if LIBRARIES.matches("schedulers", dotted):
+            return self.new_thing("data", dotted, args, node, w)
         if (LIBRARIES.matches("optimizers", dotted) or trains) and tail[:1].isupper():
             return self.optimizer(dotted, args, node)
         if LIBRARIES.matches("eval_contexts", tail):
@@ -195,6 +203,8 @@ class TorchCalls(Handed):
         """A call that back-propagates, by its name and by what it is handed (a loss and an optimizer)."""
         if "backward" in name:
             return True
+        if names.has_words(name, KEEPING):
+            return False
         has_optimizer = any(
             a[0] == "o" and (self.thing(a[1]).kind == "optimizer" or names.is_optimizer_name(self.thing(a[1]).name))
             for v in args.all() for a in v.atoms
@@ -402,13 +412,18 @@ class TorchCalls(Handed):
             forward = self.forwards[number]
             if graph and number not in graph and around and around.isdisjoint(map(id, forward.loops)):
                 continue  # features that were worked out before the loop that trains on them
+            if any(a != b for a, b in zip(forward.rounds, self.tags, strict=False) if a[0] == b[0]):
+                continue  # another phase of one loop
             forward.trained = True
             if not graph or number in graph:  # what came as mere numbers is not updated
                 self.pending.add(number)
         if not ids:
             for number in self.frame.forwards:
-                self.forwards[number].spoiled = True
-                self.pending.add(number)
+                forward = self.forwards[number]
+                direct = around.issuperset(map(id, forward.loops))
+                forward.spoiled |= direct or any(m.mode != "eval" for m in forward.modes)
+                if direct:
+                    self.pending.add(number)
 
     def optimizer_step(self, loc: Any, w: World) -> None:
         """`optimizer.step()`: what was back-propagated since the last one is trained by it."""
@@ -418,8 +433,11 @@ class TorchCalls(Handed):
             fact.trains = True
         for frame in self.frames:
             frame.stop.trains = True
+        around = {id(fact) for fact, _ in self.loops}
         for number in self.pending:
             forward = self.forwards[number]
+            if around and forward.loops and around.isdisjoint(map(id, forward.loops)):
+                continue  # what another loop has trained, with an optimizer of its own
             if thing is not None and thing.opaque:
                 continue
             if is_copy(forward.loc) and (thing is None or forward.loc not in thing.trains):
@@ -443,6 +461,8 @@ class TorchCalls(Handed):
         return part in inner or (depth > 1 and any(self.holds(one, part, w, depth - 1) for one in inner))
 
 
+KEEPING = frozenset("save serialize checkpoint load dump log print state resume write restore snapshot display plot report".split())
+"""Words of what is handed an optimizer to keep or show it."""
 HEADS = frozenset("head heads fc classifier linear probe adapter proj projection".split())
 
 

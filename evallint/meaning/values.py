@@ -124,7 +124,8 @@ class Mode:
 
     `mode`: "train" (by a call), "fresh" (training mode by construction), "eval", "given" (eval mode by a factory), or
     "unknown" (the caller's). `where` is the span of the call, `path` its file, `over` tells whether a `train()` or a
-    construction preceded an "eval", `function` the function that holds the call, `chosen` that a branch chooses between the two modes.
+    construction preceded an "eval", `function` the function that holds the call, `chosen` that a branch chooses between the two modes,
+    `left` that another method left it, if that was called at all.
     """
 
     mode: str
@@ -134,6 +135,7 @@ class Mode:
     text: str = ""
     over: bool = False
     chosen: bool = False
+    left: bool = False
 
 
 Modes = frozenset[Mode]
@@ -287,6 +289,10 @@ class World:
                 return UNKNOWN_MODE
             loc = loc[1]
 
+    def lacks(self, loc: Loc) -> bool:
+        """Whether an object was not made on this path."""
+        return loc[0] in ("new", "ret") and loc not in self.modes
+
     def is_frozen(self, loc: Loc) -> bool:
         """Whether `requires_grad_(False)` reached all parameters of the module at `loc`."""
         if not self.frozen:
@@ -308,6 +314,7 @@ def meet(a: World, b: World, defaults: dict[Loc, Modes]) -> World:
     for loc, value in b.stained.items():
         mine = a.stained.get(loc)
         a.stained[loc] = value if mine is None else join(mine, value)
+    modes = a.modes
     if a.modes != b.modes:
         both = {}
         for loc in a.modes.keys() | b.modes.keys():
@@ -315,7 +322,9 @@ def meet(a: World, b: World, defaults: dict[Loc, Modes]) -> World:
                 both[loc] = a.modes[loc] if loc in a.modes else b.modes[loc]  # it exists on one path only
             else:
                 both[loc] = a.mode(loc, defaults) | b.mode(loc, defaults)
-        a.modes = both
+        modes = both
     a.grad = a.grad | b.grad
-    a.frozen = a.frozen & b.frozen
+    if a.frozen != b.frozen:
+        a.frozen = frozenset(x for x in a.frozen | b.frozen if (x in a.frozen or a.lacks(x)) and (x in b.frozen or b.lacks(x)))
+    a.modes = modes
     return a

@@ -49,3 +49,9 @@ HIGHER_ORDER = frozenset(
 """Functions that call what they are handed."""
 HOLDERS = frozenset("Sequential ModuleList ModuleDict DataParallel DistributedDataParallel TransformerEncoder TransformerDecoder".split())
 """Modules of torch.nn that are handed modules."""
+PREPARING = tuple((word,) for word in "init load build setup initialize create make set prepare get".split())
+"""First words of functions that make or fetch a model."""
+PHASES = frozenset("mode phase train training test testing eval evaluate inference istrain".split())
+"""Words of flags that say what a program is run for."""
+FLAGS = frozenset("train training optimizer optim opt optimiser".split())
+"""Words of flags that say that it trains."""

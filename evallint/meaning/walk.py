@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from evallint import events as ev
@@ -135,3 +135,75 @@ def is_told(name: str, value: Value) -> bool:
 
 
 TOLD_BY = frozenset("eval evaluate evaluation evaluating test testing validate validation".split())
+
+
+def mode_calls(arm: Sequence[Event]) -> Iterator[tuple[str, str, int]]:
+    """The plain `x.eval()` and `x.train()` of an arm and of the arms that it ends in: receiver, method, id of the call."""
+    for event in arm:
+        if isinstance(event, ev.Branch):
+            yield from mode_calls(event.then)
+            yield from mode_calls(event.other)
+        elif isinstance(event, (ev.Do, ev.Assign, ev.Return)) and isinstance(call := event.value, ev.Call):
+            if isinstance(call.func, ev.Attr) and call.func.name in ("eval", "train") and not call.args and not call.keywords:
+                yield text_of(call.func.base), call.func.name, id(call)
+
+
+OTHER_FRAMEWORKS = frozenset("keras tf tensorflow tf2 jax flax mxnet paddle sklearn onnx onnxruntime tensorrt trt openvino chainer".split())
+
+
+def names_other_framework(test: Value) -> bool:
+    """`framework == "keras"`: the branch is for models that are none of PyTorch's."""
+    if not isinstance(test, ev.Compare) or test.op not in ("==", "in"):
+        return False
+    said = test.right.items if isinstance(test.right, ev.Seq) else (test.right,)
+    return bool(said) and all(isinstance(s, ev.Const) and str(s.value).lower() in OTHER_FRAMEWORKS for s in said)
+
+
+def names_in(node: Value | None) -> set[str]:
+    """All names and attribute names in a value."""
+    found: set[str] = set()
+    stack: list[Any] = [node]
+    while stack:
+        at = stack.pop()
+        if isinstance(at, ev.Name):
+            found.add(at.id)
+        elif isinstance(at, ev.Attr):
+            found.add(at.name)
+            stack.append(at.base)
+        elif isinstance(at, ev.Call):
+            stack += [at.func, *at.args]
+        elif isinstance(at, (ev.Sub, ev.Star)):
+            stack.append(at.base if isinstance(at, ev.Sub) else at.item)
+            if isinstance(at, ev.Sub) and isinstance(at.index, ev.Const) and isinstance(at.index.value, str):
+                found.add(at.index.value)
+        elif isinstance(at, (ev.Seq, ev.Mix)):
+            stack += at.items
+        elif isinstance(at, ev.Const) and isinstance(at.value, str) and at.value.isidentifier():
+            found.add(at.value)
+        elif isinstance(at, ev.IfValue):
+            stack += [at.then, at.other]
+        elif isinstance(at, (ev.Compare, ev.Bool)):
+            stack += [at.left, at.right]
+    return found
+
+
+TELLING = frozenset("eval train backward step no_grad inference_mode set_grad_enabled enable_grad zero_grad set_training_mode".split())
+
+
+def tells(called: Iterable[str]) -> bool:
+    """Whether a mode or grad mode is set, or something trains, by the names of what is called."""
+    return any(name in TELLING or "backward" in name or "step" in name or "train" in name for name in called)
+
+
+def is_last_round(test: Value) -> bool:
+    """`number == len(loader) - 1`: the last round of a loop."""
+    if not isinstance(test, ev.Compare) or test.op != "==":
+        return False
+    sides = (test.left, test.right)
+    return any(is_length(one) and bool(names_in(other)) and "len" not in names_in(other) for one, other in (sides, sides[::-1]))
+
+
+def is_length(node: Value) -> bool:
+    """`len(x)`, `len(x) - 1`."""
+    items = [i for i in node.items if not isinstance(i, ev.Const)] if isinstance(node, ev.Mix) else [node]
+    return len(items) == 1 and isinstance(items[0], Call) and last_name(items[0].func) == "len"

@@ -20,7 +20,8 @@ _PERHAPS_BYTES = tuple(word.encode() for word in _PERHAPS)
 # a file that names no library may still hold the helper or the callback that runs the model, or a class built on one of the project's
 _HELPS = re.compile(
     rb"\b(?:\w*model|net|network|encoder|decoder|generator)\s*(?:\(|\.\w+\()"
-    rb"|^class\s+\w+\([^)]*(?:Model|Net|Network|Module|Encoder|Decoder|Trainer|Agent|Learner|Layer)\w*\b",
+    rb"|^class\s+\w+\([^)]*(?:Model|Net|Network|Module|Encoder|Decoder|Trainer|Agent|Learner|Layer)\w*\b"
+    rb"|^[ \t]+def _*(?:before|after|on|pre|post)?_*(?:fit|train|valid|evaluat)\w*\(\s*self\b",
     re.MULTILINE,
 )
 
