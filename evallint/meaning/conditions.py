@@ -18,7 +18,7 @@ class Conditions(Containers):
         """Whether an atom is certainly not None."""
         if atom[0] == "o":
             return bool(atom[1][0] == "new")
-        return atom[0] in ("f", "k", "q", "l", "d", "p", "m")
+        return atom[0] in ("f", "k", "q", "l", "d", "p", "m", "g")
 
     def key_of(self, value: V) -> tuple[Any, bool] | None:
         """A name for the truth of a value that is not known but stays the same."""
@@ -49,7 +49,7 @@ class Conditions(Containers):
         key = self.key_of(value)
         if key is not None:
             return self.assumed(*key)
-        if value.atoms and all(self.is_something(a) for a in value.atoms) and all(a[0] in ("f", "k", "o") for a in value.atoms):
+        if value.atoms and all(self.is_something(a) for a in value.atoms) and all(a[0] in ("f", "k", "o", "g") for a in value.atoms):
             return True
         there = [a[1] for a in value.atoms if a[0] == "o"]
         if there and all(a[0] == "o" or a == ("c", "NoneType", None) for a in value.atoms):
