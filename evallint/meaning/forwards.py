@@ -8,10 +8,10 @@ from evallint.events import Attr, Call, Value
 from evallint.meaning import names
 from evallint.meaning.contexts import Contexts
 from evallint.meaning.facts import Forward
-from evallint.meaning.layers import DEPENDENT, FUNCTIONAL, Layers, built
+from evallint.meaning.layers import CONTAINERS, DEPENDENT, FUNCTIONAL, Layers, built, handed_to
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Args, Thing, is_below, last_name, text_of, top_of
-from evallint.meaning.values import OFF, UNKNOWN, Modes, V, World, const, flowed
+from evallint.meaning.values import OFF, UNKNOWN, UNKNOWN_MODE, Modes, V, World, const, flowed
 from evallint.meaning.walk import names_in
 
 EVIDENCE = frozenset(
@@ -133,11 +133,13 @@ class Forwards(Layers, Contexts):
             a[1] for v in held if v is not None for a in v.atoms if a[0] == "o" and (self.thing(a[1]).kind == "model" or a[1] in w.modes)
         }
         modes: Modes = frozenset().union(*(self.mode_of(w, part) for part in parts))
-        if not modes or any(m.mode not in ("eval", "given", "unknown") for m in modes):
+        if any(m.mode not in ("eval", "given", "unknown") for m in modes):
             return None
-        own = [node for c in self.project.mro(cls) for _, node in built(c)]
-        reads = any(isinstance(n, Attr) or (isinstance(n, Call) and last_name(n.func) in DEPENDENT | FUNCTIONAL) for n in own)
-        return None if reads else modes
+        own = [(c, node) for c in self.project.mro(cls) for _, node in built(c)]
+        reads = any(isinstance(n, Attr) or (isinstance(n, Call) and last_name(n.func) in DEPENDENT | FUNCTIONAL) for _, n in own)
+        made = [(c, n) for c, n in own if isinstance(n, Call) and last_name(n.func)[:1].isupper()]
+        passes = bool(made) and all(last_name(n.func) in CONTAINERS and handed_to(c, n) for c, n in made)
+        return None if reads else modes or (UNKNOWN_MODE if passes else None)
 
     def is_instance(self, value: V, kind: V, name: str) -> V:
         """`isinstance(x, nn.Module)` of a model, or of an object whose class is known."""

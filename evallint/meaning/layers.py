@@ -19,6 +19,7 @@ DEPENDENT = frozenset(
     " LazyBatchNorm2d LazyBatchNorm3d RReLU MultiheadAttention Transformer TransformerEncoder TransformerEncoderLayer TransformerDecoder"
     " TransformerDecoderLayer DropPath BatchNorm".split()
 )
+CONTAINERS = frozenset(("Sequential", "ModuleList", "ModuleDict"))
 WITH_DROPOUT = frozenset(("LSTM", "GRU", "RNN"))
 GRAD_SWITCHES = frozenset(("no_grad", "inference_mode", "set_grad_enabled"))
 FUNCTIONAL = frozenset(("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"))
@@ -184,6 +185,10 @@ class Layers(Machine):
             return ("none", "") if single or rate is None or (isinstance(rate, ev.Const) and not rate.value) else ("some", name)
         if name in FUNCTIONAL:
             return "some", f"F.{name}"
+        if name.startswith("InstanceNorm") and any(k == "track_running_stats" and not is_false(v) for k, v in node.keywords):
+            return "some", f"{name} with running statistics"
+        if name in CONTAINERS and handed_to(cls, node):
+            return "unknown", ""
         if name in INDEPENDENT:
             return "none", ""
         atom = self.project.dotted(cls.path, node.func)
@@ -198,6 +203,19 @@ class Layers(Machine):
                 return "none", ""
             return "unknown", ""
         return "none", ""
+
+
+def is_false(node: Value) -> bool:
+    """A constant that is false."""
+    return isinstance(node, ev.Const) and not node.value
+
+
+def handed_to(cls: Class, node: ev.Call) -> bool:
+    """Whether a container is made of what the constructor was handed: `nn.ModuleList(layers)`."""
+    init = cls.methods.get("__init__")
+    given = {p.name for p in init.params[1:]} if init is not None else set()
+    said = [a.item if isinstance(a, ev.Star) else a for a in node.args]
+    return any(isinstance(a, ev.Name) and a.id in given for a in said)
 
 
 def can_be_silent(body: Sequence[Event]) -> bool:

@@ -1,0 +1,75 @@
+"""A model without a layer that depends on the mode makes a note, any other a warning that names the layer."""
+
+from __future__ import annotations
+
+import pytest
+
+import evallint
+
+PROGRAM = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, parts=(), rate=0.1):
+        super().__init__()
+        {built}
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+@torch.no_grad()
+def test(loader):
+    net = Net()
+    net.load_state_dict(torch.load("net.pt"))
+    return [net(x).argmax(dim=1) for x in loader]
+"""
+
+
+def message_of(built: str) -> tuple[str, str]:
+    """Severity and message of the one finding in a program whose network is built so."""
+    (finding,) = evallint.lint_source(PROGRAM.format(built=built), "net.py")
+    assert finding.code == "EVL001"
+    return finding.severity, finding.message
+
+
+@pytest.mark.parametrize(
+    "built",
+    [
+        "self.layers = nn.Linear(8, 2)",
+        "self.layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8), nn.Flatten(), nn.Linear(8, 2))",
+        "self.layers = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.0), nn.Linear(8, 2))",
+        "self.layers = nn.Sequential(nn.InstanceNorm2d(3), nn.Conv2d(3, 2, 1))",
+        "self.layers = nn.LSTM(8, 2)",
+    ],
+)
+def test_note_where_no_layer_depends_on_the_mode(built: str) -> None:
+    severity, message = message_of(built)
+    assert severity == "note"
+    assert "no layer of its class depends on the mode" in message
+
+
+@pytest.mark.parametrize(
+    ("built", "layer"),
+    [
+        ("self.layers = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.2), nn.Linear(8, 2))", "Dropout p=0.2"),
+        ("self.layers = nn.Sequential(nn.Linear(8, 8), nn.Dropout(rate), nn.Linear(8, 2))", "Dropout"),
+        ("self.layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 2, 1))", "BatchNorm2d"),
+        ("self.layers = nn.InstanceNorm2d(3, affine=True, track_running_stats=True)", "InstanceNorm2d with running statistics"),
+        ("self.layers = nn.LSTM(8, 2, num_layers=2, dropout=0.3)", "LSTM"),
+        ("parts = [nn.Linear(8, 8)]; parts.append(nn.BatchNorm1d(8)); self.layers = nn.Sequential(*parts)", "BatchNorm1d"),
+    ],
+)
+def test_warning_names_the_layer(built: str, layer: str) -> None:
+    severity, message = message_of(built)
+    assert severity == "warning"
+    assert layer in message
+    assert "is active here" in message
+
+
+def test_warning_where_the_layers_are_handed_in() -> None:
+    severity, message = message_of("self.layers = nn.Sequential(*parts)")
+    assert severity == "warning"
+    assert "depends on the mode" not in message
