@@ -302,7 +302,8 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
         last = forward.stops[-1]
         own = own_name(last) if own_name(last) != "__call__" or last.module else last.owner
         public = not own.startswith("_") and names.has_words(own, names.STRONG_EVALUATION_WORDS | DOING)
-        if not (public and any(m.mode == "eval" and m.function in (last.function, f"{last.owner}.__init__") for m in forward.modes)):
+        told = public and any(m.mode == "eval" and m.function in (last.function, f"{last.owner}.__init__") for m in forward.modes)
+        if not told and not is_after_training(forward, region):
             return None
         return "medium"
     if "raw" in forward.uses and not region.switched:
@@ -324,7 +325,7 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     uses = forward.uses if region.switched else forward.uses - {"dropped"}
     own_switch = any(m.mode == "eval" and m.function in functions for m in forward.modes)
     kept = forward.escapes or forward.stored or not own_switch or forward.stops[0].function != "<module>"
-    if forward.hidden or (not uses and region.loop is None and kept):
+    if forward.hidden or (not uses and region.loop is None and kept and not is_after_training(forward, region)):
         return "low"
     if forward.grad_by_caller and not own_switch and not is_api(forward.stops[0]):
         return "low"
@@ -333,6 +334,13 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     if region.used or forward.uses & WEAK_USES or region.loop is not None:
         return "medium"
     return "low" if not region.switched else "medium"
+
+
+def is_after_training(forward: Forward, region: Region) -> bool:
+    """Whether a function has trained, switches to eval itself, and runs the model once more for what it hands out."""
+    last = forward.stops[-1]
+    switched = any(m.mode == "eval" and m.function == last.function for m in forward.modes)
+    return last.trains and switched and last.function == region.function and not forward.trained
 
 
 def train_claims(facts: Facts) -> list[Switch]:

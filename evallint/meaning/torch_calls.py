@@ -7,6 +7,7 @@ from typing import Any
 from evallint import events as ev
 from evallint.events import Call, Value
 from evallint.meaning import names
+from evallint.meaning.facts import Forward
 from evallint.meaning.forwards import MADE_UP
 from evallint.meaning.handed import Handed
 from evallint.meaning.libraries import LIBRARIES
@@ -414,6 +415,8 @@ class TorchCalls(Handed):
                 continue  # features that were worked out before the loop that trains on them
             if any(a != b for a, b in zip(forward.rounds, self.tags, strict=False) if a[0] == b[0]):
                 continue  # another phase of one loop
+            if self.is_beside(forward) and all(m.mode == "eval" for m in forward.modes):
+                continue  # what a loop that evaluates left in a variable
             forward.trained = True
             if not graph or number in graph:  # what came as mere numbers is not updated
                 self.pending.add(number)
@@ -424,6 +427,12 @@ class TorchCalls(Handed):
                 forward.spoiled |= direct or any(m.mode != "eval" for m in forward.modes)
                 if direct:
                     self.pending.add(number)
+
+    def is_beside(self, forward: Forward) -> bool:
+        """Whether a forward ran in a loop that is over, and what runs now is in another one."""
+        if not self.loops or not forward.loops:
+            return False
+        return all(fact is not forward.loops[-1] for fact, _ in self.loops) and all(f is not self.loops[-1][0] for f in forward.loops)
 
     def optimizer_step(self, loc: Any, w: World) -> None:
         """`optimizer.step()`: what was back-propagated since the last one is trained by it."""

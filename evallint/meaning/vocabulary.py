@@ -38,7 +38,7 @@ COMMON_METHODS = frozenset(
     " predict_proba max min dump flush next data name info warning error debug".split()
 )
 """Method names that too many classes share to say which one is meant."""
-CUTTING = frozenset("detach detach_ item numpy tolist argmax argmin data_ptr".split())
+CUTTING = frozenset("detach detach_ item numpy tolist argmax argmin argsort data_ptr sample multinomial".split())
 """Methods of tensors whose result is out of the graph."""
 METRICS = frozenset("item numpy tolist argmax argmin max topk eq detach cpu sigmoid softmax round".split())
 """Methods and functions by which an output becomes numbers."""
