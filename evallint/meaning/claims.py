@@ -352,7 +352,7 @@ def train_claims(facts: Facts) -> list[Switch]:
     for forward in facts.forwards:
         if not forward.stepped or "on" not in forward.grad or forward.frozen or forward.grad_used or forward.partly:
             continue
-        if any(names.is_loss_name(s.owner) for s in forward.stops):
+        if any(s.module and names.is_loss_name(s.owner) for s in forward.stops):
             continue  # a network that measures
         others = [m for m in forward.modes if m.mode != "eval"]
         for mode in forward.modes:
@@ -397,8 +397,10 @@ def own_method(function: str) -> str:
 def is_repeated(forward: Forward, mode: Mode) -> bool:
     """Whether users call the method that trains between evaluations: a step or an epoch of training, after a method that evaluates."""
     said = names.words(own_method(mode.function))
-    repeated = names.has_words(own_name(forward.stops[0]), REPEATED) and not forward.midway
-    return repeated and not set(said) <= SWITCHING
+    root = own_name(forward.stops[0])
+    if mode.left == root:
+        return True  # it trains, and evaluates at its end
+    return names.has_words(root, REPEATED) and not forward.midway and not set(said) <= SWITCHING
 
 
 def is_botched(mode: Mode, serving: set[tuple[Any, ...]]) -> bool:

@@ -23,6 +23,7 @@ from evallint.meaning.methods import (
     thing_like,
 )
 from evallint.meaning.owned import MODE_METHODS, Owned
+from evallint.meaning.torch_calls import takes_parameters
 from evallint.meaning.values import OFF, UNKNOWN, V, World, constants, flowed, join, of
 from evallint.meaning.vocabulary import COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT
 
@@ -142,6 +143,8 @@ class Objects(Owned):
             return self.forward(loc, "__call__", args, node, w, shown, kind == "known")
         thing = self.thing(loc)
         name = last_name(shown) or thing.name
+        if names.is_optimizer_name(name) and takes_parameters(args):
+            return self.optimizer(name, args, node)  # its class was handed in
         flow = flowed(args.all())
         if flow.data:
             if names.is_loss_name(name) or thing.kind == "loss":

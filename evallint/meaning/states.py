@@ -53,7 +53,7 @@ class States(Objects):
         if init is not None:
             for param in init[1].params[1:]:
                 if known := self.given.get((id(init[1]), param.name)):
-                    handed = frozenset(replace(mode, left=True) for mode in known)  # perhaps after its users trained it
+                    handed = frozenset(replace(mode, left="__init__") for mode in known)  # perhaps after its users trained it
                     world.modes["param", init[1].path, init[1].qualname, param.name] = handed
             built = world.copy()
             if not self.quietly(init[1], init[0], loc, built):  # it demands one of its optional arguments
@@ -83,7 +83,7 @@ class States(Objects):
                 self.quietly(method, owner, loc, after)
                 strip(after)
                 for at, modes in list(after.modes.items()):
-                    after.modes[at] = frozenset(m if m in before.modes.get(at, ()) else replace(m, left=True) for m in modes)
+                    after.modes[at] = frozenset(m if m in before.modes.get(at, ()) else replace(m, left=name) for m in modes)
                 world.become(meet(world.copy(), after, self.defaults))
 
     def open_settings(self, method: Function, loc: Any, world: World) -> None:

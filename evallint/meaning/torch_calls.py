@@ -129,10 +129,9 @@ class TorchCalls(Handed):
             return of(("o", made_up))
         if dotted.startswith("builtins."):
             return self.builtin(tail, args, node, w)
-        trains = any(a[0] == "o" and a[1][0] == "child" and a[1][2] == "<parameters>" for v in args.all() for a in v.atoms)
         if LIBRARIES.matches("schedulers", dotted):
             return self.new_thing("data", dotted, args, node, w)
-        if (LIBRARIES.matches("optimizers", dotted) or trains) and tail[:1].isupper():
+        if (LIBRARIES.matches("optimizers", dotted) or takes_parameters(args)) and tail[:1].isupper():
             return self.optimizer(dotted, args, node)
         if LIBRARIES.matches("eval_contexts", tail):
             found = self.eval_context(dotted, tail, args, node)
@@ -473,6 +472,11 @@ class TorchCalls(Handed):
 KEEPING = frozenset("save serialize checkpoint load dump log print state resume write restore snapshot display plot report".split())
 """Words of what is handed an optimizer to keep or show it."""
 HEADS = frozenset("head heads fc classifier linear probe adapter proj projection".split())
+
+
+def takes_parameters(args: Args) -> bool:
+    """Whether a call is handed some module's `parameters()`."""
+    return any(a[0] == "o" and a[1][0] == "child" and a[1][2] == "<parameters>" for v in args.all() for a in v.atoms)
 
 
 def is_copy(loc: Any) -> bool:
