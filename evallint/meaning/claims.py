@@ -13,14 +13,19 @@ from evallint.meaning.facts import Facts, Forward
 from evallint.meaning.regions import WEAK_USES, Region, free_stops, own_name, region_of, regions_around
 from evallint.meaning.signs import (
     API_WORDS,
+    DOING,
     chosen,
+    is_after_training,
     is_api,
+    is_botched,
+    is_built_in,
     is_deliberate,
     is_dry_run,
     is_inference,
     is_own_wish,
     is_owned,
     is_probe,
+    is_repeated,
     is_rollout,
     is_silent_pass,
     is_smoke_test,
@@ -262,10 +267,6 @@ def toned(confidence: Confidence | None, forward: Forward, region: Region) -> Co
     return confidence if forward.known or (plain and forward.loc is not None and forward.loc[0] in ("param", "ret", "child")) else "low"
 
 
-DOING = frozenset("predictor inferencer".split())
-"""Words of classes whose objects predict when they are called."""
-
-
 def grad_claims(facts: Facts) -> list[Claim]:
     """Evaluation regions in which autograd records for nothing."""
     return gathered(_grad_rows(facts))
@@ -336,13 +337,6 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     return "low" if not region.switched else "medium"
 
 
-def is_after_training(forward: Forward, region: Region) -> bool:
-    """Whether a function has trained, switches to eval itself, and runs the model once more for what it hands out."""
-    last = forward.stops[-1]
-    switched = any(m.mode == "eval" and m.function == last.function for m in forward.modes)
-    return last.trains and switched and last.function == region.function and not forward.trained
-
-
 def train_claims(facts: Facts) -> list[Switch]:
     """Switches to eval that a training step meets with nothing in between that undoes them."""
     found: dict[tuple[str, Span], Switch] = {}
@@ -374,36 +368,3 @@ def train_claims(facts: Facts) -> list[Switch]:
             if key not in found or RANK[confidence] > RANK[found[key].confidence]:
                 found[key] = Switch(mode, forward, confidence)
     return list(found.values())
-
-
-REPEATED = frozenset("step epoch batch update iteration iter learn optimize minibatch".split())
-"""Words of methods that train a little and are called again and again, evaluations in between."""
-SWITCHING = frozenset("eval train start set mode to switch on off test val phase state change turn into evaluation valid".split())
-
-
-BUILDING = frozenset("__init__ build build_model init_model create_model init initialize".split())
-
-
-def is_built_in(mode: Mode) -> bool:
-    """Whether a constructor, or what it is divided into, set the mode."""
-    return own_method(mode.function) in BUILDING
-
-
-def own_method(function: str) -> str:
-    """The last part of a qualified name."""
-    return function.rsplit(".", 1)[-1]
-
-
-def is_repeated(forward: Forward, mode: Mode) -> bool:
-    """Whether users call the method that trains between evaluations: a step or an epoch of training, after a method that evaluates."""
-    said = names.words(own_method(mode.function))
-    root = own_name(forward.stops[0])
-    if mode.left == root:
-        return True  # it trains, and evaluates at its end
-    return names.has_words(root, REPEATED) and not forward.midway and not set(said) <= SWITCHING
-
-
-def is_botched(mode: Mode, serving: set[tuple[Any, ...]]) -> bool:
-    """Whether a method that evaluates ends with an `eval()` under which it evaluates nothing: meant to put the mode back."""
-    own = {where for path, function, where in serving if (path, function) == (mode.path, mode.function)}
-    return bool(own) and mode.where not in own

@@ -129,7 +129,7 @@ class Project(Index):
                 good.add(id(f))
                 queue.append(f)
 
-        handed = {id(m): names_ for c in modules if (names_ := handed_on(c)) for m in c.methods.values()}
+        handed = {id(m): parts for c in modules if (parts := handed_on(c)) for m in c.methods.values()}
         switched = {path: switched_names([*file.functions, file.body]) for path, file in self.files.items()}
         for path, file in self.files.items():
             if file.body.called & makers:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from evallint.events import Span
 from evallint.meaning import names
 from evallint.meaning.facts import Forward, Stop
 from evallint.meaning.regions import STRONG_USES, Region, free_stops, own_name
 from evallint.meaning.values import OFF, Mode
 
+DOING = frozenset("predictor inferencer".split())
+"""Words of classes whose objects predict when they are called."""
+REPEATED = frozenset("step epoch batch update iteration iter learn optimize minibatch".split())
+"""Words of methods that train a little and are called again and again, evaluations in between."""
+SWITCHING = frozenset("eval train start set mode to switch on off test val phase state change turn into evaluation valid".split())
+"""Words of methods that do nothing but switch the mode: who calls one knows what follows."""
+BUILDING = frozenset("__init__ build build_model init_model create_model init initialize".split())
+"""Methods that build a model: a constructor, or what it is divided into."""
 API_WORDS = frozenset("predict generate sample infer inference evaluate".split())
 
 
@@ -155,3 +165,35 @@ def is_owned(forward: Forward) -> bool:
 def region_is_own_method(forward: Forward) -> bool:
     """The region is in a method of the module itself, entered in its caller's mode."""
     return forward.stops[0].module
+
+
+def is_after_training(forward: Forward, region: Region) -> bool:
+    """Whether a function has trained, switches to eval itself, and runs the model once more for what it hands out."""
+    last = forward.stops[-1]
+    switched = any(m.mode == "eval" and m.function == last.function for m in forward.modes)
+    return last.trains and switched and last.function == region.function and not forward.trained
+
+
+def is_built_in(mode: Mode) -> bool:
+    """Whether a constructor, or what it is divided into, set the mode."""
+    return own_method(mode.function) in BUILDING
+
+
+def own_method(function: str) -> str:
+    """The last part of a qualified name."""
+    return function.rsplit(".", 1)[-1]
+
+
+def is_repeated(forward: Forward, mode: Mode) -> bool:
+    """Whether users call the method that trains between evaluations: a step or an epoch of training, after a method that evaluates."""
+    said = names.words(own_method(mode.function))
+    root = own_name(forward.stops[0])
+    if mode.left == root:
+        return True  # it trains, and evaluates at its end
+    return names.has_words(root, REPEATED) and not forward.midway and not set(said) <= SWITCHING
+
+
+def is_botched(mode: Mode, serving: set[tuple[Any, ...]]) -> bool:
+    """Whether a method that evaluates ends with an `eval()` under which it evaluates nothing: meant to put the mode back."""
+    own = {where for path, function, where in serving if (path, function) == (mode.path, mode.function)}
+    return bool(own) and mode.where not in own
