@@ -342,7 +342,8 @@ def train_claims(facts: Facts) -> list[Switch]:
     found: dict[tuple[str, Span], Switch] = {}
     untrained = [f for f in facts.forwards if not f.trained or f.grad == OFF]
     evaluated = {(m.path, m.function, f.loc) for f in untrained for m in f.modes if m.mode == "eval"}
-    serving = {(m.path, m.function, m.where) for f in untrained for m in f.modes if m.function in {s.function for s in f.stops}}
+    entered = [(f, {s.function for s in f.stops}) for f in untrained]
+    serving = {(m.path, m.function, m.where) for f, own in entered for m in f.modes if not m.left and m.function in own}
     for forward in facts.forwards:
         if not forward.stepped or "on" not in forward.grad or forward.frozen or forward.grad_used or forward.partly:
             continue

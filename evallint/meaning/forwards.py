@@ -132,6 +132,7 @@ class Forwards(Layers, Contexts):
         parts = {
             a[1] for v in held if v is not None for a in v.atoms if a[0] == "o" and (self.thing(a[1]).kind == "model" or a[1] in w.modes)
         }
+        parts = {p for p in parts if self.children.get(p) or self.thing(p).made_by.rsplit(".", 1)[-1] not in CONTAINERS}
         modes: Modes = frozenset().union(*(self.mode_of(w, part) for part in parts))
         if any(m.mode not in ("eval", "given", "unknown") for m in modes):
             return None
