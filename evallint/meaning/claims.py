@@ -363,7 +363,7 @@ def train_claims(facts: Facts) -> list[Switch]:
             if forward.train_by_caller and (mode.left or is_built_in(mode)):
                 confidence = "low"  # who calls it sees to it
             owner = mode.function.rpartition(".")[0]
-            if is_built_in(mode) and not others and any(s.owner == owner for s in forward.stops):
+            if is_built_in(mode) and not others and (forward.stops[0].owner or any(s.owner == owner for s in forward.stops)):
                 confidence = "low"  # built in eval mode, and never put in another: it is meant to be trained in it
             key = (mode.path, mode.where)
             if key not in found or RANK[confidence] > RANK[found[key].confidence]:
