@@ -66,7 +66,9 @@ class MissingTrain(Rule):
     particular `.eval()` is the last switch on that path. The finding is at that `.eval()`.
 
     Confidence is `high` when the whole path was read, `medium` when a name or a convention helped, `low` when there are
-    names alone.
+    names alone. It is `low` too where only a user would close the path, by calling `fit()` again after `predict()`, unless the method
+    is one step or one epoch of training, or the evaluation ends with an `eval()` that was to be a `train()`; and where a
+    constructor puts the model in evaluation mode and nothing ever takes it out.
 
     ## Fix safety
     No fix is offered yet. Call `model.train()` where training starts again: at the head of each epoch, and after an evaluation in
