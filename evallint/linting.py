@@ -139,12 +139,12 @@ def lint_paths(
                 say(f"reading: {report.files} files")
     for path, data in helpers:
         if settings_of(path) in programs:
-            programs[settings_of(path)] += [changed(source, context=False) for source in _context(path, data)]
+            programs[settings_of(path)] += _read_for_others(path, data, context=False)
     for path, imported in callers:
         sources = programs.get(settings_of(path), [])
         if any(_stem(source.path) in imported for source in sources):
             with suppress(Unreadable):
-                sources += [changed(source, context=False) for source in _context(path, read_bytes(path))]
+                sources += _read_for_others(path, read_bytes(path), context=False)
     if centres:
         _surround(programs, centres, read, settings_of)
     say(f"analysing {report.parsed} of {report.files} files")
@@ -165,7 +165,7 @@ def _silent(_: str) -> None:
     pass
 
 
-def _context(path: str, data: bytes) -> list[Source]:
+def _read_for_others(path: str, data: bytes, *, context: bool) -> list[Source]:
     """A file that is read for the sake of others, unless it cannot be read or has nothing for them."""
     matters = bytes_matter(data)
     helps = not matters and (bytes_help(data) or path.endswith("__init__.py"))
@@ -173,7 +173,7 @@ def _context(path: str, data: bytes) -> list[Source]:
         with suppress(Unreadable):
             text = decode(data)
             if not too_deep(text):
-                return [Source(path, text, context=True, helper=helps)]
+                return [Source(path, text, context=context, helper=helps)]
     return []
 
 
@@ -199,7 +199,7 @@ def _surround(programs: dict[Settings, list[Source]], centres: Sequence[str], re
             seen.add(real)
             with suppress(Unreadable, SettingsError):
                 if settings_of(path) == settings_of(centre):
-                    found = _context(path, read_bytes(path))
+                    found = _read_for_others(path, read_bytes(path), context=True)
                     programs[settings_of(centre)] += found
                     around.update(source.path for source in found)
                     count += len(found)

@@ -11,7 +11,7 @@ from evallint.meaning import names
 from evallint.meaning.facts import LoopFact
 from evallint.meaning.machine import Frame, Machine, last_name
 from evallint.meaning.values import UNKNOWN, Mode, Modes, V, World, const, constants, is_constant, join, meet, of
-from evallint.meaning.vocabulary import FLAGS, PHASES, PREPARING
+from evallint.meaning.vocabulary import FLAGS, PHASES, SETTING_UP
 from evallint.meaning.walk import TELLING, counters, is_last_round, mode_calls, names_in, names_other_framework, tells, trains
 
 MOST_PASSES = 3
@@ -152,7 +152,7 @@ class Flow(Machine):
         Of `train()` that says something only where it is open which arm is taken.
         """
         arms = [set(mode_calls(event.then)), set(mode_calls(event.other))]
-        if names.words(self.frame.function.name)[:1] in PREPARING:
+        if not SETTING_UP.isdisjoint(names.words(self.frame.function.name)[:1]):
             said = {word for name in names_in(event.test) for word in names.words(name)}
             if said & PHASES:  # `if self.mode == "test": net.eval()` in a constructor: who trains says so as well
                 self.chosen.update(call for arm in arms for _, name, call in arm if name == "eval")
@@ -435,8 +435,6 @@ class Flow(Machine):
     def outer(self, event: ev.Outer, w: World) -> World | None:
         (self.frame.globals if event.is_global else self.frame.nonlocals).update(event.names)
         return w
-
-
 
 
 def phases_of(source: V) -> list[V]:

@@ -60,7 +60,7 @@ class Layers(Machine):
             if (
                 thing is not None
                 and thing.made_by.startswith("torch.nn.")
-                and tail in INDEPENDENT - {"Sequential", "ModuleList", "ModuleDict"}
+                and tail in INDEPENDENT - CONTAINERS
             ):
                 return "bare", ""
             return "unknown", ""
@@ -182,7 +182,7 @@ class Layers(Machine):
             layers = node.args[2] if len(node.args) > 2 else next((v for k, v in node.keywords if k == "num_layers"), None)
             open_ = any(k == "**" for k, _ in node.keywords)
             single = (layers is None and not open_) or (isinstance(layers, ev.Const) and layers.value == 1)  # dropout is between layers
-            return ("none", "") if single or rate is None or (isinstance(rate, ev.Const) and not rate.value) else ("some", name)
+            return ("none", "") if single or rate is None or is_false(rate) else ("some", name)
         if name in FUNCTIONAL:
             return "some", f"F.{name}"
         if name.startswith("InstanceNorm") and any(k == "track_running_stats" and not is_false(v) for k, v in node.keywords):

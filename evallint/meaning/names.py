@@ -114,7 +114,7 @@ def is_loss_name(name: str) -> bool:
 
 def is_transform_name(name: str) -> bool:
     """Whether a class of this name prepares data, even where it is a Module."""
-    return words(name)[-1:] != () and words(name)[-1] in TRANSFORM_WORDS
+    return not TRANSFORM_WORDS.isdisjoint(words(name)[-1:])
 
 
 def has_words(name: str, vocabulary: frozenset[str]) -> bool:

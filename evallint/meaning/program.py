@@ -56,9 +56,7 @@ class Program(States):
         self.hand_out([f for f in tops if id(f) not in methods])
         for f in tops:
             if not self.has_callers(f) and not self.called_by_base(f):
-                self.midway = self.is_inner(f)
-                self.function(f)
-                self.midway = False
+                self.reach(f)
         played: set[int] = set()
         for f in tops:
             cls = self.project.class_of_method.get(id(f))
@@ -106,9 +104,13 @@ class Program(States):
                 self.callers_first(caller, waiting)
         if id(f) not in self.visited:
             self.unsure = (True, True, True) if self.called_by_base(f) else self.may_be_switched(f)
-            self.midway = self.is_inner(f)
-            self.function(f)
-            self.midway = False
+            self.reach(f)
+
+    def reach(self, f: Function) -> None:
+        """Run a function that nothing has reached, and say of what it meets whether others of its class call it."""
+        self.midway = self.is_inner(f)
+        self.function(f)
+        self.midway = False
 
     def is_unswitched(self, path: str) -> bool:
         """Whether the part of the program that imports connect with a file trains, and puts no model in evaluation mode anywhere."""

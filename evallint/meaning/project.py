@@ -226,10 +226,8 @@ class Project(Index):
         found = self._holders.get(id(cls))
         if found is None:
             init = cls.methods.get("__init__")
-            wraps = init is not None and any(
-                names.is_model_name(p.name.removesuffix("s")) or p.name in ("module", "modules") or p.name in handed_on(cls)
-                for p in init.params[1:]
-            )
+            handed = {"module", "modules", *handed_on(cls)}
+            wraps = init is not None and any(names.is_model_name(p.name.removesuffix("s")) or p.name in handed for p in init.params[1:])
             open_ = wraps or not self.is_module(cls)
             found = open_ and any(id(m) in self.relevant for c in self.mro(cls) for m in c.methods.values())
             self._holders[id(cls)] = found

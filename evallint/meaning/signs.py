@@ -57,7 +57,7 @@ def is_unit_test(path: str, function: str, owner: str) -> bool:
         file.startswith("test_") or file.endswith("_test.py") or file == "conftest.py" or {"tests", "testing"} & set(folders.split("/"))
     ):
         return False
-    name = function.rsplit(".", 1)[-1]
+    name = own_method(function)
     if name == "test":
         return False  # what runs a test set
     return (

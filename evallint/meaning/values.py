@@ -314,7 +314,8 @@ def meet(a: World, b: World, defaults: dict[Loc, Modes]) -> World:
     for loc, value in b.stained.items():
         mine = a.stained.get(loc)
         a.stained[loc] = value if mine is None else join(mine, value)
-    modes = a.modes
+    if a.frozen != b.frozen:
+        a.frozen = frozenset(x for x in a.frozen | b.frozen if (x in a.frozen or a.lacks(x)) and (x in b.frozen or b.lacks(x)))
     if a.modes != b.modes:
         both = {}
         for loc in a.modes.keys() | b.modes.keys():
@@ -322,9 +323,6 @@ def meet(a: World, b: World, defaults: dict[Loc, Modes]) -> World:
                 both[loc] = a.modes[loc] if loc in a.modes else b.modes[loc]  # it exists on one path only
             else:
                 both[loc] = a.mode(loc, defaults) | b.mode(loc, defaults)
-        modes = both
+        a.modes = both
     a.grad = a.grad | b.grad
-    if a.frozen != b.frozen:
-        a.frozen = frozenset(x for x in a.frozen | b.frozen if (x in a.frozen or a.lacks(x)) and (x in b.frozen or b.lacks(x)))
-    a.modes = modes
     return a

@@ -49,7 +49,7 @@ HIGHER_ORDER = frozenset(
 """Functions that call what they are handed."""
 HOLDERS = frozenset("Sequential ModuleList ModuleDict DataParallel DistributedDataParallel TransformerEncoder TransformerDecoder".split())
 """Modules of torch.nn that are handed modules."""
-PREPARING = tuple((word,) for word in "init load build setup initialize create make set prepare get".split())
+SETTING_UP = frozenset("init load build setup initialize create make set prepare get".split())
 """First words of functions that make or fetch a model."""
 PHASES = frozenset("mode phase train training test testing eval evaluate inference istrain".split())
 """Words of flags that say what a program is run for."""
