@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from evallint.finding import Finding
+from evallint.meaning.libraries import extended
 from evallint.meaning.program import Program
 from evallint.meaning.project import Project
 from evallint.rules.base import ordered
@@ -27,7 +28,8 @@ def analyse(sources: Sequence[Source], settings: Settings) -> list[Finding]:
             if source.context or source.helper:
                 continue
             findings.append(unreadable(source.path, f"cannot parse the file: {e.reason}", e.line, e.column))
-    facts = Program(Project(files, settings.extend_models)).analyse()
+    libraries = extended(settings.knowledge())
+    facts = Program(Project(files, libraries, settings.extend_models, settings.evaluation_functions)).analyse()
     context = {source.path for source in sources if source.context}
     for rule in rules():
         findings += rule.check(facts)

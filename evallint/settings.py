@@ -6,7 +6,7 @@ import dataclasses
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -70,6 +70,7 @@ class Settings:
     extend_models: tuple[str, ...] = ()
     evaluation_functions: tuple[str, ...] = ()
     training_calls: tuple[str, ...] = ()
+    libraries: tuple[tuple[str, tuple[str, ...]], ...] = ()
     root: str = field(default="")
 
     def selects(self, code: str) -> bool:
@@ -85,6 +86,17 @@ class Settings:
         return CONFIDENCES.index(confidence) >= CONFIDENCES.index(self.confidence) and SEVERITIES.index(severity) >= SEVERITIES.index(
             self.severity
         )
+
+    def knowledge(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """What the user knows of code outside the project: patterns of dotted names, by the list of `libraries.toml` that they extend."""
+        calls = tuple(pattern for name in self.training_calls for pattern in (name, f"*.{name}"))
+        classes = tuple(name for name in self.extend_models if "." in name)
+        own = {"training_calls": calls, "module_classes": classes, "models_in_training_mode": classes}
+        rows = [*self.libraries, *((name, patterns) for name, patterns in own.items() if patterns)]
+        merged: dict[str, tuple[str, ...]] = {}
+        for name, patterns in rows:
+            merged[name] = merged.get(name, ()) + patterns
+        return tuple(merged.items())
 
 
 def replace(settings: Settings, changes: Mapping[str, Any]) -> Settings:
@@ -131,6 +143,23 @@ def _code_table(value: object) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return tuple(rows)
 
 
+def _library_table(value: object) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    from evallint.meaning.libraries import lists  # read where somebody extends it alone
+
+    if not isinstance(value, dict):
+        raise ValueError("wants a table of lists of patterns")
+    rows = []
+    for key, patterns in value.items():
+        name = key.replace("-", "_")
+        if name not in lists():
+            raise ValueError(f"has an unknown list {key!r}{_hint(key, [known.replace('_', '-') for known in lists()])}")
+        try:
+            rows.append((name, _strings(patterns)))
+        except ValueError as error:
+            raise ValueError(f"at {key!r} {error}") from None
+    return tuple(rows)
+
+
 _READERS: dict[str, Callable[[object], Any]] = {
     "select": _codes,
     "ignore": _codes,
@@ -143,6 +172,7 @@ _READERS: dict[str, Callable[[object], Any]] = {
     "extend-models": _strings,
     "evaluation-functions": _strings,
     "training-calls": _strings,
+    "libraries": _library_table,
 }
 
 
@@ -173,7 +203,7 @@ def read_settings(pyproject: str) -> Settings | None:
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in _READERS:
-            raise SettingsError(f"{pyproject}: tool.evallint: unknown key {key!r}{_hint(key)}")
+            raise SettingsError(f"{pyproject}: tool.evallint: unknown key {key!r}{_hint(key, _READERS)}")
         try:
             values[key.replace("-", "_")] = _READERS[key](value)
         except ValueError as error:
@@ -181,11 +211,11 @@ def read_settings(pyproject: str) -> Settings | None:
     return Settings(root=os.path.dirname(os.path.realpath(pyproject)), **values)
 
 
-def _hint(key: str) -> str:
+def _hint(key: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches
 
-    near = get_close_matches(key.replace("_", "-"), _READERS, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else f" (known: {', '.join(_READERS)})"
+    near = get_close_matches(key.replace("_", "-"), list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else f" (known: {', '.join(known)})"
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
@@ -159,3 +160,80 @@ def test_settings_reach_the_findings(tmp_path: Path) -> None:
     assert [f.code for f in lint_paths([tmp_path]).findings] == ["EVL900"]
     assert [(f.code, f.place.line) for f in lint_paths([tmp_path], Settings(ignore=("EVL900",))).findings] == [("EVL001", LINE)]
     assert [f.code for f in lint_paths([tmp_path], changes={"ignore": ("EVL900",)}).findings] == []
+
+
+ENGINE = """
+import torch
+import acme
+from torch import nn
+
+
+def advance_all(engine, batches):
+    net = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
+    for batch in batches:
+        loss = net(batch).mean()
+        engine.advance(loss)
+        print(loss.item())
+
+
+def score_all(batches):
+    net = acme.Engraver()
+    rows = []
+    for batch in batches:
+        rows.append(net(batch).argmax(dim=1).tolist())
+    return rows
+"""
+
+MEASURING = """
+import torch
+from torch import nn
+
+
+def gauge(net, batches):
+    net = nn.Linear(3, 3)
+    for batch in batches:
+        outputs = net(batch)
+        batch.keep(outputs)
+"""
+
+
+@pytest.mark.parametrize(
+    ("table", "found"),
+    [
+        ("", {("EVL002", 18)}),
+        ('[tool.evallint.libraries]\nforeign = ["acme.*"]', set()),
+        ('extend-models = ["acme.Engraver"]', {("EVL001", 18), ("EVL002", 18)}),
+        ('[tool.evallint.libraries]\nmodels-in-training-mode = ["acme.En*"]', {("EVL001", 18), ("EVL002", 18)}),
+        ('[tool.evallint.libraries]\nmodels-in-eval-mode = ["acme.*"]', {("EVL002", 18)}),
+    ],
+)
+def test_what_users_know_of_libraries(tmp_path: Path, table: str, found: set[tuple[str, int]]) -> None:
+    (tmp_path / "work.py").write_text(ENGINE)
+    _write(tmp_path, f"[tool.evallint]\n{table}\n")
+    assert {(f.code, f.place.line) for f in lint_paths([tmp_path]).findings if f.function == "score_all"} == found
+
+
+def test_training_calls_and_evaluation_functions_of_the_user(tmp_path: Path) -> None:
+    (tmp_path / "work.py").write_text(ENGINE)
+    for table, found in (("", ["EVL001", "EVL002"]), ('training-calls = ["engine.advance"]', [])):
+        settings_in.cache_clear()
+        _write(tmp_path, f"[tool.evallint]\n{table}\n")
+        assert [f.code for f in lint_paths([tmp_path]).findings if f.function == "advance_all"] == found
+    (tmp_path / "work.py").write_text(MEASURING)
+    for table, found in (("", []), ('evaluation-functions = ["gauge"]', ["EVL002"])):
+        settings_in.cache_clear()
+        _write(tmp_path, f"[tool.evallint]\n{table}\n")
+        assert [f.code for f in lint_paths([tmp_path]).findings] == found
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("libraries = []", "libraries: wants a table of lists of patterns"),
+        ('[tool.evallint.libraries]\nmodels-in-evaluation-mode = ["x"]', "did you mean 'models-in-eval-mode'"),
+        ('[tool.evallint.libraries]\noptimizers = "x"', "at 'optimizers' wants a list of strings"),
+    ],
+)
+def test_a_wrong_table_of_libraries(tmp_path: Path, table: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        read_settings(str(_write(tmp_path, f"[tool.evallint]\n{table}\n")))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from evallint import events as ev
 from evallint.events import Function
-from evallint.meaning.libraries import LIBRARIES
+from evallint.meaning.libraries import Libraries
 from evallint.meaning.walk import deep
 
 SETTERS = frozenset(("set_training_mode", "set_train_mode", "set_mode", "set_training"))
@@ -25,6 +25,6 @@ def switches_to_eval(fn: Function) -> bool:
     return any(isinstance(c.func, ev.Attr) and c.func.name == "train" and len(c.args) + len(c.keywords) == 1 for c in calls)
 
 
-def frameworks_switch(modules: Iterable[str]) -> bool:
+def frameworks_switch(modules: Iterable[str], libraries: Libraries) -> bool:
     """Whether one of these libraries puts models in evaluation mode by itself."""
-    return any(LIBRARIES.matches("switching_libraries", name) for name in modules)
+    return any(libraries.matches("switching_libraries", name) for name in modules)

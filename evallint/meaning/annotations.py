@@ -6,7 +6,6 @@ from evallint import events as ev
 from evallint.events import Value
 from evallint.meaning import names
 from evallint.meaning.evaluate import Evaluate
-from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import last_name
 from evallint.meaning.values import V
 
@@ -36,7 +35,7 @@ class Annotations(Evaluate):
             if found is not None and found[0] == "x":
                 if found[1].endswith(("nn.Module", ".LightningModule", ".PreTrainedModel")):
                     self.thing(atom[1]).kind = "loss" if names.is_loss_name(param.name) else "model"
-                elif found[1].endswith((".Tensor", ".DataLoader", ".device", ".Dataset", ".ndarray")) or LIBRARIES.matches(
+                elif found[1].endswith((".Tensor", ".DataLoader", ".device", ".Dataset", ".ndarray")) or self.project.libraries.matches(
                     "foreign", found[1]
                 ):
                     self.thing(atom[1]).kind = "data"

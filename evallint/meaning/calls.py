@@ -10,7 +10,6 @@ from evallint.events import Call, Class, Function, Value
 from evallint.meaning import names
 from evallint.meaning.facts import Stop
 from evallint.meaning.inert import Inert
-from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import MOST_FRAMES, Args, Frame, Thing, last_name, made, text_of
 from evallint.meaning.values import OFF, ON, UNKNOWN, V, World, constants, flowed, join, meet, of
 from evallint.meaning.vocabulary import SAME_OBJECT
@@ -342,7 +341,8 @@ class Calls(Inert):
             receiver = text_of(node.func.base)
         stop = Stop(fn.path, fn.qualname, node.span if node is not None else None, receiver, cls.name if cls else "", is_module, fn.span)
         stop.wraps, self.wrapping = self.wrapping, False
-        stop.told = node is not None and any(is_told(name, value) for name, value in node.keywords)
+        stop.told = not self.project.evaluation_functions.isdisjoint((fn.name, fn.qualname))
+        stop.told |= node is not None and any(is_told(name, value) for name, value in node.keywords)
         stop.acts = steps_environment(fn)
         frame = Frame(fn, self.new_act(fn.path, act or self.owner(fn.path)), loc, cls, stop)
         frame.globals.clear()
@@ -494,6 +494,3 @@ def is_small(fn: Function) -> bool:
     if len(fn.body) <= 3 and any(isinstance(e, ev.Assign) for e in fn.body):
         return all(isinstance(e, (ev.Assign, ev.Return)) for e in fn.body)
     return len(fn.body) <= 2 and isinstance(fn.body[-1] if fn.body else None, ev.Return)
-
-
-__all__ = ["LIBRARIES", "Calls"]

@@ -49,7 +49,7 @@ class Stop:
     wraps: bool = False
     """It is what a decorator has put in the place of the function that it calls."""
     told: bool = False
-    """The call that entered it says so: `evaluate=True`, `training=False`."""
+    """The call that entered it says that it evaluates (`evaluate=True`, `training=False`), or the user does."""
     shared: bool = False
     """A training step somewhere back-propagates through what this function returns: it is no place for `no_grad`."""
 

@@ -9,7 +9,6 @@ from evallint.meaning import names
 from evallint.meaning.contexts import Contexts
 from evallint.meaning.facts import Forward
 from evallint.meaning.layers import CONTAINERS, DEPENDENT, FUNCTIONAL, Layers, built, handed_to
-from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Args, Thing, is_below, last_name, text_of, top_of
 from evallint.meaning.values import OFF, UNKNOWN, UNKNOWN_MODE, Modes, V, World, const, flowed
 from evallint.meaning.walk import names_in
@@ -162,7 +161,8 @@ class Forwards(Layers, Contexts):
             a[0] == "c"
             or (a[0] == "d" and all(self.is_made_up(v) for _, v in a[1]))
             or (a[0] == "q" and all(self.is_made_up(v) for v in a[1]))
-            or (a[0] == "o" and (thing := self.things.get(a[1])) is not None and thing.made_by in MADE_UP) for a in value.atoms
+            or (a[0] == "o" and (thing := self.things.get(a[1])) is not None and thing.made_by in MADE_UP)
+            for a in value.atoms
         )
 
     def has_trained_part(self, loc: Any, w: World) -> bool:
@@ -176,7 +176,7 @@ class Forwards(Layers, Contexts):
         thing = self.thing(loc)
         if method == "__call__" or (thing.cls is not None and self.project.method(thing.cls, method) is not None):
             return False
-        return LIBRARIES.matches("no_grad_methods", method) or LIBRARIES.matches("no_grad_models", thing.made_by)
+        return self.project.libraries.matches("no_grad_methods", method) or self.project.libraries.matches("no_grad_models", thing.made_by)
 
     def shown_name(self, display: Value, loc: Any) -> str:
         """The model as the user names it: for calls inside a module's own methods, the receiver outside."""

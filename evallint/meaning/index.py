@@ -22,7 +22,7 @@ from evallint.events import (
     blocks,
 )
 from evallint.meaning import names
-from evallint.meaning.libraries import LIBRARIES
+from evallint.meaning.libraries import LIBRARIES, Libraries
 from evallint.meaning.values import Atom
 
 NO_MODULES = frozenset(("?.object", "?.ABC", "?.Protocol", "?.Generic", "?.Exception"))
@@ -34,11 +34,23 @@ def plain_path(path: str) -> str:
 
 
 class Index:
-    """Every file of one program, its names and its classes."""
+    """Every file of one program, its names and its classes.
 
-    def __init__(self, files: Iterable[File], extend_models: Sequence[str] = ()) -> None:
+    `extend_models` are names of variables and classes (dotted, for a class outside the program) that the user calls models,
+    `evaluation_functions` names of functions that evaluate.
+    """
+
+    def __init__(
+        self,
+        files: Iterable[File],
+        libraries: Libraries = LIBRARIES,
+        extend_models: Sequence[str] = (),
+        evaluation_functions: Sequence[str] = (),
+    ) -> None:
         self.files = {f.path: f for f in files}
+        self.libraries = libraries
         self.extend_models = frozenset(extend_models)
+        self.evaluation_functions = frozenset(evaluation_functions)
         self.by_stem: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
         self.globals: dict[str, dict[str, Event]] = {}
         self.stars: dict[str, list[Import]] = {}
@@ -90,7 +102,7 @@ class Index:
                 continue
             root = parts[: -len(wanted)]
             common = sum(1 for _ in common_prefix(root, here))
-            if wanted[0] in LIBRARIES.libraries and (self.is_package(root) or common < len(root)):
+            if wanted[0] in self.libraries.libraries and (self.is_package(root) or common < len(root)):
                 continue  # a module of a package does not hide a library of the same name
             if common == len(root):  # a folder above the importing file, or its own
                 rank = 1000 + common
@@ -129,7 +141,7 @@ class Index:
                     found = self.lookup(module, name, depth + 1)
                     if found is not None:
                         return found
-                elif star.module in LIBRARIES.star_modules and name in LIBRARIES.star_modules[star.module]:
+                elif star.module in self.libraries.star_modules and name in self.libraries.star_modules[star.module]:
                     return ("x", f"{star.module}.{name}")
         if event is None and path.endswith("__init__.py"):
             part = self.find_module(path, name, 1)  # `import package.part`, and then `package.part.f()`
@@ -257,15 +269,21 @@ class Index:
     def is_module(self, cls: Class) -> bool:
         """Whether the class is an `nn.Module`."""
         for name in self.outside_bases(cls):
-            if LIBRARIES.is_module_class(name) or (name.endswith(".Module") and "forward" in cls.methods):
+            if self.libraries.is_module_class(name) or (name.endswith(".Module") and "forward" in cls.methods):
                 return True
             if name.startswith("?.") and name not in NO_MODULES and "forward" in cls.methods and names.words(name)[-1:] != ("function",):
                 return True
-        return cls.name in self.extend_models
+        return self.is_called_model(cls)
+
+    def is_called_model(self, cls: Class) -> bool:
+        """Whether the user calls the class a model: by its name, or by the name of a package around it as well."""
+        folders = set(plain_path(cls.path).removesuffix(".py").split("/"))
+        named = (name.split(".") for name in self.extend_models)
+        return any(last == cls.name and folders.issuperset(around[:1]) for *around, last in named)
 
     def is_a(self, cls: Class, table: str) -> bool:
         """Whether a base outside the project is in this table of libraries.toml."""
-        return any(LIBRARIES.matches(table, name) for name in self.outside_bases(cls))
+        return any(self.libraries.matches(table, name) for name in self.outside_bases(cls))
 
 
 def collect(body: Sequence[Event], table: dict[str, Event], stars: list[Import]) -> None:

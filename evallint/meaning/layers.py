@@ -9,7 +9,6 @@ from typing import Any
 from evallint import events as ev
 from evallint.events import Class, Event, Value, blocks
 from evallint.meaning import names
-from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Machine
 from evallint.meaning.walk import deep, last_name, parts
 
@@ -57,12 +56,10 @@ class Layers(Machine):
         thing = self.things.get(loc)
         if thing is None or thing.cls is None:
             tail = thing.made_by.rsplit(".", 1)[-1] if thing is not None else ""
-            if (
-                thing is not None
-                and thing.made_by.startswith("torch.nn.")
-                and tail in INDEPENDENT - CONTAINERS
-            ):
+            if thing is not None and thing.made_by.startswith("torch.nn.") and tail in INDEPENDENT - CONTAINERS:
                 return "bare", ""
+            if thing is not None and thing.call is not None and thing.made_by.startswith("torch.nn.") and loc[0] == "new":
+                return self.written_layers(loc[1], thing.call)
             return "unknown", ""
         verdict = self.class_layers(thing.cls, set())
         if verdict[0] == "none" and loc[0] != "new" and self.project.subclasses.get(id(thing.cls)):
@@ -102,7 +99,8 @@ class Layers(Machine):
             return self.project.is_module(atom[1]) and not self.is_empty(atom[1])
         if atom is not None and atom[0] == "f" and (names.is_model_name(name) or atom[1].called & MAKES_PARTS):
             return True
-        if atom is not None and atom[0] == "x" and LIBRARIES.matches("models_in_training_mode", atom[1]) and "torch.nn" not in atom[1]:
+        outside = atom[1] if atom is not None and atom[0] == "x" else ""
+        if self.project.libraries.matches("models_in_training_mode", outside) and "torch.nn" not in outside:
             return True
         if not name[:1].isupper() or name in PARAMETERLESS or names.is_loss_name(name) or name.endswith(NO_PARTS):
             return False
@@ -165,11 +163,30 @@ class Layers(Machine):
         self.layer_cache[id(cls)] = (verdict, layer)
         return verdict, layer
 
+    def written_layers(self, path: str, node: Value) -> tuple[str, str]:
+        """What a module says that is built of torch.nn outside any class: `nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.1))`."""
+        if isinstance(node, ev.Seq):
+            inner: Sequence[Value] = node.items
+        elif isinstance(node, ev.Call) and last_name(node.func) in (*CONTAINERS, "OrderedDict") and not node.keywords:
+            inner = node.args
+        elif isinstance(node, ev.Call):
+            return self.called_layer(path, node, set())
+        else:
+            return ("none", "") if isinstance(node, ev.Const) else ("unknown", "")
+        found = [self.written_layers(path, part) for part in inner]
+        return next((f for f in found if f[0] == "some"), ("unknown" if any(f[0] == "unknown" for f in found) else "none", ""))
+
     def built_layer(self, cls: Class, node: Value, seen: set[int]) -> tuple[str, str]:
         """What one call or attribute read in a class says."""
         if isinstance(node, ev.Attr):
-            return ("some", "self.training is read") if node.name == "training" else ("none", "")
+            return ("some", "self.training") if node.name == "training" else ("none", "")
         assert isinstance(node, ev.Call)
+        if last_name(node.func) in CONTAINERS and handed_to(cls, node):
+            return "unknown", ""
+        return self.called_layer(cls.path, node, seen)
+
+    def called_layer(self, path: str, node: ev.Call, seen: set[int]) -> tuple[str, str]:
+        """What one call in a file says of the layer that it makes."""
         name = last_name(node.func)
         if name in DEPENDENT:
             rate = node.args[0] if node.args else next((v for k, v in node.keywords if k == "p"), None)
@@ -187,11 +204,9 @@ class Layers(Machine):
             return "some", f"F.{name}"
         if name.startswith("InstanceNorm") and any(k == "track_running_stats" and not is_false(v) for k, v in node.keywords):
             return "some", f"{name} with running statistics"
-        if name in CONTAINERS and handed_to(cls, node):
-            return "unknown", ""
         if name in INDEPENDENT:
             return "none", ""
-        atom = self.project.dotted(cls.path, node.func)
+        atom = self.project.dotted(path, node.func)
         if atom is not None and atom[0] == "k":
             return self.class_layers(atom[1], seen) if self.project.is_module(atom[1]) else ("none", "")
         if atom is not None and atom[0] == "x" and atom[1].startswith(("torch.nn.functional", "torch.nn.init", "math.", "numpy.")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable, Mapping
 from fnmatch import translate
 from functools import lru_cache
 from importlib.resources import files
@@ -15,10 +16,12 @@ else:
 
 
 class Libraries:
-    """The table, each list of patterns as one regular expression."""
+    """The table, each list of patterns as one regular expression; `more` are the user's own patterns, by the name of their list."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, more: Mapping[str, Iterable[str]] | None = None) -> None:
         data = tomllib.loads(text)
+        for name, patterns in (more or {}).items():
+            data[name] += patterns
         self.star_modules: dict[str, frozenset[str]] = {k: frozenset(v) for k, v in data.pop("star_modules").items()}
         self.libraries = frozenset(data.pop("libraries"))
         self.patterns: dict[str, re.Pattern[str]] = {
@@ -37,7 +40,22 @@ class Libraries:
 @lru_cache(maxsize=1)
 def load() -> Libraries:
     """The table that comes with evallint."""
-    return Libraries((files("evallint.meaning") / "libraries.toml").read_text(encoding="utf-8"))
+    return Libraries(_text())
+
+
+@lru_cache(maxsize=8)
+def extended(more: tuple[tuple[str, tuple[str, ...]], ...]) -> Libraries:
+    """The table with the user's own patterns, (list, patterns) each. Raises KeyError on a list that the table does not have."""
+    return Libraries(_text(), dict(more)) if more else load()
+
+
+def lists() -> tuple[str, ...]:
+    """The names of the lists of patterns that users may extend."""
+    return ("libraries", *load().patterns)
+
+
+def _text() -> str:
+    return (files("evallint.meaning") / "libraries.toml").read_text(encoding="utf-8")
 
 
 LIBRARIES = load()

@@ -44,6 +44,8 @@ class Thing:
     """For an optimizer: the modules whose parameters it was given."""
     opaque: bool = False
     """An optimizer that was given something else than a module's parameters."""
+    call: Call | None = None
+    """For a module of torch.nn: the constructor's call."""
 
 
 @dataclass(slots=True, eq=False)
@@ -320,8 +322,6 @@ def top_of(loc: Loc) -> Loc:
     while loc[0] == "child":
         loc = loc[1]
     return loc
-
-
 
 
 def made(mode: str, path: str, span: Span | None, function: str = "", text: str = "", over: bool = False, chosen: bool = False) -> Modes:

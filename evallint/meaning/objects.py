@@ -10,7 +10,6 @@ from evallint.meaning import names
 from evallint.meaning.absence import SETTERS
 from evallint.meaning.evaluate import SELF_ATTRIBUTES
 from evallint.meaning.forwards import MADE_UP
-from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Args, Thing, last_name, made, text_of
 from evallint.meaning.methods import (
     NO_FORWARD_PREFIXES,
@@ -149,7 +148,7 @@ class Objects(Owned):
         if flow.data:
             if names.is_loss_name(name) or thing.kind == "loss":
                 self.used(flow, "metric")
-            if self.is_training_call(name, args) or LIBRARIES.matches("training_calls", f"*.{name}"):
+            if self.is_training_call(name, args, f"*.{name}"):
                 self.training_step(flow.data, w, flow.graph)
         for value in args.all():
             for atom in value.atoms:
@@ -366,7 +365,7 @@ class Objects(Owned):
             fitting = [(c, f) for c, f in guessed if fits(f, args)]
             if fitting:
                 return self.any_of(fitting, loc, args, node, w)
-        if flow.data and self.is_training_call(method, args):
+        if flow.data and self.is_training_call(method, args, text_of(node.func)):
             self.training_step(flow.data, w, flow.graph)
         elif self.is_training_name(method) and not kind:
             self.training_step(flow.data, w, flow.graph) if flow.data else None
@@ -402,7 +401,7 @@ class Objects(Owned):
         if found is None:
             found = self.hooks[key] = (
                 fn.name != "__init__"
-                and LIBRARIES.matches("framework_hooks", fn.name)
+                and self.project.libraries.matches("framework_hooks", fn.name)
                 and any(self.project.is_a(c, "framework_classes") for c in (cls, *self.project.subclasses.get(id(cls), ())))
             )
         return found

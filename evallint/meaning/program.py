@@ -121,7 +121,7 @@ class Program(States):
             functions = [g for f in files for g in (*f.functions, f.body) if not self.is_test(g)]
             trains = any("backward" in g.called or "step" in g.called for g in functions)
             imports = [e for f in files for e in self.project.import_events(f.path)]
-            helped = frameworks_switch(f"{e.module}.{e.name}" if e.name else e.module for e in imports)
+            helped = frameworks_switch((f"{e.module}.{e.name}" if e.name else e.module for e in imports), self.project.libraries)
             found = trains and not helped and not any(switches_to_eval(g) for g in functions)
             self.switched_parts[part] = found
         return found

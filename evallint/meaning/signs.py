@@ -84,9 +84,7 @@ def is_smoke_test(forward: Forward) -> bool:
     calls = loc[3] if loc[0] == "new" else ()  # what led to the constructor, by way of a factory
     built = loc[0] == "ret" and loc[1] == forward.stops[-1].path
     here = any(span is not None and is_within(span, s.span_of_function) for span in calls for s in forward.stops)
-    made_here = all(
-        (m.mode in ("fresh", "eval") and (here or m.function in own)) or (m.mode == "unknown" and built) for m in forward.modes
-    )
+    made_here = all((m.mode in ("fresh", "eval") and (here or m.function in own)) or (m.mode == "unknown" and built) for m in forward.modes)
     measured = forward.uses & (STRONG_USES - {"item"}) or forward.escapes or forward.stored or forward.loaded
     return forward.synthetic and made_here and not measured
 

@@ -10,7 +10,6 @@ from evallint.meaning import names
 from evallint.meaning.facts import Forward
 from evallint.meaning.forwards import MADE_UP
 from evallint.meaning.handed import Handed
-from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.machine import Args, Thing, is_below, last_name, made, text_of
 from evallint.meaning.values import NO_IDS, ON, UNKNOWN, UNKNOWN_MODE, Ids, Mode, Modes, V, World, constants, flowed, join, of
 from evallint.meaning.vocabulary import CUTTING, HIGHER_ORDER, HOLDERS, METRICS
@@ -92,7 +91,7 @@ class TorchCalls(Handed):
             return of(("g", "on", ()))
         if tail == "set_grad_enabled" and (torchy or tail == dotted):
             return self.set_grad_enabled(args, node, w)
-        if LIBRARIES.matches("gradient_calls", dotted):
+        if self.project.libraries.matches("gradient_calls", dotted):
             for number in flowed(args.all()).data:
                 self.forwards[number].grad_used = True
             for value in args.all():
@@ -100,12 +99,12 @@ class TorchCalls(Handed):
                     if atom[0] in ("f", "p"):
                         self.frame.stop.wants_grad = True
             return self.result(node, args)
-        if LIBRARIES.matches("training_calls", dotted):
+        if self.project.libraries.matches("training_calls", dotted):
             self.training_step(flowed(args.all()).data, w)
             return UNKNOWN
         if tail == "partial" and args.pos:
             return of(("p", args.pos[0], tuple(args.pos[1:]), tuple(sorted(args.kw.items(), key=lambda kv: kv[0]))))
-        if LIBRARIES.matches("wrappers", dotted) and args.all():
+        if self.project.libraries.matches("wrappers", dotted) and args.all():
             model = args.pos[0] if args.pos else args.all()[0]
             for atom in model.atoms:
                 if atom[0] == "o" and not self.thing(atom[1]).kind and not model.data and "Parallel" in tail:
@@ -113,7 +112,7 @@ class TorchCalls(Handed):
             if tail == "freeze":
                 w.frozen |= frozenset(a[1] for a in model.atoms if a[0] == "o")
             return model if model.atoms and any(a[0] in ("o", "f") for a in model.atoms) else self.result(node, args)
-        if LIBRARIES.matches("copies", dotted) and args.pos:
+        if self.project.libraries.matches("copies", dotted) and args.pos:
             return self.copied(args.pos[0], node, w)
         if dotted == "torch.load":
             loaded = ("ret", self.path, node.span, self.chain())
@@ -129,19 +128,19 @@ class TorchCalls(Handed):
             return of(("o", made_up))
         if dotted.startswith("builtins."):
             return self.builtin(tail, args, node, w)
-        if LIBRARIES.matches("schedulers", dotted):
+        if self.project.libraries.matches("schedulers", dotted):
             return self.new_thing("data", dotted, args, node, w)
-        if (LIBRARIES.matches("optimizers", dotted) or takes_parameters(args)) and tail[:1].isupper():
+        if (self.project.libraries.matches("optimizers", dotted) or takes_parameters(args)) and tail[:1].isupper():
             return self.optimizer(dotted, args, node)
-        if LIBRARIES.matches("eval_contexts", tail):
+        if self.project.libraries.matches("eval_contexts", tail):
             found = self.eval_context(dotted, tail, args, node)
             if found is not None:
                 return found
-        if LIBRARIES.matches("losses", dotted):
+        if self.project.libraries.matches("losses", dotted):
             return self.new_thing("loss", dotted, args, node, w)
-        if tail[:1].isupper() and LIBRARIES.matches("framework_classes", dotted):
+        if tail[:1].isupper() and self.project.libraries.matches("framework_classes", dotted):
             return self.new_thing("data", dotted, args, node, w)
-        if LIBRARIES.matches("foreign", dotted) or LIBRARIES.matches("not_models", dotted):
+        if self.project.libraries.matches("foreign", dotted) or self.project.libraries.matches("not_models", dotted):
             return self.new_thing("data", dotted, args, node, w)
         if tail == "from_pretrained" and dotted.startswith("torch.nn."):  # a table of given vectors, frozen unless told otherwise
             table = self.new_model(dotted, "fresh", args, node, w)
@@ -149,21 +148,21 @@ class TorchCalls(Handed):
             if flag is None or self.known(flag) is not False:
                 w.frozen |= frozenset(a[1] for a in table.atoms if a[0] == "o")
             return table
-        if LIBRARIES.matches("models_in_eval_mode", dotted):
+        if self.project.libraries.matches("models_in_eval_mode", dotted):
             return self.new_model(dotted, "given", args, node, w)
-        if LIBRARIES.matches("models_in_training_mode", dotted) and not dotted.endswith((".functional",)) and ".functional." not in dotted:
+        if self.project.libraries.matches("models_in_training_mode", dotted) and ".functional" not in dotted:
             made_here = self.new_model(dotted, "fresh", args, node, w)
             if tail == "create_model_and_transforms":
                 return of(("q", (made_here, UNKNOWN, UNKNOWN)))
             return made_here
-        if LIBRARIES.matches("runs_model", dotted) or dotted in HIGHER_ORDER:
+        if self.project.libraries.matches("runs_model", dotted) or dotted in HIGHER_ORDER:
             return self.runs(args, node, w, handed_on="checkpoint" in tail)
         if (
             tail[:1].isupper()
             and names.is_model_name(tail)
             and not torchy
             and not flowed(args.all()).data
-            and (names.words(tail)[-1] not in VAGUE_CLASSES or dotted.split(".")[0] in LIBRARIES.libraries)
+            and (names.words(tail)[-1] not in VAGUE_CLASSES or dotted.split(".")[0] in self.project.libraries.libraries)
         ):
             loc = ("ret", self.path, node.span, self.chain())
             self.things[loc] = Thing(None, dotted, "model", "")
@@ -174,7 +173,7 @@ class TorchCalls(Handed):
         """Any other function outside the project: training steps by name and arguments, callbacks, metrics."""
         flow = flowed(args.all())
         if flow.data:
-            if self.is_training_call(tail, args):
+            if self.is_training_call(tail, args, dotted):
                 self.training_step(flow.data, w, flow.graph)
             if names.is_shown(tail):
                 self.used(flow, "show")
@@ -199,9 +198,9 @@ class TorchCalls(Handed):
             return V(result.atoms, result.data)
         return result
 
-    def is_training_call(self, name: str, args: Args) -> bool:
+    def is_training_call(self, name: str, args: Args, written: str) -> bool:
         """A call that back-propagates, by its name and by what it is handed (a loss and an optimizer)."""
-        if "backward" in name:
+        if "backward" in name or self.project.libraries.matches("training_calls", written):
             return True
         if names.has_words(name, KEEPING):
             return False
@@ -335,7 +334,8 @@ class TorchCalls(Handed):
         locs = tuple(a[1] for v in args.all() for a in v.atoms if a[0] == "o")
         if not locs:
             return None
-        return of(("e", locs, node.span, LIBRARIES.matches("no_grad_contexts", tail) or LIBRARIES.matches("no_grad_contexts", dotted)))
+        silent = any(self.project.libraries.matches("no_grad_contexts", name) for name in (tail, dotted))
+        return of(("e", locs, node.span, silent))
 
     def new_thing(self, kind: str, dotted: str, args: Args, node: Call, w: World) -> V:
         if not dotted.rsplit(".", 1)[-1][:1].isupper() and kind != "data":
@@ -349,7 +349,7 @@ class TorchCalls(Handed):
 
     def new_model(self, dotted: str, mode: str, args: Args, node: Call, w: World) -> V:
         loc = ("new", self.path, node.span, self.chain(), *self.tags)
-        self.things[loc] = Thing(None, dotted, "model", self.things[loc].name if loc in self.things else "")
+        self.things[loc] = Thing(None, dotted, "model", self.things[loc].name if loc in self.things else "", call=node)
         inner: Modes = frozenset()
         for number, value in enumerate(args.all()):
             for atom in value.atoms:
@@ -456,7 +456,6 @@ class TorchCalls(Handed):
                 if not any(self.related(forward.loc, t, w) for t in thing.trains):
                     continue
             forward.stepped = True
-
 
     def related(self, one: Any, other: Any, w: World) -> bool:
         """Whether an object is another, or a part of it, or the other way round."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from evallint.finding import Finding
 from evallint.meaning.claims import Claim, eval_claims
 from evallint.rules.base import Rule
-from evallint.rules.words import call_text, listed, mode_step, place, way, where
+from evallint.rules.words import call_text, listed, mode_step, of_layers, place, way, where
 
 if TYPE_CHECKING:
     from evallint.meaning.facts import Facts
@@ -448,11 +448,7 @@ def test(loader):
             steps = [s for s in (mode_step(m) for m in claim.modes) if s is not None]
             layers = {f.layers for f in claim.forwards}
             harmless = layers <= {"none", "bare"}
-            message = self.message(claim)
-            if harmless:
-                message += "; no layer of its class depends on the mode, so nothing changes today"
-            elif forward.layer:
-                message += f"; `{forward.layer}` is active here"
+            message = self.message(claim) + of_layers(harmless, forward.layer, "is active here")
             yield Finding(
                 place(region.path, region.span), self.code, self.name, message, confidence=claim.confidence,
                 severity="note" if harmless else "warning", function=region.function, model=claim.models[0],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from evallint.finding import Finding, Step
 from evallint.meaning.claims import train_claims
 from evallint.rules.base import Rule
-from evallint.rules.words import call_text, place
+from evallint.rules.words import call_text, of_layers, place
 
 if TYPE_CHECKING:
     from evallint.meaning.facts import Facts
@@ -456,13 +456,12 @@ def train(stream, sample):
         for claim in train_claims(facts):
             mode, forward = claim.mode, claim.forward
             assert mode.where is not None
-            harmless = forward.layers == "none"
+            harmless = forward.layers in ("none", "bare")
             message = (
                 f"`{forward.text}` is still in eval mode when training goes on (line {forward.span[0]} of {forward.stops[-1].function}()): "
                 f"call `{forward.text}.train()` before the next training step"
             )
-            if harmless:
-                message += "; no layer of its class depends on the mode, so nothing changes today"
+            message += of_layers(harmless, forward.layer, "stays in eval mode with it")
             yield Finding(
                 place(mode.path, mode.where), self.code, self.name, message, confidence=claim.confidence,
                 severity="note" if harmless else "warning", function=mode.function, model=forward.text,

@@ -47,6 +47,16 @@ def listed(models: Iterable[str]) -> str:
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
+def of_layers(harmless: bool, layer: str, what: str) -> str:
+    """What a message adds of the layers: that none depends on the mode, or `what` is true of one (`self.drop (Dropout p=0.5)`)."""
+    if harmless:
+        return "; no layer of its class depends on the mode, so nothing changes today"
+    if layer == "self.training":
+        return "; its forward reads `self.training`"
+    name, bracket, kind = layer.partition(" (")
+    return f"; `{name}`{bracket}{kind} {what}" if layer else ""
+
+
 def where(region: Region) -> str:
     """How a message names the region."""
     return f"this {region.kind} loop" if region.loop is not None else f"this {region.kind} forward"
