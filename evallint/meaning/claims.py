@@ -87,6 +87,8 @@ class Switch:
 
 TOLD_USES = frozenset("item tolist numpy metric show".split())
 """Uses that tell a person or a log about an output, rather than go on computing with it."""
+LOSS_USES = frozenset("item metric detach".split())
+"""What training code does with its loss besides training."""
 RANK: dict[Confidence, int] = {"low": 0, "medium": 1, "high": 2}
 
 
@@ -227,7 +229,8 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
             if public and public[0] in API_WORDS and not (forward.offered or forward.mode_by_caller) and (region.silent or region.used):
                 return "medium"  # what users call to predict, with nobody in sight who switches the mode
             return "low" if region.silent or region.used else None
-        if trained and (region.silent or region.loader or region.strongly or (forward.unswitched and region.training)):
+        judged = region.silent and (region.named or region.kind != "evaluation")
+        if trained and (judged or region.loader or region.strongly or (forward.unswitched and region.training)):
             return "medium"  # it is trained and evaluated in one mode, whichever that is
         if any(m.mode == "eval" for m in forward.modes) or names.has_words(own_name(forward.stops[-1]), names.PREPARATION_WORDS):
             return "low"
@@ -238,7 +241,9 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
             or (not forward.known and forward.loc is not None and forward.loc[0] == "ret")
         ):
             return "low"
-        if region.loader or region.strongly or (region.silent and (region.loop is not None or region.named)):
+        handed = (forward.loc or ("void",))[0] == "param" and region.loop is not None and (region.silent or region.loader)
+        alone = forward.unswitched or forward.pickled or handed or forward.layers == "some"  # else models are switched elsewhere here
+        if alone and (region.loader or region.strongly or (region.silent and (region.loop is not None or region.named))):
             return "medium"
         if forward.pickled and is_inference(forward, region):
             return "medium"
@@ -246,6 +251,8 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
         return "medium" if region.used and data and forward.known else "low"
     if region.silent or region.loader or region.strongly:
         return "high" if forward.known else "medium"
+    if not region.named and forward.uses <= (LOSS_USES if region.loop is not None else {"metric"}) and not is_inference(forward, region):
+        return "low"  # numbers of a loss alone, in code that may train in a way that could not be followed
     return "medium" if forward.known and (region.used or region.named or is_inference(forward, region)) else "low"
 
 
@@ -263,6 +270,8 @@ def toned(confidence: Confidence | None, forward: Forward, region: Region) -> Co
     switched = any(m.mode == "eval" and m.function in own for m in forward.modes)
     if any(names.has_words(n, names.LOSS_WORDS) for n in spoken) and not measures and (forward.escapes or not switched):
         return "low"
+    if not forward.known and forward.method not in ("__call__", "forward"):
+        return "low"  # whatever has a method of this name
     plain = set(names.words(forward.text)) & {"model", "net", "network"} or any(m.mode in ("eval", "given", "train") for m in forward.modes)
     return confidence if forward.known or (plain and forward.loc is not None and forward.loc[0] in ("param", "ret", "child")) else "low"
 
@@ -282,8 +291,8 @@ def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         if wants_gradients(forward) or is_probe(forward) or is_dry_run(forward) or (is_smoke_test(forward) and forward.loc not in trained):
             continue
         region = region_of(forward)
-        if is_rollout(forward) and region.loop is None:
-            continue
+        if is_rollout(forward) and (region.loop is None or (region.training and forward.uses <= {"item"})):
+            continue  # an action is drawn
         if region.loop is not None and (region.path, region.span) in attacked:
             continue  # the loop needs gradients
         confidence = toned(grad_confidence(forward, region, learns), forward, region)
@@ -309,11 +318,12 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
         return "medium"
     if "raw" in forward.uses and not region.switched:
         return None  # `.numpy()` on the output as it is: it would raise if anything were recorded
-    if region_is_own_method(forward) and forward.escapes and not region.switched:
+    if region_is_own_method(forward) and forward.escapes and (forward.stored or not region.switched):
         return None
     if region_is_own_method(forward) and not region.switched and not names.has_words(own_name(forward.stops[0]), API_WORDS):
-        if not (region.named and region.used) or forward.stored:
-            return None
+        return None
+    if region.loop is None and forward.uses == {"dropped"}:
+        return None  # lazy layers are built, or a hook listens
     if is_training_part(forward) and not region.switched:
         return None
     evaluating = region.switched or region.strongly or region.loader or is_inference(forward, region)
