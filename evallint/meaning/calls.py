@@ -437,7 +437,9 @@ class Calls(Inert):
         """`Class(...)`."""
         if "Lazy" in cls.name and node.args and isinstance(first := node.args[0], ev.Const) and isinstance(first.value, str):
             return of(("x", first.value))  # a module that is imported when it is first used
-        loc = ("new", self.path, node.span, self.chain(), *self.tags)
+        loc: Any = ("new", self.path, node.span, self.chain(), *self.tags)
+        if loc in self.things and self.things[loc].cls not in (cls, None):
+            loc = (*loc, cls.name)  # one call may make objects of several classes
         thing = Thing(cls, cls.name, name=self.things[loc].name if loc in self.things else "")
         self.things[loc] = thing
         self.tick += 1

@@ -249,9 +249,12 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
             return "medium"
         data = region.loop is not None and names.has_words(region.loop.source, names.DATA_WORDS)
         return "medium" if region.used and data and forward.known else "low"
+    if region.silent and not (region.used or region.loader or region.strongly):
+        return "low"  # nothing is measured: a buffer is filled, or targets are made
     if region.silent or region.loader or region.strongly:
         return "high" if forward.known else "medium"
-    if not region.named and forward.uses <= (LOSS_USES if region.loop is not None else {"metric"}) and not is_inference(forward, region):
+    told = LOSS_USES if region.loop is not None else frozenset(("metric",))
+    if not (trained or region.named or is_inference(forward, region)) and forward.uses <= told:
         return "low"  # numbers of a loss alone, in code that may train in a way that could not be followed
     return "medium" if forward.known and (region.used or region.named or is_inference(forward, region)) else "low"
 

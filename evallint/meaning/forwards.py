@@ -95,7 +95,7 @@ class Forwards(Layers, Contexts):
             fact.own_grad = self.sets_own_grad(cls)
         fact.pickled = self.things.get(top_of(loc), NO_THING).made_by == "torch.load"
         fact.loaded = loc in self.loaded or fact.pickled
-        fact.synthetic = bool(args.pos) and not args.kw and all(self.is_made_up(v) for v in args.pos)
+        fact.synthetic = bool(args.all()) and all(self.is_made_up(v) for v in args.all())
         fact.fixed_noise = any(names.has_words(name, FIXED) for arg in node.args for name in names_in(arg))
         fact.may_differentiate |= any(names.has_words(k, DERIVATIVES) for k, _ in node.keywords)
         fact.partly |= any(m.mode == "eval" for m in modes) and self.has_trained_part(loc, w)
@@ -153,6 +153,11 @@ class Forwards(Layers, Contexts):
         lines = [self.project.mro(c) if c is not None else [] for c in classes]
         if all(any(k[0] == "k" and k[1] in line for k in kinds) for line in lines):
             return const(True)
+        known = all(t[0] == "new" and line for t, line in zip(things, lines, strict=True))
+        outside = {b.rpartition(".")[2] for c in classes if c is not None for b in self.project.outside_bases(c)}
+        asked = {k[1].name if k[0] == "k" else str(k[1]).rpartition(".")[2] for k in kinds if k[0] in ("k", "x")}
+        if known and len(asked) == len(kinds) and not any(k[0] == "k" and k[1] in line for k in kinds for line in lines):
+            return UNKNOWN if asked & (outside | {"Module"}) else const(False)
         return UNKNOWN
 
     def is_made_up(self, value: V) -> bool:

@@ -20,6 +20,8 @@ DEPENDENT = frozenset(
 )
 CONTAINERS = frozenset(("Sequential", "ModuleList", "ModuleDict"))
 WITH_DROPOUT = frozenset(("LSTM", "GRU", "RNN"))
+PREPARING = frozenset("preprocess prepare process process_input input unpack parse data".split())
+"""Words of methods by which a forward makes its input ready."""
 GRAD_SWITCHES = frozenset(("no_grad", "inference_mode", "set_grad_enabled"))
 FUNCTIONAL = frozenset(("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"))
 INDEPENDENT = frozenset(
@@ -126,7 +128,7 @@ class Layers(Machine):
             return True
         if forward is not None and (forward.called & self.project.differentiators or "requires_grad_" in forward.called):
             return True
-        if forward is not None and forward.called & GRAD_SWITCHES and can_be_silent(forward.body):
+        if forward is not None and forward.called & GRAD_SWITCHES and can_be_silent(forward.body, set(cls.methods)):
             return True
         init = cls.methods.get("__init__")
         always = {last_name(c.func) for c in plain_calls(forward.body)} if forward is not None else set()
@@ -233,15 +235,15 @@ def handed_to(cls: Class, node: ev.Call) -> bool:
     return any(isinstance(a, ev.Name) and a.id in given for a in said)
 
 
-def can_be_silent(body: Sequence[Event]) -> bool:
-    """Whether some path through a forward calls no part of the module with recording on."""
+def can_be_silent(body: Sequence[Event], methods: set[str]) -> bool:
+    """Whether some path through a forward calls no part of the module with recording on; `methods` of its own that prepare are no part."""
     for event in body:
         if isinstance(event, ev.With) and any(isinstance(i, ev.Call) and last_name(i.func) in GRAD_SWITCHES for i, _ in event.items):
             continue
         if isinstance(event, ev.Branch):
-            if not can_be_silent(event.then) and not can_be_silent(event.other):
+            if not can_be_silent(event.then, methods) and not can_be_silent(event.other, methods):
                 return False
-        elif not all(can_be_silent(inner) for inner in blocks(event)) or any(runs_part(node) for node in own_calls(event)):
+        elif not all(can_be_silent(inner, methods) for inner in blocks(event)) or any(runs_part(n, methods) for n in own_calls(event)):
             return False
     return True
 
@@ -260,11 +262,13 @@ def own_calls(event: Event) -> Iterator[Value]:
         yield from (node for _, node in parts(event.value, ""))
 
 
-def runs_part(node: Value) -> bool:
+def runs_part(node: Value, methods: set[str]) -> bool:
     """`self.part(x)`, `self.part.method(x)`."""
     if not isinstance(node, ev.Call) or last_name(node.func) in ("eval", "train", "parameters", "to"):
         return False
     base = node.func
+    if isinstance(base, ev.Attr) and base.name in methods and names.has_words(base.name, PREPARING):
+        return False
     while isinstance(base, (ev.Attr, ev.Sub)):
         base = base.base
     return isinstance(base, ev.Name) and base.id == "self"

@@ -25,6 +25,8 @@ class Owned(TorchCalls):
         project = self.project
         is_module = project.is_module(cls)
         found = project.method(cls, "forward" if method == "__call__" and is_module else method)
+        if method == "__call__" and is_module and (own := project.trainer_call(cls)) is not None:
+            return self.call_function(own[1], 0, of(("o", loc)), args, node, w, own[0])
         if method in MODE_METHODS and is_module:
             override = found
             if override is None or (is_mode_method(override[1]) and not override[1].is_generator):
