@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from evallint import events as ev
 from evallint.events import Call, Class, Function, Value
 from evallint.meaning import names
+from evallint.meaning.decorators import Decorators
 from evallint.meaning.facts import Stop
-from evallint.meaning.inert import Inert
 from evallint.meaning.machine import MOST_FRAMES, Args, Frame, Thing, last_name, made, text_of
 from evallint.meaning.values import OFF, ON, UNKNOWN, V, World, constants, flowed, join, meet, of
 from evallint.meaning.vocabulary import SAME_OBJECT
 from evallint.meaning.walk import is_told, steps_environment
 
-PLAIN_DECORATORS = frozenset(
-    ("staticmethod", "classmethod", "property", "abstractmethod", "override", "wraps", "lru_cache", "cache", "cached_property")
-)
 
-
-class Calls(Inert):
+class Calls(Decorators):
     """Calls, constructors, decorators, context managers."""
 
     def call(self, node: Call, w: World) -> V:
@@ -198,6 +193,9 @@ class Calls(Inert):
         elif self_value is None:
             self_value = self.owners_of_wrapped.get(id(fn))  # a wrapper that hands on what it was not seen to be handed
         decorations = self.decorated(fn, act, w)
+        for kind, rows in decorations:
+            if kind == "closes over":  # the variables of a decorator's factory
+                w.vars.rows.update((a, row) for a, row in rows.items() if a not in w.vars.rows)
         if any(kind == "context" for kind, _ in decorations):
             return of(("y", fn, tuple(args.pos), tuple(sorted(args.kw.items(), key=lambda kv: kv[0])), act, self_value))
         settings = [value for kind, value in decorations if kind == "grad"]
@@ -218,7 +216,7 @@ class Calls(Inert):
                 for kind, value in reversed(decorations):
                     if kind == "grad":
                         inner = of(("w", value, inner))
-                    else:
+                    elif kind == "wrap":
                         inner = self.call_value(value, Args([inner], {}), node, w, node.func, "")
                 if any(a[0] in ("f", "w") for a in inner.atoms):
                     self.wrapping = True
@@ -231,6 +229,9 @@ class Calls(Inert):
             self.set_grad(w, setting)
             w.grad_at += 1
         around: list[tuple[V, Value | None]] = [(value, None) for kind, value in decorations if kind == "around"]
+        if any(kind == "evaluates" for kind, _ in decorations):  # a decorator that cannot be seen: by its name it switches what it is given
+            switched = tuple(a[1] for v in (self_value, *args.all()) if v is not None for a in v.atoms if a[0] == "o")
+            around.append((of(("e", switched, fn.span, True)), None))
         value = UNKNOWN
 
         def body(world: World) -> World:
@@ -250,50 +251,9 @@ class Calls(Inert):
                 value = V(value.atoms, value.data)
         return value
 
-    def undecorated(self, fn: Function) -> Function:
-        """The function without its decorators."""
-        found = self.plain.get(id(fn))
-        if found is None:
-            found = self.plain[id(fn)] = replace(fn, decorators=())
-            if id(fn) in self.project.relevant:
-                self.project.relevant.add(id(found))
-            if id(fn) in self.project.class_of_method:
-                self.project.class_of_method[id(found)] = self.project.class_of_method[id(fn)]
-        return found
-
     def framework_hook(self, cls: Class, fn: Function) -> bool:
         """Whether a framework calls this method, in a mode of its choice."""
         return False
-
-    def decorated(self, fn: Function, act: int, w: World) -> list[tuple[str, Any]]:
-        """What a function's decorators do, the outermost first."""
-        if not fn.decorators:
-            return []
-        found = self.decorations.get(id(fn))
-        if found is None:
-            found = self.decorations[id(fn)] = []
-            self.frames.append(Frame(fn, act or self.owner(fn.path), None, None, Stop(fn.path, fn.qualname, None)))
-            try:
-                for decorator in fn.decorators:
-                    name = last_name(decorator.func if isinstance(decorator, ev.Call) else decorator)
-                    if name in ("contextmanager", "asynccontextmanager"):
-                        found.append(("context", None))
-                    elif name not in PLAIN_DECORATORS:
-                        value = self.value(decorator, w.copy())
-                        for atom in value.atoms:
-                            if atom[0] == "g":
-                                found.append(("grad", atom[1]))
-                            elif atom[0] == "x" and atom[1].rsplit(".", 1)[-1] in ("no_grad", "inference_mode"):
-                                found.append(("grad", "off"))
-                            elif atom[0] == "x" and atom[1].endswith(".enable_grad"):
-                                found.append(("grad", "on"))
-                            elif atom[0] == "f":
-                                found.append(("wrap", value))
-                            elif atom[0] == "y":  # what `contextmanager` makes is a decorator too
-                                found.append(("around", value))
-            finally:
-                self.frames.pop()
-        return found
 
     def run_function(self, fn: Function, act: int, self_value: V | None, args: Args, node: Call | None, w: World, cls: Class | None) -> V:
         """Bind the arguments and run the body. Too deep, recursive or irrelevant functions are not entered."""

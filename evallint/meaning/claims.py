@@ -153,7 +153,7 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         if not bad or is_trained or forward.spoiled or is_probe(forward):
             continue
         trains = any(s.trains or names.has_words(own_name(s), names.TRAIN_WORDS) for s in forward.stops)
-        if forward.grad_used and (trains or any(m.mode == "unknown" for m in bad)):
+        if forward.grad_used and ((trains and learns) or any(m.mode == "unknown" for m in bad)):
             continue  # a penalty, or an attack that training needs
         if forward.layers == "bare" and (forward.stops[-1].module or not learns or any(m.mode == "unknown" for m in bad)):
             continue  # a layer beside the model that counts
@@ -249,12 +249,12 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
             return "medium"
         data = region.loop is not None and names.has_words(region.loop.source, names.DATA_WORDS)
         return "medium" if region.used and data and forward.known else "low"
-    if region.silent and not (region.used or region.loader or region.strongly):
+    if region.silent and not (region.used or region.loader or region.strongly) and any(s.trains for s in forward.stops):
         return "low"  # nothing is measured: a buffer is filled, or targets are made
     if region.silent or region.loader or region.strongly:
         return "high" if forward.known else "medium"
-    told = LOSS_USES if region.loop is not None else frozenset(("metric",))
-    if not (trained or region.named or is_inference(forward, region)) and forward.uses <= told:
+    of_a_loss = LOSS_USES if region.loop is not None else frozenset(("metric",))
+    if not (trained or region.named or is_inference(forward, region)) and forward.uses <= of_a_loss:
         return "low"  # numbers of a loss alone, in code that may train in a way that could not be followed
     return "medium" if forward.known and (region.used or region.named or is_inference(forward, region)) else "low"
 
@@ -358,19 +358,22 @@ def train_claims(facts: Facts) -> list[Switch]:
     entered = [(f, {s.function for s in f.stops}) for f in untrained]
     serving = {(m.path, m.function, m.where) for f, own in entered for m in f.modes if not m.left and m.function in own}
     for forward in facts.forwards:
-        if not forward.stepped or "on" not in forward.grad or forward.frozen or forward.grad_used or forward.partly:
+        if not forward.stepped or "on" not in forward.grad or forward.frozen or forward.partly:
             continue
         if any(s.module and names.is_loss_name(s.owner) for s in forward.stops):
             continue  # a network that measures
         others = [m for m in forward.modes if m.mode != "eval"]
         for mode in forward.modes:
-            if mode.mode != "eval" or mode.where is None or not (mode.over or others):
+            if mode.mode != "eval" or mode.where is None:
                 continue
-            if (mode.path, mode.function, forward.loc) not in evaluated and mode.function in {s.function for s in forward.stops}:
+            own = mode.function in {s.function for s in forward.stops}
+            used = (mode.path, mode.function, forward.loc) in evaluated
+            handed = own and used and forward.loc is not None and forward.loc[0] == "param"
+            if not (mode.over or others or handed) or (own and not used):
                 continue  # nothing is evaluated in it: training in that mode is what the code is for
             if mode.chosen or (forward.offbeat and mode.text.endswith(".train")):
                 continue
-            confidence: Confidence = "high" if forward.known else "medium"
+            confidence: Confidence = "high" if forward.known and (mode.over or others) else "medium"
             if mode.left and not (is_repeated(forward, mode) or is_botched(mode, serving)):
                 confidence = "low"  # only who evaluates and then trains once more meets it
             if forward.train_by_caller and (mode.left or is_built_in(mode)):

@@ -52,7 +52,7 @@ class Containers(Targets):
         for atom in base.atoms:
             if atom[0] == "o":
                 self.set_attr(w, atom[1], slot_of(key), value)
-        if len(base.atoms) == 1 and base.atoms[0][0] == "d" and any(a[0] in ("o", "f", "k") for a in value.atoms):
+        if len(base.atoms) == 1 and base.atoms[0][0] == "d" and any(a[0] in ("o", "f", "k", "s") for a in value.atoms):
             self.grow(target.base, base, key, value, w)
         if value.data:
             self.used(value, "append")

@@ -113,9 +113,12 @@ class Contexts(Calls):
             self.bind(target, V(tuple(a for a in value.atoms if a[0] not in ("g", "e")), value.data, value.graph), w)
         exits = self.marks()
         after = inner(w)
-        if grads or marks or any(a[0] == "x" and a[1].endswith("ExitStack") for a in value.atoms):
+        stacks = [a[1] for a in value.atoms if a[0] == "o" and a[1] in self.on_exit]
+        if grads or marks or stacks:
             for world in [*self.left(exits), *([after] if after is not None else [])]:
                 world.grad, world.grad_at = before, depth
                 if modes is not None:
                     world.modes = dict(modes)
+                for call in (c for loc in stacks for c in reversed(self.on_exit[loc])):
+                    self.value(call, world)
         return after

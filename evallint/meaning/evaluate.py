@@ -358,7 +358,7 @@ class Evaluate(Conditions):
             self.used(value, "append")
         if node.kind == "DictComp":
             kept: V = value.atoms[0][1][1]
-            holds = any(a[0] in ("o", "f", "k") for a in kept.atoms)
+            holds = any(a[0] in ("o", "f", "k", "s") for a in kept.atoms)
             return self.box(id(node), V(kept.atoms), w, value) if holds else V((), value.data, value.graph)
         return V((("l", value),), value.data, value.graph)
 

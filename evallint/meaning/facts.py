@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -135,11 +136,31 @@ class Forward:
     """Met in a framework's hook, which it enters in a mode and grad mode of its choice."""
 
 
+def wholes(loc: tuple[Any, ...] | None) -> Iterator[tuple[Any, ...]]:
+    """An object, and what it is a part of."""
+    while loc is not None:
+        yield loc
+        loc = loc[1] if loc[0] == "child" else None
+
+
 @dataclass(slots=True, eq=False)
 class Facts:
     """All forwards of a program, in the order in which they were met."""
 
     forwards: list[Forward] = field(default_factory=list)
+
+    def mark_probed(self) -> None:
+        """Tell the backward that asks for an input's gradient from training: no optimizer ever steps that model."""
+        stepped = {f.loc for f in self.forwards if f.stepped}
+        probed = [f for f in self.forwards if f.trained and f.stops[-1].wants_grad and not any(w in stepped for w in wholes(f.loc))]
+        for forward in probed:
+            forward.trained, forward.grad_used = False, True
+        training = [f for f in self.forwards if f.trained]
+        kept = {id(place) for f in training for place in (*f.loops, *f.stops)}
+        for forward in probed:
+            places: list[LoopFact | Stop] = [*forward.loops, *forward.stops]
+            for place in places:
+                place.trains &= id(place) in kept
 
     def mark_shared(self) -> None:
         """Tell of every function on a stack whether training runs its forward as well."""

@@ -10,6 +10,7 @@ from evallint import events as ev
 from evallint.events import Class, Event, Value, blocks
 from evallint.meaning import names
 from evallint.meaning.machine import Machine
+from evallint.meaning.project import handed_on
 from evallint.meaning.walk import deep, last_name, parts
 
 DEPENDENT = frozenset(
@@ -83,7 +84,7 @@ class Layers(Machine):
         for owner in self.project.mro(cls):
             init = owner.methods.get("__init__")
             given = {p.name for p in init.params[1:]} if init is not None else set()
-            if any(names.is_model_name(n) or n in ("module", "modules", "layers") for n in given):
+            if handed_on(owner) or any(names.is_model_name(n) or n in ("module", "modules", "layers") for n in given):
                 return True
             for name, method in owner.methods.items():
                 for _, node in deep(method.body, ""):

@@ -118,6 +118,8 @@ class Machine(ABC):
         """Whether the function that is entered next is what a decorator made."""
         self.returned = True
         """Whether the function that ended last returned on some path."""
+        self.on_exit: dict[Loc, list[Call]] = {}
+        """What each `ExitStack` calls when it ends."""
         self.chosen: set[int] = set()
         """Ids of the mode calls of a branch whose other arm puts the same object in the other mode."""
         self.supposed = False

@@ -285,6 +285,9 @@ class Objects(Owned):
             if {"tokenizer", "config", "processor", "extractor", "scheduler"} & set(said):
                 return self.new_thing("data", "?.X", args, node, w)
             return self.new_model("?.from_pretrained", "given", args, node, w)
+        if method == "callback" and loc in self.on_exit and node.args:
+            self.on_exit[loc].append(Call(node.args[0], node.args[1:], node.keywords, node.span))
+            return args.pos[0]
         if method == "enter_context" and args.pos:
             for atom in args.pos[0].atoms:
                 if atom[0] == "g":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from evallint.events import Call, Class, Const, File, Function
@@ -76,6 +76,7 @@ class Program(States):
             for cls in file.classes:
                 if "training_step" in cls.methods and not file.context and self.project.is_a(cls, "framework_classes"):
                     self.hooks_of(cls)
+        self.facts.mark_probed()
         self.facts.mark_shared()
         return self.facts
 
@@ -109,8 +110,11 @@ class Program(States):
     def reach(self, f: Function) -> None:
         """Run a function that nothing has reached, and say of what it meets whether others of its class call it."""
         self.midway = self.is_inner(f)
+        cls = self.project.class_of_method.get(id(f))
+        overridden = any(f.name in c.methods for c in self.project.subclasses.get(id(cls), ()))
+        self.offered = overridden and self.is_offered(f)
         self.function(f)
-        self.midway = False
+        self.midway = self.offered = False
 
     def is_unswitched(self, path: str) -> bool:
         """Whether the part of the program that imports connect with a file trains, and puts no model in evaluation mode anywhere."""
@@ -155,24 +159,35 @@ class Program(States):
     def hooks_of(self, cls: Class) -> None:
         """Play a framework's loop over a class: a training step, the hooks around it, and a training step again."""
         me = of(("o", self_loc(cls)))
-        hooks = [m for name, m in cls.methods.items() if name.startswith("on_train")]
-        if not any("eval" in m.called or id(m) in self.project.relevant for m in hooks):
-            return
+        own = [(cls, m) for name, m in cls.methods.items() if name.startswith("on_train")]
+        rounds = [own] if any("eval" in m.called or id(m) in self.project.relevant for _, m in own) else []
+        rounds += [[pair] for pair in self.callback_hooks if self.project.connected(cls.path, pair[0].path)]
+        step = (cls, cls.methods["training_step"])
 
-        def run(w: World) -> V:
+        def run(played: list[tuple[Class, Function]], w: World) -> V:
             self.set_mode(w, self_loc(cls), frozenset((Mode("fresh"),)))
-            for fn in (cls.methods["training_step"], *hooks, cls.methods["training_step"]):
-                args = Args([], {p.name: self.parameter(fn, p) for p in fn.params[1:] if p.kind in ("pos", "kw")})
-                value = self.run_function(fn, 0, me, args, None, w, cls)
+            for owner, fn in (step, *played, step):
+                given = {p.name: self.parameter(fn, p) for p in fn.params[1:] if p.kind in ("pos", "kw")}
+                given |= {"pl_module": me} if "pl_module" in given else {}
+                receiver = me if owner is cls else of(("o", self_loc(owner)))
+                value = self.run_function(fn, 0, receiver, Args([], given), None, w, owner)
                 if fn.name == "training_step":
                     for number in value.data:
                         self.forwards[number].trained = self.forwards[number].stepped = True
             return UNKNOWN
 
         before = len(self.facts.forwards)
-        self.root(run, self.class_world(cls))
+        for played in rounds:
+            self.root(partial(run, played), self.class_world(cls))
         for forward in self.facts.forwards[before:]:
             forward.framework = True
+
+    @cached_property
+    def callback_hooks(self) -> list[tuple[Class, Function]]:
+        """What callbacks do between two training steps with the module that they are handed."""
+        classes = [c for file in self.project.files.values() for c in file.classes if not self.project.is_module(c)]
+        found = [(c, m) for c in classes for name, m in c.methods.items() if name.startswith("on_train_batch") and "eval" in m.called]
+        return [(c, m) for c, m in found if any(p.name == "pl_module" for p in m.params) and self.project.is_a(c, "framework_classes")]
 
     def is_test(self, fn: Function) -> bool:
         """A test function of a test file: it may run anything in any mode."""

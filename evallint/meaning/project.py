@@ -11,10 +11,15 @@ from evallint.events import (
     Attr,
     Call,
     Class,
+    Comprehension,
     Event,
     Function,
     Import,
+    Map,
     Name,
+    Return,
+    Seq,
+    Value,
     blocks,
 )
 from evallint.meaning import names
@@ -39,8 +44,9 @@ NOISE = frozenset(
     " data int long bool clone tensor batch labels label graph func unique clamp numpy cpu cuda item items out result results norm".split()
 )
 MAKERS = frozenset(
-    ("deepcopy", "from_pretrained", "create_model", "DataParallel", "DistributedDataParallel", "AveragedModel", "Sequential")
+    ("deepcopy", "from_pretrained", "create_model", "DataParallel", "DistributedDataParallel", "AveragedModel", "Sequential", "compile")
 )
+HOLDING = frozenset(("ModuleDict", "ModuleList", "OrderedDict", "dict", "list", "tuple"))
 
 
 class Project(Index):
@@ -117,6 +123,7 @@ class Project(Index):
         module_classes = {c.name for c in modules}
         in_modules = {id(m) for c in modules for m in c.methods.values()}
         makers = module_classes | MAKERS
+        makers |= {f.name for f in functions if f.called & makers and id(f) not in self.class_of_method and builds(f.body, makers)} - NOISE
         holders = {n for f in functions if f.called & makers for n in held_names(f.body, makers) if not names.is_loss_name(n)} - NOISE
         callers: dict[str, list[Function]] = defaultdict(list)
         total = Counter(f.name for f in functions)
@@ -143,6 +150,7 @@ class Project(Index):
             own = f.called & MODE_CALLS or f.called & module_classes or ("self" in f.called and id(f) in in_modules)
             if (
                 own
+                or ("training" in f.called and id(f) not in in_modules)
                 or f.called & holders
                 or f.called & switched[f.path]
                 or f.called & handed.get(id(f), frozenset())
@@ -316,18 +324,44 @@ def imports_in(body: Sequence[Event]) -> Iterator[Import]:
             yield from imports_in(block)
 
 
+def makes(value: Value, classes: set[str]) -> bool:
+    """Whether a value is an object of one of these classes, as it is or after `.to()`, `.eval()` and the like, or holds some."""
+    while isinstance(value, Call):
+        inner = value.func
+        name = inner.id if isinstance(inner, Name) else inner.name if isinstance(inner, Attr) else ""
+        if name in classes:
+            return True
+        if name in HOLDING:
+            return any(makes(arg, classes) for arg in (*value.args, *(v for _, v in value.keywords)))
+        value = inner.base if isinstance(inner, Attr) else inner
+    if isinstance(value, Seq):
+        return any(makes(item, classes) for item in value.items)
+    if isinstance(value, Map):
+        return any(makes(item, classes) for _, item in value.items)
+    return isinstance(value, Comprehension) and makes(value.item, classes)
+
+
+def builds(body: Sequence[Event], classes: set[str]) -> bool:
+    """Whether a function returns an object of one of these classes that it makes."""
+    held = set(held_names(body, classes))
+    given = [event.value for event in returns(body)]
+    return any(v is not None and (makes(v, classes) or (isinstance(v, Name) and v.id in held)) for v in given)
+
+
+def returns(body: Sequence[Event]) -> Iterator[Return]:
+    """The `return` statements of a function."""
+    for event in body:
+        if isinstance(event, Return):
+            yield event
+        for block in blocks(event):
+            yield from returns(block)
+
+
 def held_names(body: Sequence[Event], classes: set[str]) -> Iterator[str]:
     """The names to which objects of these classes are assigned, as they are or after `.to()`, `.eval()` and the like."""
     for event in body:
         if isinstance(event, Assign):
-            value = event.value
-            while isinstance(value, Call):
-                inner = value.func
-                if (isinstance(inner, Name) and inner.id in classes) or (isinstance(inner, Attr) and inner.name in classes):
-                    target = event.targets[0]
-                    if isinstance(target, (Name, Attr)):
-                        yield target.id if isinstance(target, Name) else target.name
-                    break
-                value = inner.base if isinstance(inner, Attr) else inner
+            if makes(event.value, classes):
+                yield from (t.id if isinstance(t, Name) else t.name for t in event.targets[:1] if isinstance(t, (Name, Attr)))
         for block in blocks(event):
             yield from held_names(block, classes)

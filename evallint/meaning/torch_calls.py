@@ -54,6 +54,8 @@ class TorchCalls(Handed):
             chosen = id(node) in self.chosen or asked
             modes |= made(setting, self.path, node.span, function, text, over if setting == "eval" else undone, chosen)
         self.set_mode(w, loc, modes)
+        if flag is not None and loc[0] == "child" and loc[2] == "<child>" and any(a[0] == "s" for a in flag.atoms):
+            self.set_mode(w, loc[1], modes)  # each of its modules is put back as it was
         if loc[0] == "child" and loc[2] in ("model", "net", "network") and (whole := self.thing(loc[1])).cls is None:
             if whole.kind == "model" or names.is_model_name(whole.name):  # a wrapper, and all that it holds
                 w.modes[loc[1]] = modes
@@ -73,7 +75,10 @@ class TorchCalls(Handed):
 
     def set_training(self, base: V, value: V, w: World) -> None:
         flag = self.known(value)
+        snapshot: Modes = frozenset().union(*(a[2] for a in value.atoms if a[0] == "s"))
         for loc in (a[1] for a in base.atoms if a[0] == "o"):
+            if snapshot and loc[0] == "child" and loc[2] == "<child>":  # each of its modules is put back as it was
+                self.set_mode(w, loc[1], snapshot)
             if flag is not None and self.layers_of(loc)[0] == "none":  # the layers inside do not hear of it
                 self.set_mode(w, loc, frozenset((Mode("fresh" if flag else "given"),)))
 
@@ -128,6 +133,10 @@ class TorchCalls(Handed):
             return of(("o", made_up))
         if dotted.startswith("builtins."):
             return self.builtin(tail, args, node, w)
+        if tail in ("ExitStack", "AsyncExitStack"):
+            stack = self.new_thing("data", "contextlib.ExitStack", args, node, w)
+            self.on_exit.update((atom[1], []) for atom in stack.atoms)
+            return stack
         if self.project.libraries.matches("schedulers", dotted):
             return self.new_thing("data", dotted, args, node, w)
         if (self.project.libraries.matches("optimizers", dotted) or takes_parameters(args)) and tail[:1].isupper():

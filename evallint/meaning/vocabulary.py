@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from evallint.meaning import names
+
 SAME_OBJECT = frozenset(
     "to cuda cpu half float double bfloat16 type requires_grad_"
     " apply share_memory add_module register_module npu xpu train eval ipex".split()
@@ -55,3 +57,12 @@ PHASES = frozenset("mode phase train training test testing eval evaluate inferen
 """Words of flags that say what a program is run for."""
 FLAGS = frozenset("train training optimizer optim opt optimiser".split())
 """Words of flags that say that it trains."""
+
+EVALUATING = frozenset("eval evaluating evaluation inference testing".split())
+AROUND = frozenset("as in with mode model models module no grad set to context ctx temporarily temporary switch put keep".split())
+
+
+def names_evaluation(name: str) -> bool:
+    """Whether a decorator or context manager that cannot be seen switches a model to evaluation mode: `in_eval`, `EvalMode`."""
+    said = set(names.words(name))
+    return bool(said & EVALUATING) and said <= EVALUATING | AROUND

@@ -122,6 +122,8 @@ class Expressions:
 
     def attribute(self, node: cst.Attribute) -> Value:
         self.notice(node.attr.value)
+        if node.attr.value == "training":
+            self.scopes[-1].called.add("training")
         return ev.Attr(self.value(node.value), node.attr.value)
 
     def call(self, node: cst.Call) -> Value:
@@ -133,6 +135,8 @@ class Expressions:
             scope.receivers.add((tail(func.base), func.name))
         elif isinstance(func, ev.Name):
             scope.called.add(func.id)
+        elif isinstance(func, ev.Sub):
+            scope.called.add(tail(func))
         args: list[Value] = []
         keywords: list[tuple[str, Value]] = []
         for arg in node.args:
