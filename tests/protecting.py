@@ -349,7 +349,7 @@ def switch_to_eval(tree: ast.Module, line: int, column: int, module: str, spelli
     known = bound([n for n in tree.body if isinstance(n, ast.Assign) or not around])
     if around:
         known |= set(parameters(around[-1])) | bound(around[-1].body)
-    if module.split(".")[0] not in known or (spelling == "assigned" and (not module.isidentifier() or module == "self")):
+    if "…" in module or module.split(".")[0] not in known or (spelling == "assigned" and (not module.isidentifier() or module == "self")):
         return False
     before = _switched(tree, spelling, module, False)
     after: list[ast.stmt] = list(part)

@@ -216,8 +216,9 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
     preview = bool(proven) and trained and region.named and bool(forward.uses & WEAK_USES)
     if preview and forward.known and not region.training:
         return "medium"
+    asked = region_is_own_method(forward) and own_name(forward.stops[0]) == "predict" and not (forward.offered or forward.mode_by_caller)
     if signs == 0 and not (region.named and region.loop is not None) and not is_inference(forward, region):
-        return None
+        return "medium" if asked and not proven and len(forward.stops) == 1 else None
     if not proven:
         if region_is_own_method(forward):
             if trained and (region.silent or region.loader):
@@ -368,7 +369,7 @@ def train_claims(facts: Facts) -> list[Switch]:
                 continue
             own = mode.function in {s.function for s in forward.stops}
             used = (mode.path, mode.function, forward.loc) in evaluated
-            handed = own and used and forward.loc is not None and forward.loc[0] == "param"
+            handed = used and forward.loc is not None and forward.loc[0] in ("param", "ret")
             if not (mode.over or others or handed) or (own and not used):
                 continue  # nothing is evaluated in it: training in that mode is what the code is for
             if mode.chosen or (forward.offbeat and mode.text.endswith(".train")):

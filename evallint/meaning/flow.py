@@ -435,8 +435,10 @@ class Flow(Machine):
                 frame.nested.append((event.function, frame.act))
             self.bind(ev.Name(event.function.name), of(("f", event.function, frame.act, None)), w)
             outside = [d for d in event.function.decorators if isinstance(d, (ev.Call, ev.Attr))]
+            before = w.grad, w.grad_at
             for decorator in outside:
                 self.value(decorator, w)
+            w.grad, w.grad_at = before
         return w
 
     def define_class(self, event: ev.DefineClass, w: World) -> World | None:

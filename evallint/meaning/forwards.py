@@ -39,6 +39,9 @@ class Forwards(Layers, Contexts):
         if names.is_loss_name(own) or names.is_not_model_name(own) or names.is_optimizer_name(own):
             return ""
         used = self.used_in_file(self.path).get(own, frozenset()) if own not in ("self", "cls") else frozenset()
+        if not used & EVIDENCE and loc[0] == "child" and isinstance(loc[2], str) and loc[2].isidentifier():
+            used = self.used_in_file(self.path).get(loc[2], used)  # another name for an attribute
+            own = loc[2] if used & EVIDENCE else own
         if used & EVIDENCE and (used & {"parameters", "named_parameters", "load_state_dict"} or names.is_model_name(own) or "eval" in used):
             return "known"
         if thing is not None and thing.name != own and names.is_model_name(thing.name) and loc[0] in ("param", "child", "global"):
@@ -174,7 +177,8 @@ class Forwards(Layers, Contexts):
         """Whether a part of the module is certainly in training mode, put there by itself."""
         held = [v for name in self.children.get(loc, ()) if (v := w.attrs.get((loc, name))) is not None]
         parts = [k for k in w.modes if k[0] == "child" and is_below(k, loc)] + [a[1] for v in held for a in v.atoms if a[0] == "o"]
-        return any(all(m.mode == "train" for m in w.modes[part]) for part in parts if w.modes.get(part))
+        found = [{m.mode for m in w.modes[part]} for part in parts if w.modes.get(part)]
+        return any("train" in modes and "eval" not in modes for modes in found)
 
     def carries_no_grad(self, loc: Any, method: str) -> bool:
         """Whether a library's method turns recording off itself."""

@@ -46,10 +46,9 @@ TRAIN_WORDS = frozenset("train training trainer fit optimize optimise learn pret
 LOADER_EVAL_WORDS = frozenset("val valid validation validate test testing dev eval evaluation holdout infer inference predict".split())
 DATA_WORDS = frozenset("loader loaders dataloader dataloaders dataset datasets batches data batch iterator".split())
 DELIBERATE_WORDS = tuple(
-    "mc_dropout mcdropout monte_carlo montecarlo update_bn bn_update recalibrat calibrate_bn batchnorm batch_norm enable_dropout"
-    " activate_dropout"
-    " stochastic_forward stochastic_predict stochastic_sampl stochastic_infer uncertain bayesian dropout bn_calib reset_bn precise_bn lsuv mc_sampl mc_predict mc_forward"
-    " epistemic standing_stat".split()
+    "mc_dropout mcdropout monte_carlo montecarlo update_bn bn_update recalibrat calibrate_bn batchnorm batch_norm"
+    " enable_dropout activate_dropout stochastic_forward stochastic_predict stochastic_sampl stochastic_infer uncertain"
+    " bayesian dropout bn_calib reset_bn precise_bn lsuv mc_sampl mc_predict mc_forward epistemic standing_stat".split()
 )
 GRADIENT_WORDS = frozenset(
     "attack attacks adversarial adversary fgsm pgd saliency gradcam cam attribution attributions attribute integrated gradients gradient"

@@ -25,6 +25,7 @@ from evallint.meaning.owned import MODE_METHODS, Owned
 from evallint.meaning.torch_calls import takes_parameters
 from evallint.meaning.values import OFF, UNKNOWN, V, World, constants, flowed, join, of
 from evallint.meaning.vocabulary import COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT
+from evallint.meaning.walk import has_branch
 
 SUBMODULES = frozenset(
     "base body neck fc bottleneck nn net extractor trunk head heads tower stem projector projection features layers blocks".split()
@@ -212,7 +213,7 @@ class Objects(Owned):
         flag = values[0]
         if isinstance(node.args[0] if node.args else None, (ev.Const,)):
             return self.known(flag) is not None
-        return self.modelness(loc, name) != "" or any(a[0] in ("b", "s") for a in flag.atoms)
+        return self.modelness(loc, name) != "" or any(a[0] in ("b", "s") or a[:2] == ("c", "bool") for a in flag.atoms)
 
     def steps_optimizer(self, loc: Any, args: Args) -> bool:
         name = self.thing(loc).name or (loc[2] if loc[0] == "child" else "")
@@ -266,7 +267,9 @@ class Objects(Owned):
             each = self.child(loc, "<each>")
             self.call_later(args.pos[0], Args([of(("o", each))], {}), node, w)
             modes = w.modes.pop(each, frozenset())
-            if modes and all(m.mode == "eval" for m in modes):  # some layers put in training mode are meant to be
+            left = {m.mode for m in modes}
+            some = any(a[0] == "f" and has_branch(a[1].body) for a in args.pos[0].atoms)
+            if left == {"eval"} or (left == {"train"} and not some):  # some layers put in training mode are meant to be
                 self.set_mode(w, loc, modes)
             return V(base.atoms)
         if method in ("parameters", "named_parameters"):

@@ -94,6 +94,8 @@ class TorchCalls(Handed):
             return of(("g", "on" if flag is not None and self.known(flag) is False else "off", ()))
         if tail == "enable_grad" and torchy:
             return of(("g", "on", ()))
+        if tail == "is_grad_enabled" and torchy:
+            return of(("r", tuple(sorted(w.grad))))
         if tail == "set_grad_enabled" and (torchy or tail == dotted):
             return self.set_grad_enabled(args, node, w)
         if self.project.libraries.matches("gradient_calls", dotted):
@@ -221,6 +223,11 @@ class TorchCalls(Handed):
 
     def set_grad_enabled(self, args: Args, node: Call, w: World) -> V:
         flag = args.get(0, "mode")
+        kept = frozenset(setting for atom in (flag.atoms if flag is not None else ()) if atom[0] == "r" for setting in atom[1])
+        if kept:  # what `is_grad_enabled()` said before
+            before = tuple(sorted(w.grad))
+            self.set_grad(w, "both" if len(kept) > 1 else next(iter(kept)))
+            return of(("g", "both" if len(kept) > 1 else next(iter(kept)), before))
         known = self.known(flag) if flag is not None else None
         key = self.key_of(flag) if flag is not None else None
         if known and key is not None:

@@ -126,6 +126,11 @@ def steps_environment(fn: Function) -> bool:
     return any(method == "step" and names.has_words(receiver, names.ENVIRONMENT_WORDS) for receiver, method in fn.receivers)
 
 
+def has_branch(body: Sequence[Event]) -> bool:
+    """Whether anything in a body depends on a condition."""
+    return any(isinstance(event, ev.Branch) or any(has_branch(inner) for inner in ev.blocks(event)) for event in body)
+
+
 def is_told(name: str, value: Value) -> bool:
     """Whether a keyword argument says that the call is for evaluation: `evaluate=True`, `training=False`."""
     if not isinstance(value, ev.Const) or not isinstance(value.value, bool):
@@ -143,6 +148,8 @@ def mode_calls(arm: Sequence[Event]) -> Iterator[tuple[str, str, int]]:
         if isinstance(event, ev.Branch):
             yield from mode_calls(event.then)
             yield from mode_calls(event.other)
+        elif isinstance(event, ev.Try):
+            yield from mode_calls((*event.body, *event.other, *event.final))
         elif isinstance(event, (ev.Do, ev.Assign, ev.Return)) and isinstance(call := event.value, ev.Call):
             if isinstance(call.func, ev.Attr) and call.func.name in ("eval", "train") and not call.args and not call.keywords:
                 yield text_of(call.func.base), call.func.name, id(call)
