@@ -25,20 +25,11 @@ Counts = Counter[tuple[str, str]]
 """How many findings of a code there are in a function."""
 
 KNOWN: dict[str, tuple[str, ...]] = {
-    "`net.apply(lambda part: part.train(True))` does not count as `net.train()`, while the same with False counts as `net.eval()`": (
-        "switch: apply",
-    ),
     "what is known of an attribute or parameter by its name is lost where a local name of another spelling stands for it": (
         "models aliased: wrong/b03_package",
-        "what is built aliased: wrong/b09_named_but_not_called.py",
-        "what is built aliased: wrong/b20_decoding.py",
         "attributes aliased: wrong/b04_episodes_told_apart.py",
         "attributes aliased: wrong/b12_loaded_from_checkpoint.py",
         "attributes aliased: wrong/b20_decoding.py",
-    ),
-    "an `if` that chooses the mode is recognised only by switches right in its branches, not in a `try` there": (
-        "try: right/a17_mode_of_the_program.py",
-        "try: right/a18_mode_by_argument.py",
     ),
     "what a helper appends to a list that it is handed is lost": ("loops split: right/a09_ensemble_of_loaded.py",),
     "`train()` after the last batch is understood in the loop itself only": ("loops split: right/a14_at_the_last_batch.py",),
@@ -46,28 +37,8 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "training step and evaluation in one helper, which a loop calls: the second round is not seen": (
         "loops split: wrong/b22_counted_steps.py",
     ),
-    "one helper is called with True and with False: its flag is not kept apart by call": (
-        "switch: a function: right/a14_per_step.py",
-        "switch: a function: wrong/b22_mid_epoch.py",
-    ),
-    "a helper does not switch a model of an unknown class": (
-        "mode switched: a function: wrong/b02_unpickled_model.py:9",
-        "mode restored: a function: wrong/b02_unpickled_model.py:9",
-    ),
     "`training` of an object that passes on what it lacks is not that of its module": (
         "switch: only if needed: right/a09_delegating_wrapper.py",
-    ),
-    "a `forward` that records nothing is recognised by `with` and decorators of torch only": (
-        "with: ExitStack: right/a13_forward_without_recording.py",
-        "with: set_grad_enabled as a statement: right/a13_forward_without_recording.py",
-        "with: a context in a variable: right/a13_forward_without_recording.py",
-        "with: an own context manager: right/a13_forward_without_recording.py",
-        "decorator: an own decorator: right/a10_decorated.py",
-        "decorator: an own decorator: right/a10_factory_on_call.py",
-        "decorator: set_grad_enabled in the body: right/a10_decorated.py",
-        "decorator: set_grad_enabled in the body: right/a10_factory_on_call.py",
-        "decorator: an own context manager in the body: right/a10_decorated.py",
-        "decorator: an own context manager in the body: right/a10_factory_on_call.py",
     ),
     "a decorator of torch under another one is seen, a home-made one is not": (
         "decorator: an own decorator: right/a10_stacked_decorators.py",
@@ -75,32 +46,6 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "an own context manager is no sign of an evaluation, as `no_grad` is": (
         "with: an own context manager: wrong/b03_caller_without_torch",
         "with: an own context manager: wrong/b04_module_predicts.py",
-    ),
-    "contexts entered in an ExitStack are not left with it": (
-        "with: ExitStack: wrong/b04_estimator_class.py",
-        "with: ExitStack: wrong/b04_runs_by_other_names.py",
-        "with: ExitStack: wrong/b13_block_ends_too_soon.py",
-        "with: ExitStack: wrong/b13_only_the_data_move.py",
-        "with: ExitStack: wrong/b14_metrics_inside_alone.py",
-        "with: ExitStack: wrong/b14_only_the_loss.py",
-        "with: ExitStack: wrong/b21_student_kept_by_key.py",
-    ),
-    "`set_grad_enabled(previous)` in a `finally` does not put back what `is_grad_enabled()` said": (
-        "with: set_grad_enabled as a statement: wrong/b04_estimator_class.py",
-        "with: set_grad_enabled as a statement: wrong/b04_runs_by_other_names.py",
-        "with: set_grad_enabled as a statement: wrong/b13_block_ends_too_soon.py",
-        "with: set_grad_enabled as a statement: wrong/b13_only_the_data_move.py",
-        "with: set_grad_enabled as a statement: wrong/b14_metrics_inside_alone.py",
-        "with: set_grad_enabled as a statement: wrong/b14_only_the_loss.py",
-        "with: set_grad_enabled as a statement: wrong/b26_hooks_in_between.py",
-        "with: set_grad_enabled as a statement: wrong/b26_library_hooks.py",
-        "decorator: set_grad_enabled in the body: wrong/b04_estimator_class.py",
-        "decorator: set_grad_enabled in the body: wrong/b14_metrics_inside_alone.py",
-        "decorator: set_grad_enabled in the body: wrong/b16_overridden_hook.py",
-        "decorator: set_grad_enabled in the body: wrong/b20_straight_line.py",
-    ),
-    "`@set_grad_enabled(False)` on an inner function counts as the statement": (
-        "with to @set_grad_enabled(False): wrong/b26_hooks_in_between.py",
     ),
 }
 """Programs that evallint reads otherwise than their equals: by the reason, the change and the fixture, or a change that many fail."""

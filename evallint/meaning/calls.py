@@ -198,6 +198,25 @@ class Calls(Decorators):
                 w.vars.rows.update((a, row) for a, row in rows.items() if a not in w.vars.rows)
         if any(kind == "context" for kind, _ in decorations):
             return of(("y", fn, tuple(args.pos), tuple(sorted(args.kw.items(), key=lambda kv: kv[0])), act, self_value))
+        around: list[tuple[V, Value | None]] = [(value, None) for kind, value in decorations if kind == "around"]
+        if any(kind == "evaluates" for kind, _ in decorations):  # a decorator that cannot be seen: by its name it switches what it is given
+            switched = tuple(a[1] for v in (self_value, *args.all()) if v is not None for a in v.atoms if a[0] == "o")
+            around.append((of(("e", switched, fn.span, True)), None))
+        value = UNKNOWN
+
+        def body(world: World) -> World:
+            nonlocal value
+            value = self.run_decorated(fn, act, self_value, args, node, world, cls)
+            return world
+
+        after = self.with_values(around, body, w)
+        if after is not None and after is not w:
+            w.become(after)
+        return value
+
+    def run_decorated(self, fn: Function, act: int, self_value: V | None, args: Args, node: Call | None, w: World, cls: Class | None) -> V:
+        """Run a function under what decorators set, or what they put in its place."""
+        decorations = self.decorated(fn, act, w)
         settings = [value for kind, value in decorations if kind == "grad"]
         wraps = [value for kind, value in decorations if kind == "wrap"]
         before = w.grad, w.grad_at
@@ -228,23 +247,7 @@ class Calls(Decorators):
         for setting in settings:
             self.set_grad(w, setting)
             w.grad_at += 1
-        around: list[tuple[V, Value | None]] = [(value, None) for kind, value in decorations if kind == "around"]
-        if any(kind == "evaluates" for kind, _ in decorations):  # a decorator that cannot be seen: by its name it switches what it is given
-            switched = tuple(a[1] for v in (self_value, *args.all()) if v is not None for a in v.atoms if a[0] == "o")
-            around.append((of(("e", switched, fn.span, True)), None))
-        value = UNKNOWN
-
-        def body(world: World) -> World:
-            nonlocal value
-            value = self.run_function(fn, act, self_value, args, node, world, cls)
-            return world
-
-        if around:
-            after = self.with_values(around, body, w)
-            if after is not None and after is not w:
-                w.become(after)
-        else:
-            body(w)
+        value = self.run_function(fn, act, self_value, args, node, w, cls)
         if settings:
             w.grad, w.grad_at = before
             if all(s == "off" for s in settings):

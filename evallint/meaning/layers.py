@@ -10,7 +10,7 @@ from evallint import events as ev
 from evallint.events import Class, Event, Value, blocks
 from evallint.meaning import names
 from evallint.meaning.machine import Machine
-from evallint.meaning.project import handed_on
+from evallint.meaning.project import GRAD_SWITCHES, handed_on
 from evallint.meaning.walk import deep, last_name, parts
 
 DEPENDENT = frozenset(
@@ -23,7 +23,6 @@ CONTAINERS = frozenset(("Sequential", "ModuleList", "ModuleDict"))
 WITH_DROPOUT = frozenset(("LSTM", "GRU", "RNN"))
 PREPARING = frozenset("preprocess prepare process process_input input unpack parse data".split())
 """Words of methods by which a forward makes its input ready."""
-GRAD_SWITCHES = frozenset(("no_grad", "inference_mode", "set_grad_enabled"))
 FUNCTIONAL = frozenset(("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"))
 INDEPENDENT = frozenset(
     "Linear Bilinear Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d"
@@ -129,8 +128,11 @@ class Layers(Machine):
             return True
         if forward is not None and (forward.called & self.project.differentiators or "requires_grad_" in forward.called):
             return True
-        if forward is not None and forward.called & GRAD_SWITCHES and can_be_silent(forward.body, set(cls.methods)):
-            return True
+        if forward is not None:
+            quiet = GRAD_SWITCHES | self.project.quiet
+            over = {last_name(d.func if isinstance(d, ev.Call) else d) for d in forward.decorators}
+            if over & self.project.quieting or (forward.called & quiet and can_be_silent(forward.body, set(cls.methods), quiet)):
+                return True
         init = cls.methods.get("__init__")
         always = {last_name(c.func) for c in plain_calls(forward.body)} if forward is not None else set()
         for target, node in deep(init.body, "") if init is not None else ():
@@ -236,17 +238,39 @@ def handed_to(cls: Class, node: ev.Call) -> bool:
     return any(isinstance(a, ev.Name) and a.id in given for a in said)
 
 
-def can_be_silent(body: Sequence[Event], methods: set[str]) -> bool:
-    """Whether some path through a forward calls no part of the module with recording on; `methods` of its own that prepare are no part."""
+def can_be_silent(body: Sequence[Event], methods: set[str], quiet: frozenset[str]) -> bool:
+    """Whether some path through a forward calls no part of the module with recording on.
+
+    `methods` of its own that prepare are no part; `quiet` are the functions and contexts that turn recording off.
+    """
+    contexts = quiet | {
+        t.id for e in body if isinstance(e, ev.Assign) and switches_off(e.value, quiet) for t in e.targets if isinstance(t, ev.Name)
+    }
     for event in body:
-        if isinstance(event, ev.With) and any(isinstance(i, ev.Call) and last_name(i.func) in GRAD_SWITCHES for i, _ in event.items):
-            continue
+        if isinstance(event, ev.With):
+            if any(switches_off(i, contexts) or (isinstance(i, ev.Name) and i.id in contexts) for i, _ in event.items):
+                continue
+        if isinstance(event, ev.Do) and turns_off(event.value, contexts):
+            return True
         if isinstance(event, ev.Branch):
-            if not can_be_silent(event.then, methods) and not can_be_silent(event.other, methods):
+            if not can_be_silent(event.then, methods, contexts) and not can_be_silent(event.other, methods, contexts):
                 return False
-        elif not all(can_be_silent(inner, methods) for inner in blocks(event)) or any(runs_part(n, methods) for n in own_calls(event)):
+        elif any(runs_part(n, methods) for n in own_calls(event)) or not all(can_be_silent(inner, methods, contexts) for inner in blocks(event)):
             return False
     return True
+
+
+def switches_off(node: Value | None, quiet: frozenset[str]) -> bool:
+    """`torch.no_grad()`, or a context manager of the project's own that does it."""
+    return isinstance(node, ev.Call) and last_name(node.func) in quiet
+
+
+def turns_off(node: Value, quiet: frozenset[str]) -> bool:
+    """`torch.set_grad_enabled(False)` as a statement, `stack.enter_context(torch.no_grad())`."""
+    if not isinstance(node, ev.Call) or not node.args:
+        return False
+    name = last_name(node.func)
+    return (name == "set_grad_enabled" and is_false(node.args[0])) or (name == "enter_context" and switches_off(node.args[0], quiet))
 
 
 def plain_calls(body: Sequence[Event]) -> Iterator[ev.Call]:

@@ -11,10 +11,9 @@ from evallint.events import Call, Class, Const, File, Function
 from evallint.meaning import names
 from evallint.meaning.absence import frameworks_switch, switches_to_eval
 from evallint.meaning.facts import Facts, Forward, Stop
-from evallint.meaning.layers import GRAD_SWITCHES
 from evallint.meaning.machine import Args, Fork, Frame, TooLong, last_name
 from evallint.meaning.methods import is_abstract
-from evallint.meaning.project import Project
+from evallint.meaning.project import GRAD_SWITCHES, Project
 from evallint.meaning.regions import PARTS
 from evallint.meaning.signs import is_unit_test
 from evallint.meaning.states import States, self_loc, strip

@@ -33,6 +33,7 @@ MODE_CALLS = frozenset(
 )
 
 
+GRAD_SWITCHES = frozenset(("no_grad", "inference_mode", "set_grad_enabled"))
 OTHER_FRAMEWORKS = frozenset(("tensorflow", "keras", "jax", "flax", "paddle", "mxnet"))
 TORCH_LIBRARIES = LIBRARIES.libraries - {"numpy", "copy", "contextlib", "functools", "tensorflow", "keras", "sklearn", "jax"}
 NOISE = frozenset(
@@ -241,6 +242,18 @@ class Project(Index):
             self._holders[id(cls)] = found
         return found
 
+    @cached_property
+    def quiet(self) -> frozenset[str]:
+        """The context managers of the program that turn recording off, by name."""
+        functions = [f for file in self.files.values() for f in file.functions if f.is_generator]
+        return frozenset(f.name for f in functions if f.called & GRAD_SWITCHES)
+
+    @cached_property
+    def quieting(self) -> frozenset[str]:
+        """The decorators of the program that turn recording off, by name."""
+        functions = [f for file in self.files.values() for f in file.functions if f.has_closures]
+        return frozenset(f.name for f in functions if f.called & (GRAD_SWITCHES | self.quiet) and not f.called & {"backward"})
+
     def trainer_call(self, cls: Class) -> tuple[Class, Function] | None:
         """The `__call__` of a module that is no network: a loss that back-propagates itself."""
         found = self.method(cls, "__call__")
@@ -343,7 +356,7 @@ def makes(value: Value, classes: set[str]) -> bool:
 
 def builds(body: Sequence[Event], classes: set[str]) -> bool:
     """Whether a function returns an object of one of these classes that it makes."""
-    held = set(held_names(body, classes))
+    held = held_names(body, classes)
     given = [event.value for event in returns(body)]
     return any(v is not None and (makes(v, classes) or (isinstance(v, Name) and v.id in held)) for v in given)
 
@@ -357,11 +370,13 @@ def returns(body: Sequence[Event]) -> Iterator[Return]:
             yield from returns(block)
 
 
-def held_names(body: Sequence[Event], classes: set[str]) -> Iterator[str]:
-    """The names to which objects of these classes are assigned, as they are or after `.to()`, `.eval()` and the like."""
+def held_names(body: Sequence[Event], classes: set[str]) -> set[str]:
+    """The names to which objects of these classes are assigned, as they are or after `.to()`, `.eval()`, under another name."""
+    held = set[str]()
     for event in body:
         if isinstance(event, Assign):
-            if makes(event.value, classes):
-                yield from (t.id if isinstance(t, Name) else t.name for t in event.targets[:1] if isinstance(t, (Name, Attr)))
+            if makes(event.value, classes) or (isinstance(event.value, Name) and event.value.id in held):
+                held |= {t.id if isinstance(t, Name) else t.name for t in event.targets[:1] if isinstance(t, (Name, Attr))}
         for block in blocks(event):
-            yield from held_names(block, classes)
+            held |= held_names(block, classes)
+    return held
