@@ -12,7 +12,7 @@ from evallint.meaning.facts import Stop
 from evallint.meaning.machine import MOST_FRAMES, Args, Frame, Thing, last_name, made, text_of
 from evallint.meaning.values import OFF, ON, UNKNOWN, V, World, constants, flowed, join, meet, of
 from evallint.meaning.vocabulary import SAME_OBJECT
-from evallint.meaning.walk import is_told, steps_environment
+from evallint.meaning.walk import is_told, steps_environment, updates_by_hand
 
 
 class Calls(Decorators):
@@ -306,7 +306,7 @@ class Calls(Decorators):
         stop.wraps, self.wrapping = self.wrapping, False
         stop.told = not self.project.evaluation_functions.isdisjoint((fn.name, fn.qualname))
         stop.told |= node is not None and any(is_told(name, value) for name, value in node.keywords)
-        stop.acts = steps_environment(fn)
+        stop.acts, stop.trains = steps_environment(fn), updates_by_hand(fn)
         frame = Frame(fn, self.new_act(fn.path, act or self.owner(fn.path)), loc, cls, stop)
         frame.globals.clear()
         if cls is not None:

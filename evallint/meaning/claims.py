@@ -46,8 +46,16 @@ def usual(facts: Facts) -> list[Forward]:
         if not f.framework
         and not (f.offbeat and (f.path, f.span) in default)
         and not is_measure(f.text)
-        and not any(is_unit_test(s.path, s.function, s.owner) for s in f.stops)
+        and not is_construction(f)
+        and not is_unit_test(f.stops[0].path, f.stops[0].function, f.stops[0].owner)
     ]
+
+
+def is_construction(forward: Forward) -> bool:
+    """`model = model(**options)` in `get_model()`: what is called is a class that was looked up by its name."""
+    said = names.words(own_name(forward.stops[-1]))
+    makes = said[:1] != () and said[0] in CONSTRUCTING and any(names.is_model_name(word) for word in said[1:])
+    return makes and forward.layers == "unknown" and all(m.mode == "unknown" for m in forward.modes)
 
 
 def is_measure(text: str) -> bool:
@@ -85,6 +93,8 @@ class Switch:
     confidence: Confidence
 
 
+CONSTRUCTING = frozenset("get create build make load init initialize define find setup prepare".split())
+"""First words of functions that make a model."""
 TOLD_USES = frozenset("item tolist numpy metric show".split())
 """Uses that tell a person or a log about an output, rather than go on computing with it."""
 LOSS_USES = frozenset("item metric detach".split())
@@ -162,10 +172,12 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
             continue
         if is_training_part(forward) or is_deliberate(forward) or chosen(forward, bad) or is_rollout(forward):
             continue
-        if is_dry_run(forward) or (is_smoke_test(forward) and forward.loc not in trained):
+        if is_dry_run(forward) or (is_smoke_test(forward) and not learns):
             continue
         if forward.offered and all(m.mode != "train" for m in bad):
             continue
+        if "cluster" in forward.uses and any(s.trains for s in forward.stops):
+            continue  # groups with which training begins
         if all(m.mode == "fresh" for m in bad) and any(m.mode == "eval" and m.chosen and is_built_in(m) for m in forward.modes):
             continue  # the constructor chose the mode by what the program is run for
         if forward.loc in feeding and forward.fixed_noise and "show" in forward.uses and not (region.strongly or region.loop):
@@ -255,8 +267,10 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
     if region.silent or region.loader or region.strongly:
         return "high" if forward.known else "medium"
     of_a_loss = LOSS_USES if region.loop is not None else frozenset(("metric",))
-    if not (trained or region.named or is_inference(forward, region)) and forward.uses <= of_a_loss:
+    if not (trained or region.named or forward.loaded) and forward.uses <= of_a_loss:
         return "low"  # numbers of a loss alone, in code that may train in a way that could not be followed
+    if region.loop is None and not (trained or forward.loaded or region.named) and all(m.mode == "fresh" for m in bad):
+        return "low"  # a network of random weights is looked at
     return "medium" if forward.known and (region.used or region.named or is_inference(forward, region)) else "low"
 
 
@@ -274,7 +288,7 @@ def toned(confidence: Confidence | None, forward: Forward, region: Region) -> Co
     switched = any(m.mode == "eval" and m.function in own for m in forward.modes)
     if any(names.has_words(n, names.LOSS_WORDS) for n in spoken) and not measures and (forward.escapes or not switched):
         return "low"
-    if not forward.known and forward.method not in ("__call__", "forward"):
+    if not forward.known and forward.method not in ("__call__", "forward") and all(m.mode == "unknown" for m in forward.modes):
         return "low"  # whatever has a method of this name
     plain = set(names.words(forward.text)) & {"model", "net", "network"} or any(m.mode in ("eval", "given", "train") for m in forward.modes)
     return confidence if forward.known or (plain and forward.loc is not None and forward.loc[0] in ("param", "ret", "child")) else "low"
@@ -292,7 +306,7 @@ def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         if "on" not in forward.grad or forward.trained or forward.spoiled or forward.frozen or forward.carries_no_grad or forward.own_grad:
             continue
         learns = is_part_of(forward.loc, trained)
-        if wants_gradients(forward) or is_probe(forward) or is_dry_run(forward) or (is_smoke_test(forward) and forward.loc not in trained):
+        if wants_gradients(forward) or is_probe(forward) or is_dry_run(forward) or (is_smoke_test(forward) and not learns):
             continue
         region = region_of(forward)
         if is_rollout(forward) and (region.loop is None or (region.training and forward.uses <= {"item"})):

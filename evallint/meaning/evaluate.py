@@ -144,6 +144,8 @@ class Evaluate(Conditions):
     def class_constant(self, cls: ev.Class, name: str, w: World) -> V:
         for owner in self.project.mro(cls):
             for event in owner.body:
+                if isinstance(event, ev.DefineClass) and event.cls.name == name:
+                    return of(("k", event.cls))
                 if isinstance(event, ev.Assign) and any(isinstance(t, ev.Name) and t.id == name for t in event.targets):
                     if isinstance(event.value, ev.Const) and (event.value.value is not None or not names.is_model_name(name)):
                         return const(event.value.value)

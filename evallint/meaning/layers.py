@@ -10,7 +10,7 @@ from evallint import events as ev
 from evallint.events import Class, Event, Value, blocks
 from evallint.meaning import names
 from evallint.meaning.machine import Machine
-from evallint.meaning.project import GRAD_SWITCHES, handed_on
+from evallint.meaning.project import GRAD_SWITCHES
 from evallint.meaning.walk import deep, last_name, parts
 
 DEPENDENT = frozenset(
@@ -21,6 +21,8 @@ DEPENDENT = frozenset(
 )
 CONTAINERS = frozenset(("Sequential", "ModuleList", "ModuleDict"))
 WITH_DROPOUT = frozenset(("LSTM", "GRU", "RNN"))
+FUNCTIONS = frozenset("act activation activations activate fn func function nonlinearity transform norm".split())
+"""Words of attributes that are called and own no parameters as a rule."""
 PREPARING = frozenset("preprocess prepare process process_input input unpack parse data".split())
 """Words of methods by which a forward makes its input ready."""
 FUNCTIONAL = frozenset(("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"))
@@ -83,13 +85,25 @@ class Layers(Machine):
         for owner in self.project.mro(cls):
             init = owner.methods.get("__init__")
             given = {p.name for p in init.params[1:]} if init is not None else set()
-            if handed_on(owner) or any(names.is_model_name(n) or n in ("module", "modules", "layers") for n in given):
+            if any(names.is_model_name(n) or n in ("module", "modules", "layers") for n in given):
+                return True
+            run = {n for m in owner.methods.values() for receiver, n in m.receivers if receiver == "self" and n not in owner.methods}
+            run = {n for n in run if not names.is_loss_name(n) and not names.has_words(n, FUNCTIONS)}
+            made = deep(init.body, "") if init is not None else ()
+            if given & run or any(self.is_factory_call(owner, target, node, run) for target, node in made):
                 return True
             for name, method in owner.methods.items():
                 for _, node in deep(method.body, ""):
                     if isinstance(node, ev.Call) and self.is_part_call(owner, node, given if name == "__init__" else set()):
                         return True
         return False
+
+    def is_factory_call(self, cls: Class, target: str, node: Value, run: set[str]) -> bool:
+        """Whether a constructor fills an attribute that is `run` later with what a function of the project makes."""
+        if not isinstance(node, ev.Call) or target.rpartition(".")[2] not in run:
+            return False
+        atom = self.project.dotted(cls.path, node.func)
+        return atom is not None and atom[0] == "f"
 
     def is_part_call(self, cls: Class, node: ev.Call, given: set[str]) -> bool:
         """Whether a call in a module class makes something with parameters, as far as can be seen."""
@@ -124,7 +138,7 @@ class Layers(Machine):
         """`sets_own_grad` for what one class defines."""
         forward = cls.methods.get("forward")
         own = [forward, *(m for n, m in cls.methods.items() if forward is not None and ("self", n) in forward.receivers)]
-        if any(f is not None and f.called & {"grad", "backward"} for f in own):
+        if any(f is not None and ("grad" in f.called or any(method == "backward" for _, method in f.receivers)) for f in own):
             return True
         if forward is not None and (forward.called & self.project.differentiators or "requires_grad_" in forward.called):
             return True
@@ -255,8 +269,10 @@ def can_be_silent(body: Sequence[Event], methods: set[str], quiet: frozenset[str
         if isinstance(event, ev.Branch):
             if not can_be_silent(event.then, methods, contexts) and not can_be_silent(event.other, methods, contexts):
                 return False
-        elif any(runs_part(n, methods) for n in own_calls(event)) or not all(can_be_silent(inner, methods, contexts) for inner in blocks(event)):
-            return False
+        else:
+            inside = all(can_be_silent(inner, methods, contexts) for inner in blocks(event))
+            if not inside or any(runs_part(node, methods) for node in own_calls(event)):
+                return False
     return True
 
 

@@ -106,10 +106,13 @@ def is_optimizer_name(name: str) -> bool:
     ) and not any(p in ("scheduler", "config", "name", "path") for p in parts)
 
 
+MEASURES = frozenset("criterion criterions loss losses metric metrics cost crit objective ssim msssim psnr evaluator".split())
+
+
 def is_loss_name(name: str) -> bool:
     """Whether a callable of this name is usually a loss or a metric."""
     parts = words(name)
-    return any(p in ("criterion", "criterions", "loss", "losses", "metric", "metrics", "cost", "crit", "objective") for p in parts)
+    return any(p in MEASURES for p in parts)
 
 
 def is_transform_name(name: str) -> bool:

@@ -24,7 +24,7 @@ from evallint.meaning.methods import (
 from evallint.meaning.owned import MODE_METHODS, Owned
 from evallint.meaning.torch_calls import takes_parameters
 from evallint.meaning.values import OFF, UNKNOWN, V, World, constants, flowed, join, of
-from evallint.meaning.vocabulary import COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT
+from evallint.meaning.vocabulary import CLUSTERING, COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT
 from evallint.meaning.walk import has_branch
 
 SUBMODULES = frozenset(
@@ -377,6 +377,8 @@ class Objects(Owned):
             self.training_step(flow.data, w, flow.graph) if flow.data else None
         if flow.data and (names.is_loss_name(method) or "acc" in method or "metric" in method):
             self.used(flow, "metric")
+        if flow.data and names.has_words(text_of(node.func), CLUSTERING):
+            self.used(flow, "cluster")
         if flow.data and names.is_shown(method):
             self.used(flow, "show")
         ran = self.hand_on(method, args, node, w)

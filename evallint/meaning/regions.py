@@ -88,14 +88,15 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
         if free and own_work is None and names.speaks_of(name, names.STRONG_EVALUATION_WORDS):
             own_work = depth
         spot = depth if own_work is None else own_work
-        if forward.stops[depth].function in switchers and not (forward.stops[depth].module and depth):
+        if forward.stops[depth].function in switchers and not (forward.stops[depth].module and depth and has_outer_loop(forward, depth)):
             return None, spot
         if is_fed_by_loader(forward, depth):
             continue
         if forward.silenced_at == depth:
             return None, spot
+    trained_at = max((d for d, stop in enumerate(forward.stops) if stop.trains), default=0)
     if own_work is not None:
-        return None, own_work
+        return None, max(own_work, trained_at)
     shared = [d for d in range(1, last + 1) if forward.stops[d].shared and not forward.stops[d - 1].trains]
     fit = [d for d in range(last + 1) if not forward.stops[d].wraps and d not in shared] or [last]
     outside = [d for d in fit if not forward.stops[d].module]
@@ -104,7 +105,7 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
         outside = asked[:1] or fit
     if names.has_words(own_name(forward.stops[outside[-1]]), PARTS):
         outside = [d for d in outside if names.has_words(own_name(forward.stops[d]), names.EVALUATION_WORDS)] or outside
-    return None, outside[-1]
+    return None, max(outside[-1], trained_at)  # not at the call of what trains
 
 
 def loops_of(forward: Forward, depth: int) -> list[LoopFact]:

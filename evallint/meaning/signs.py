@@ -7,7 +7,7 @@ from typing import Any
 from evallint.events import Span
 from evallint.meaning import names
 from evallint.meaning.facts import Forward, Stop
-from evallint.meaning.regions import STRONG_USES, Region, free_stops, own_name
+from evallint.meaning.regions import Region, free_stops, own_name
 from evallint.meaning.values import OFF, Mode
 
 DOING = frozenset("predictor inferencer".split())
@@ -18,6 +18,8 @@ SWITCHING = frozenset("eval train start set mode to switch on off test val phase
 """Words of methods that do nothing but switch the mode: who calls one knows what follows."""
 BUILDING = frozenset("__init__ build build_model init_model create_model init initialize".split())
 """Methods that build a model: a constructor, or what it is divided into."""
+TOLD = frozenset("numpy tolist argmax argmin topk show".split())
+"""Uses of an output that is looked at for what it says, not for its shape or size."""
 API_WORDS = frozenset("predict generate sample infer inference evaluate".split())
 
 
@@ -85,7 +87,7 @@ def is_smoke_test(forward: Forward) -> bool:
     built = loc[0] == "ret" and loc[1] == forward.stops[-1].path
     here = any(span is not None and is_within(span, s.span_of_function) for span in calls for s in forward.stops)
     made_here = all((m.mode in ("fresh", "eval") and (here or m.function in own)) or (m.mode == "unknown" and built) for m in forward.modes)
-    measured = forward.uses & (STRONG_USES - {"item"}) or forward.escapes or forward.stored or forward.loaded
+    measured = forward.uses & TOLD or forward.escapes or forward.stored or forward.loaded
     return forward.synthetic and made_here and not measured
 
 

@@ -9,78 +9,22 @@ from evallint.events import Call, Value
 from evallint.meaning import names
 from evallint.meaning.facts import Forward
 from evallint.meaning.forwards import MADE_UP
-from evallint.meaning.handed import Handed
 from evallint.meaning.machine import Args, Thing, is_below, last_name, made, text_of
+from evallint.meaning.switches import Switches
 from evallint.meaning.values import NO_IDS, ON, UNKNOWN, UNKNOWN_MODE, Ids, Mode, Modes, V, World, constants, flowed, join, of
-from evallint.meaning.vocabulary import CUTTING, HIGHER_ORDER, HOLDERS, METRICS
+from evallint.meaning.vocabulary import CLUSTERING, CUTTING, HIGHER_ORDER, HOLDERS, METRICS
 
 VAGUE_CLASSES = frozenset(
     "encoder decoder parser detector tagger predictor generator classifier sampler ranker recognizer vocoder segmenter".split()
 )
 """Last words of classes that outside of PyTorch's libraries are seldom modules."""
+TENSORS = frozenset(("tensor", "LongTensor", "FloatTensor", "Tensor"))
+"""What makes a tensor of what it is handed."""
 LAZY_IMPORTS = frozenset(("LazyLoader", "import_module", "lazy_import", "lazy_loader", "importorskip"))
 
 
-class TorchCalls(Handed):
+class TorchCalls(Switches):
     """Gives calls their PyTorch meaning."""
-
-    # Modes
-
-    def switch(self, loc: Any, name: str, args: Args, node: Call, w: World, text: str) -> None:
-        before = self.mode_of(w, loc)
-        flag = args.get(0, "mode")
-        settings = {"eval"} if name == "eval" else {"train"}
-        snapshot: Modes = frozenset()
-        key = None
-        if name == "train" and flag is not None:
-            known, key = self.known(flag), self.key_of(flag)
-            if known is None:
-                for atom in flag.atoms:
-                    if atom[0] == "s":
-                        snapshot |= atom[2]
-                if key is not None and not snapshot:
-                    self.meet_key(key[0], id(node))
-                    self.meet_key(key[0], -id(node))
-                settings = set() if snapshot else {"train", "eval"}
-            else:
-                settings = {"train" if known else "eval"}
-        over = any(m.mode in ("train", "fresh") or m.over for m in before)
-        modes: Modes = snapshot
-        function = self.frame.stop.function
-        self.frame.switches.add(node.span)
-        undone = any(m.mode == "eval" and m.function == function for m in before)
-        for setting in settings:
-            asked = key is not None if setting == "train" else len(settings) > 1  # `train(flag)`: who calls chooses
-            chosen = id(node) in self.chosen or asked
-            modes |= made(setting, self.path, node.span, function, text, over if setting == "eval" else undone, chosen)
-        self.set_mode(w, loc, modes)
-        if flag is not None and loc[0] == "child" and loc[2] == "<child>" and any(a[0] == "s" for a in flag.atoms):
-            self.set_mode(w, loc[1], modes)  # each of its modules is put back as it was
-        if loc[0] == "child" and loc[2] in ("model", "net", "network") and (whole := self.thing(loc[1])).cls is None:
-            if whole.kind == "model" or names.is_model_name(whole.name):  # a wrapper, and all that it holds
-                w.modes[loc[1]] = modes
-        if loc[0] == "child" and loc[2] == "[]" and self.thing(loc[1]).cls is None:
-            w.modes[loc[1]] = modes  # `for k in nets: nets[k].eval()`, whatever its parts are called elsewhere
-
-    def set_requires_grad(self, node: Value, base: V, value: V, w: World) -> None:
-        flag = self.known(value)
-        owners = [a[1] for a in base.atoms if a[0] == "o"]
-        models = [loc[1] for loc in owners if loc[0] == "child" and loc[2] == "<parameter>"]
-        if flag is False:
-            w.frozen |= frozenset(models)
-        elif models:
-            w.frozen -= frozenset(models)
-        elif not names.is_model_name(last_name(node)):
-            self.frame.stop.wants_grad = True
-
-    def set_training(self, base: V, value: V, w: World) -> None:
-        flag = self.known(value)
-        snapshot: Modes = frozenset().union(*(a[2] for a in value.atoms if a[0] == "s"))
-        for loc in (a[1] for a in base.atoms if a[0] == "o"):
-            if snapshot and loc[0] == "child" and loc[2] == "<child>":  # each of its modules is put back as it was
-                self.set_mode(w, loc[1], snapshot)
-            if flag is not None and self.layers_of(loc)[0] == "none":  # the layers inside do not hear of it
-                self.set_mode(w, loc, frozenset((Mode("fresh" if flag else "given"),)))
 
     # Calls outside the project
 
@@ -129,7 +73,7 @@ class TorchCalls(Handed):
             return of(("x", first.value))
         if dotted in ("torch.autograd.Variable", "torch.autograd.variable.Variable") and args.pos:
             return args.pos[0]
-        if dotted in MADE_UP and not flowed(args.all()).data:
+        if dotted in MADE_UP and not flowed(args.all()).data and (tail not in TENSORS or all(is_literal(a) for a in node.args)):
             made_up = ("ret", self.path, node.span, self.chain())
             self.things[made_up] = Thing(None, dotted, "data", "")
             return of(("o", made_up))
@@ -186,6 +130,8 @@ class TorchCalls(Handed):
         if flow.data:
             if self.is_training_call(tail, args, dotted):
                 self.training_step(flow.data, w, flow.graph)
+            if names.has_words(dotted, CLUSTERING):
+                self.used(flow, "cluster")
             if names.is_shown(tail):
                 self.used(flow, "show")
             if tail in METRICS or names.is_loss_name(tail) or "acc" in tail or "score" in tail:
@@ -220,25 +166,6 @@ class TorchCalls(Handed):
             for v in args.all() for a in v.atoms
         )  # fmt: skip
         return has_optimizer
-
-    def set_grad_enabled(self, args: Args, node: Call, w: World) -> V:
-        flag = args.get(0, "mode")
-        kept = frozenset(setting for atom in (flag.atoms if flag is not None else ()) if atom[0] == "r" for setting in atom[1])
-        if kept:  # what `is_grad_enabled()` said before
-            before = tuple(sorted(w.grad))
-            self.set_grad(w, "both" if len(kept) > 1 else next(iter(kept)))
-            return of(("g", "both" if len(kept) > 1 else next(iter(kept)), before))
-        known = self.known(flag) if flag is not None else None
-        key = self.key_of(flag) if flag is not None else None
-        if known and key is not None:
-            known = None  # whoever sets the flag wants the graph
-        before = tuple(sorted(w.grad))
-        if known is None and key is not None:
-            self.meet_key(key[0], id(node))
-            self.meet_key(key[0], -id(node))
-        setting = "both" if known is None else "on" if known else "off"
-        self.set_grad(w, setting)
-        return of(("g", setting, before))
 
     def copied(self, value: V, node: Call, w: World) -> V:
         """A deep copy: a new object in the mode of the old one."""
@@ -487,6 +414,11 @@ class TorchCalls(Handed):
 KEEPING = frozenset("save serialize checkpoint load dump log print state resume write restore snapshot display plot report".split())
 """Words of what is handed an optimizer to keep or show it."""
 HEADS = frozenset("head heads fc classifier linear probe adapter proj projection".split())
+
+
+def is_literal(node: Value) -> bool:
+    """A number, or a list of them."""
+    return isinstance(node, ev.Const) or (isinstance(node, ev.Seq) and all(is_literal(item) for item in node.items))
 
 
 def takes_parameters(args: Args) -> bool:

@@ -58,6 +58,8 @@ PHASES = frozenset("mode phase train training test testing eval evaluate inferen
 FLAGS = frozenset("train training optimizer optim opt optimiser".split())
 """Words of flags that say that it trains."""
 
+CLUSTERING = frozenset("kmeans cluster clusters clusterer clustering leiden louvain gmm spectral dbscan agglomerative".split())
+"""Words of what groups features: with its groups training begins, or goes on."""
 EVALUATING = frozenset("eval evaluating evaluation inference testing".split())
 AROUND = frozenset("as in with mode model models module no grad set to context ctx temporarily temporary switch put keep".split())
 

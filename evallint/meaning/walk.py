@@ -126,6 +126,13 @@ def steps_environment(fn: Function) -> bool:
     return any(method == "step" and names.has_words(receiver, names.ENVIRONMENT_WORDS) for receiver, method in fn.receivers)
 
 
+def updates_by_hand(fn: Function) -> bool:
+    """Whether a function computes gradients and writes parameters itself: a natural gradient, a line search."""
+    if not any({"grad", "grads", "gradient", "gradients"} & set(names.words(name)) for name in fn.called):
+        return False
+    return any(name == "vector_to_parameters" or {"set", "params"} <= set(names.words(name)) for name in fn.called)
+
+
 def has_branch(body: Sequence[Event]) -> bool:
     """Whether anything in a body depends on a condition."""
     return any(isinstance(event, ev.Branch) or any(has_branch(inner) for inner in ev.blocks(event)) for event in body)
