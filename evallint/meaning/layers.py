@@ -87,8 +87,7 @@ class Layers(Machine):
             given = {p.name for p in init.params[1:]} if init is not None else set()
             if any(names.is_model_name(n) or n in ("module", "modules", "layers") for n in given):
                 return True
-            run = {n for m in owner.methods.values() for receiver, n in m.receivers if receiver == "self" and n not in owner.methods}
-            run = {n for n in run if not names.is_loss_name(n) and not names.has_words(n, FUNCTIONS)}
+            run = parts_run(owner)
             made = deep(init.body, "") if init is not None else ()
             if given & run or any(self.is_factory_call(owner, target, node, run) for target, node in made):
                 return True
@@ -171,6 +170,9 @@ class Layers(Machine):
         if outside:
             verdict = "unknown"
         for owner in self.project.mro(cls):
+            init = owner.methods.get("__init__")
+            if init is not None and {p.name for p in init.params[1:]} & parts_run(owner):
+                verdict = "unknown"  # it runs what it is handed
             for target, node in built(owner):
                 found, name = self.built_layer(owner, node, seen)
                 if found == "some":
@@ -236,7 +238,14 @@ class Layers(Machine):
             if atom is not None and atom[0] == "x" and atom[1].startswith("torch.") and not atom[1].startswith("torch.nn."):
                 return "none", ""
             return "unknown", ""
-        return "none", ""
+        chosen = isinstance(node.func, (ev.Call, ev.Sub)) or (atom is None and any(k in ("dropout", "p") for k, _ in node.keywords))
+        return ("unknown", "") if chosen else ("none", "")  # a class that was looked up by its name
+
+
+def parts_run(cls: Class) -> set[str]:
+    """The attributes that a class runs, other than losses and plain functions: `self.backbone(x)`."""
+    run = {name for m in cls.methods.values() for receiver, name in m.receivers if receiver == "self"} - cls.methods.keys()
+    return {name for name in run if not names.is_loss_name(name) and not names.has_words(name, FUNCTIONS)}
 
 
 def is_false(node: Value) -> bool:
