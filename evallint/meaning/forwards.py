@@ -10,6 +10,7 @@ from evallint.meaning.contexts import Contexts
 from evallint.meaning.facts import Forward
 from evallint.meaning.layers import CONTAINERS, DEPENDENT, FUNCTIONAL, Layers, built, handed_to
 from evallint.meaning.machine import Args, Thing, is_below, last_name, text_of, top_of
+from evallint.meaning.project import GRAD_SWITCHES
 from evallint.meaning.values import OFF, UNKNOWN, UNKNOWN_MODE, Modes, V, World, const, flowed
 from evallint.meaning.walk import names_in
 
@@ -185,6 +186,8 @@ class Forwards(Layers, Contexts):
         thing = self.thing(loc)
         if method == "__call__" or (thing.cls is not None and self.project.method(thing.cls, method) is not None):
             return False
+        if thing.cls is None and (defined := self.project.methods.get(method)):
+            return all(GRAD_SWITCHES & {last_name(d.func if isinstance(d, Call) else d) for d in fn.decorators} for _, fn in defined)
         return self.project.libraries.matches("no_grad_methods", method) or self.project.libraries.matches("no_grad_models", thing.made_by)
 
     def shown_name(self, display: Value, loc: Any) -> str:

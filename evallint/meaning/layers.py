@@ -59,7 +59,7 @@ class Layers(Machine):
         """("none" | "some" | "unknown", the layer as the class names it)."""
         thing = self.things.get(loc)
         if thing is None or thing.cls is None:
-            tail = thing.made_by.rsplit(".", 1)[-1] if thing is not None else ""
+            tail = thing.made_by.removesuffix(".from_pretrained").rsplit(".", 1)[-1] if thing is not None else ""
             if thing is not None and thing.made_by.startswith("torch.nn.") and tail in INDEPENDENT - CONTAINERS:
                 return "bare", ""
             if thing is not None and thing.call is not None and thing.made_by.startswith("torch.nn.") and loc[0] == "new":

@@ -46,6 +46,9 @@ def wants_gradients(forward: Forward) -> bool:
     near = [(at == last and s.function not in own, s) for at, s in enumerate(forward.stops) if at >= last - 1]
     if forward.grad_used or any(s.wants_grad and (told or not s.trains) for told, s in near):
         return True
+    own_words = own_name(forward.stops[-1])
+    if forward.stops[-1].trains and names.has_words(own_words, names.GRADIENT_WORDS):
+        return True
     if forward.uses & {"detach", "numpy", "item", "tolist"} and not forward.escapes:
         return False  # if gradients were the product, they would have been computed by now
     around = [own_name(s) for s in forward.stops[-3:]] + [forward.stops[-1].owner]
