@@ -187,7 +187,9 @@ class Forwards(Layers, Contexts):
         if method == "__call__" or (thing.cls is not None and self.project.method(thing.cls, method) is not None):
             return False
         if thing.cls is None and (defined := self.project.methods.get(method)):
-            return all(GRAD_SWITCHES & {last_name(d.func if isinstance(d, Call) else d) for d in fn.decorators} for _, fn in defined)
+            over = [{last_name(d.func if isinstance(d, Call) else d) for d in fn.decorators} for _, fn in defined]
+            if all(GRAD_SWITCHES & names_ for names_ in over):
+                return True
         return self.project.libraries.matches("no_grad_methods", method) or self.project.libraries.matches("no_grad_models", thing.made_by)
 
     def shown_name(self, display: Value, loc: Any) -> str:
