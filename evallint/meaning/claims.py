@@ -176,7 +176,7 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
             continue
         if forward.offered and all(m.mode != "train" for m in bad):
             continue
-        if "cluster" in forward.uses and any(s.trains for s in forward.stops):
+        if "cluster" in forward.uses and any(s.trains for s in forward.stops) and all(m.mode != "train" for m in bad):
             continue  # groups with which training begins
         if all(m.mode == "fresh" for m in bad) and any(m.mode == "eval" and m.chosen and is_built_in(m) for m in forward.modes):
             continue  # the constructor chose the mode by what the program is run for

@@ -88,7 +88,8 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
         if free and own_work is None and names.speaks_of(name, names.STRONG_EVALUATION_WORDS):
             own_work = depth
         spot = depth if own_work is None else own_work
-        if forward.stops[depth].function in switchers and not (forward.stops[depth].module and depth and has_outer_loop(forward, depth)):
+        each = any(at < depth and not fact.trains for fact, at in zip(forward.loops, forward.depth_of_loop, strict=True))
+        if forward.stops[depth].function in switchers and not (forward.stops[depth].module and depth and each):
             return None, spot
         if is_fed_by_loader(forward, depth):
             continue
