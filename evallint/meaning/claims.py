@@ -228,9 +228,8 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
     preview = bool(proven) and trained and region.named and bool(forward.uses & WEAK_USES)
     if preview and forward.known and not region.training:
         return "medium"
-    asked = region_is_own_method(forward) and own_name(forward.stops[0]) == "predict" and not (forward.offered or forward.mode_by_caller)
     if signs == 0 and not (region.named and region.loop is not None) and not is_inference(forward, region):
-        return "medium" if asked and not proven and len(forward.stops) == 1 else None
+        return None
     if not proven:
         if region_is_own_method(forward):
             if trained and (region.silent or region.loader):
@@ -241,6 +240,9 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
                 return "medium"
             if public and public[0] in API_WORDS and not (forward.offered or forward.mode_by_caller) and (region.silent or region.used):
                 return "medium"  # what users call to predict, with nobody in sight who switches the mode
+            if public == ("predict",) == names.words(own_name(forward.stops[0])) and len(forward.stops) == 1:
+                if not (forward.offered or forward.mode_by_caller):
+                    return "medium"
             return "low" if region.silent or region.used else None
         judged = region.silent and (region.named or region.kind != "evaluation")
         if trained and (judged or region.loader or region.strongly or (forward.unswitched and region.training)):

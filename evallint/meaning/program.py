@@ -55,6 +55,7 @@ class Program(States):
         self.hand_out([f for f in tops if id(f) not in methods])
         for f in tops:
             if not self.has_callers(f) and not self.called_by_base(f):
+                self.unsure = self.is_switched_beside(f), False, False
                 self.reach(f)
         played: set[int] = set()
         for f in tops:
@@ -110,8 +111,9 @@ class Program(States):
         """Run a function that nothing has reached, and say of what it meets whether others of its class call it."""
         self.midway = self.is_inner(f)
         cls = self.project.class_of_method.get(id(f))
-        overridden = any(f.name in c.methods for c in self.project.subclasses.get(id(cls), ()))
-        self.offered = overridden and self.is_offered(f)
+        overridden = cls is not None and any(f.name in c.methods for c in self.project.subclasses.get(id(cls), ()))
+        asked = cls is not None and any(("self", f.name) in m.receivers for m in cls.methods.values())
+        self.offered = overridden and asked and self.is_offered(f)  # its class runs it on objects of subclasses alone
         self.function(f)
         self.midway = self.offered = False
 
@@ -147,6 +149,7 @@ class Program(States):
                 continue
             if self.played[id(entry)] < MOST_PLAYED:
                 self.played[id(entry)] += 1
+                self.unsure = self.is_switched_beside(entry), False, False
                 self.function(entry, cls)
 
     def called_by_base(self, f: Function) -> bool:
@@ -242,7 +245,8 @@ class Program(States):
 
     def may_be_switched(self, f: Function) -> tuple[bool, bool, bool]:
         """Whether a caller that could not be followed may set eval mode, the grad mode, or training mode."""
-        mode = grad = trains = False
+        grad = trains = False
+        mode = self.is_switched_beside(f)
         for other in self.project.called_names.get(f.name, ()):
             near = self.project.may_reach(other, f) or self.project.is_distinct(f)
             if other is f or self.is_test(other) or not near or not self.may_mean(other, f):
@@ -255,6 +259,12 @@ class Program(States):
             above = self.project.called_names.get(other.name, ()) if not other.name.startswith("<") else ()
             grad |= any(switches_grad(g) for g in (other, *prepared, *(above if len(above) <= 5 else ())))
         return mode, grad, trains
+
+    def is_switched_beside(self, f: Function) -> bool:
+        """Whether somebody writes `model.eval(); model.predict(x)` with a method of this name, whatever `model` is."""
+        named = [g for g in self.project.called_names.get(f.name, ()) if g is not f and not self.is_test(g)]
+        callers = [g for g in named if self.project.connected(g.path, f.path)]
+        return any((receiver, "eval") in g.receivers for g in callers for receiver, method in g.receivers if method == f.name)
 
     def may_mean(self, caller: Function, f: Function) -> bool:
         """Whether a caller's `x.name(...)` may be this method: the class is named there, or `x` is named like it."""
