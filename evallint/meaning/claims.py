@@ -257,7 +257,8 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
         ):
             return "low"
         handed = (forward.loc or ("void",))[0] == "param" and region.loop is not None and (region.silent or region.loader)
-        alone = forward.unswitched or forward.pickled or handed or forward.layers == "some"  # else models are switched elsewhere here
+        script = forward.stops[0].function == "<module>" and forward.known and (forward.loc or ("void",))[0] == "ret"
+        alone = forward.unswitched or forward.pickled or handed or script or forward.layers == "some"  # else models are switched elsewhere
         if alone and (region.loader or region.strongly or (region.silent and (region.loop is not None or region.named))):
             return "medium"
         if forward.pickled and is_inference(forward, region):

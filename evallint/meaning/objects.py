@@ -100,6 +100,8 @@ class Objects(Owned):
             value = self.call_defined(loc, method, args, node, w)
             if value is not None:
                 return value
+        if kind and method in self.project.part_names and isinstance(display, ev.Attr) and args.all():
+            return self.forward(inner, "__call__", args, node, w, display, kind == "known")
         if kind and method not in NOT_FORWARDS and not method.startswith(NO_FORWARD_PREFIXES):
             named = names.words(method)
             noun = names.is_model_name(method) or (kind == "known" and SUBMODULES & set(named[-1:]))

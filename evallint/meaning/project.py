@@ -243,6 +243,13 @@ class Project(Index):
         return found
 
     @cached_property
+    def part_names(self) -> frozenset[str]:
+        """The attributes under which the program's modules keep parts, other than those that share their name with a method."""
+        inits = [m for file in self.files.values() for c in file.classes if self.is_module(c) and (m := c.methods.get("__init__"))]
+        held = {name for m in inits for name in held_names(m.body, {n for n in m.called if n[:1].isupper()})}
+        return frozenset(name for name in held if name not in self.methods and not names.is_loss_name(name))
+
+    @cached_property
     def quiet(self) -> frozenset[str]:
         """The context managers of the program that turn recording off, by name."""
         functions = [f for file in self.files.values() for f in file.functions if f.is_generator]

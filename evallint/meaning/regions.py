@@ -65,6 +65,8 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
         own = loops_of(forward, depth)
         if forward.stops[depth].module and depth and forward.stops[depth].function not in switchers and has_outer_loop(forward, depth):
             continue
+        if own and depth and is_inner_loop(forward, depth):
+            continue
         if forward.stops[depth].wraps or (forward.stops[depth].shared and depth and not forward.stops[depth - 1].trains):
             continue
         if len(own) > 1 and not own[-2].trains and forward.text.split(".")[0].split("[")[0] in own[-1].target.split():
@@ -107,6 +109,14 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
     if names.has_words(own_name(forward.stops[outside[-1]]), PARTS):
         outside = [d for d in outside if names.has_words(own_name(forward.stops[d]), names.EVALUATION_WORDS)] or outside
     return None, max(outside[-1], trained_at)  # not at the call of what trains
+
+
+def is_inner_loop(forward: Forward, depth: int) -> bool:
+    """Whether a loop of a module's method is part of the forward that a function named for evaluation asks for: the steps of a solver."""
+    stop, above = forward.stops[depth], forward.stops[:depth]
+    if not stop.module or names.speaks_of(own_name(stop), names.EVALUATION_WORDS) or loops_of(forward, depth)[-1].trains:
+        return False
+    return any(not s.module and not s.trains and names.speaks_of(own_name(s), names.STRONG_EVALUATION_WORDS) for s in above)
 
 
 def loops_of(forward: Forward, depth: int) -> list[LoopFact]:
