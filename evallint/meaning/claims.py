@@ -61,6 +61,8 @@ def is_construction(forward: Forward) -> bool:
 def is_measure(text: str) -> bool:
     """`self.metric`, `criterion(…)`: what is called is named for a loss or a metric, whatever it is made of."""
     said = names.words(text.split("(")[0].rsplit(".", 1)[-1])
+    while said[-1:] in (("fn",), ("func",), ("function",), ("f",)):
+        said = said[:-1]
     return bool(said) and names.is_loss_name(said[-1])
 
 
@@ -209,6 +211,15 @@ def switched_places(facts: Facts) -> tuple[set[Site], set[Site]]:
     return minded, tended
 
 
+def hushed_places(facts: Facts) -> set[Site]:
+    """Where forwards are met with recording off, by who calls the function that runs them."""
+    found = set[Site]()
+    for f in facts.forwards:
+        if f.grad == OFF and f.silenced_at >= 0:
+            found |= {(f.path, f.span, s.path, s.function) for s in f.stops[f.silenced_at + 1 :]}
+    return found
+
+
 def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: bool) -> Confidence | None:
     """How sure a missing eval is; None where nothing says that this is an evaluation."""
     proven = [m for m in bad if m.mode != "unknown"]
@@ -304,6 +315,7 @@ def grad_claims(facts: Facts) -> list[Claim]:
 
 def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
     trained = trained_objects(facts)
+    hushed = hushed_places(facts)
     attacked = {(f.loops[-1].path, f.loops[-1].span) for f in facts.forwards if f.loops and f.grad_used and not f.loops[-1].trains}
     for forward in usual(facts):
         if "on" not in forward.grad or forward.trained or forward.spoiled or forward.frozen or forward.carries_no_grad or forward.own_grad:
@@ -317,6 +329,8 @@ def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         if region.loop is not None and (region.path, region.span) in attacked:
             continue  # the loop needs gradients
         confidence = toned(grad_confidence(forward, region, learns), forward, region)
+        if confidence is not None and forward.offered and (forward.path, forward.span, region.path, region.function) in hushed:
+            confidence = "low"  # who calls it in sight has turned recording off
         if confidence is not None:
             yield from ((place, forward, confidence, []) for place in regions_around(forward, region))
 
