@@ -12,7 +12,17 @@ from evallint.meaning.facts import LoopFact
 from evallint.meaning.machine import Frame, Machine, last_name
 from evallint.meaning.values import UNKNOWN, Mode, Modes, V, World, const, constants, is_constant, join, meet, of
 from evallint.meaning.vocabulary import FLAGS, PHASES, SETTING_UP, names_evaluation
-from evallint.meaning.walk import TELLING, counters, is_last_round, mode_calls, names_in, names_other_framework, tells, trains
+from evallint.meaning.walk import (
+    TELLING,
+    counters,
+    is_last_round,
+    mode_calls,
+    names_in,
+    names_other_framework,
+    tells,
+    trains,
+    updates_by_hand,
+)
 
 MOST_PASSES = 3
 MOST_UNROLLED = 10
@@ -259,6 +269,7 @@ class Flow(Machine):
                 self.frame.stop.function,
                 " ".join(sorted(names_in(event.source))),
                 target,
+                updates_by_hand(self.frame.function),
                 endless=event.target is None,
             )
             self.loop_facts[key] = fact
