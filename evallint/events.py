@@ -278,6 +278,10 @@ class Param:
     annotation: Value | None
 
 
+ANY_METHOD = "<any>"
+"""In `Function.called`: `getattr` with a name that is not written there."""
+
+
 @dataclass(slots=True, eq=False)
 class Function:
     """A function, method, lambda or (name `<module>`) a module's body."""
@@ -290,7 +294,7 @@ class Function:
     span: Span
     is_generator: bool
     called: frozenset[str]
-    """Last names of everything that the body calls (nested functions included), and of all names passed on."""
+    """Last names of everything that the body calls (nested functions included), and of all names passed on or asked for by `getattr`."""
     receivers: frozenset[tuple[str, str]]
     """(last name of the receiver, method) of every method call in the body."""
     path: str = ""

@@ -12,7 +12,7 @@ from evallint.meaning.targets import Targets
 from evallint.meaning.values import UNKNOWN, Loc, V, World, constants, join, of
 
 MOST_KEYS = 40
-BUILDERS = 8
+BUILDERS = 30
 """A dict of up to so many functions or classes is a registry: any of them may be meant."""
 
 

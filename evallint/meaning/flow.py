@@ -177,6 +177,9 @@ class Flow(Machine):
             said = {word for name in names_in(event.test) for word in names.words(name)}
             if said & PHASES:  # `if self.mode == "test": net.eval()` in a constructor: who trains says so as well
                 self.chosen.update(call for arm in arms for _, name, call in arm if name == "eval")
+        if isinstance(test := event.test, ev.Compare) and test.op == "is" and isinstance(test.right, ev.Const) and test.right.value is None:
+            if FLAGS & {word for name in names_in(test.left) for word in names.words(name)}:  # no optimizer trains it: it is frozen
+                self.chosen.update(call for _, name, call in arms[0] if name == "eval")
         for one, other in (arms, arms[::-1]):
             for text, name, call in one:
                 if name == "eval" and any((t, n) == (text, "train") for t, n, _ in other):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evallint import events as ev
-from evallint.events import Class, Event, Value, blocks
+from evallint.events import Class, Event, Function, Value, blocks
 from evallint.meaning import names
 from evallint.meaning.machine import Machine
 from evallint.meaning.project import GRAD_SWITCHES
@@ -144,7 +144,8 @@ class Layers(Machine):
         if forward is not None:
             quiet = GRAD_SWITCHES | self.project.quiet
             over = {last_name(d.func if isinstance(d, ev.Call) else d) for d in forward.decorators}
-            if over & self.project.quieting or (forward.called & quiet and can_be_silent(forward.body, set(cls.methods), quiet)):
+            helped = any(m.called & quiet for n, m in cls.methods.items() if ("self", n) in forward.receivers)
+            if over & self.project.quieting or ((helped or forward.called & quiet) and can_be_silent(forward.body, cls.methods, quiet)):
                 return True
         init = cls.methods.get("__init__")
         always = {last_name(c.func) for c in plain_calls(forward.body)} if forward is not None else set()
@@ -261,10 +262,11 @@ def handed_to(cls: Class, node: ev.Call) -> bool:
     return any(isinstance(a, ev.Name) and a.id in given for a in said)
 
 
-def can_be_silent(body: Sequence[Event], methods: set[str], quiet: frozenset[str]) -> bool:
+def can_be_silent(body: Sequence[Event], methods: Mapping[str, Function], quiet: frozenset[str]) -> bool:
     """Whether some path through a forward calls no part of the module with recording on.
 
-    `methods` of its own that prepare are no part; `quiet` are the functions and contexts that turn recording off.
+    `methods` of its own are looked into, and those that prepare are no part; `quiet` are the functions and contexts that turn recording
+    off.
     """
     contexts = quiet | {
         t.id for e in body if isinstance(e, ev.Assign) and switches_off(e.value, quiet) for t in e.targets if isinstance(t, ev.Name)
@@ -280,7 +282,7 @@ def can_be_silent(body: Sequence[Event], methods: set[str], quiet: frozenset[str
                 return False
         else:
             inside = all(can_be_silent(inner, methods, contexts) for inner in blocks(event))
-            if not inside or any(runs_part(node, methods) for node in own_calls(event)):
+            if not inside or any(runs_part(node, methods, quiet) for node in own_calls(event)):
                 return False
     return True
 
@@ -312,13 +314,18 @@ def own_calls(event: Event) -> Iterator[Value]:
         yield from (node for _, node in parts(event.value, ""))
 
 
-def runs_part(node: Value, methods: set[str]) -> bool:
+def runs_part(node: Value, methods: Mapping[str, Function], quiet: frozenset[str]) -> bool:
     """`self.part(x)`, `self.part.method(x)`."""
     if not isinstance(node, ev.Call) or last_name(node.func) in ("eval", "train", "parameters", "to"):
         return False
     base = node.func
-    if isinstance(base, ev.Attr) and base.name in methods and names.has_words(base.name, PREPARING):
-        return False
+    if isinstance(base, ev.Attr) and base.name in methods:
+        method = methods[base.name]
+        over = {last_name(d.func if isinstance(d, ev.Call) else d) for d in method.decorators}
+        if over & quiet or names.has_words(base.name, PREPARING):
+            return False
+        if method.called & quiet and base.name not in ("forward", "__call__"):
+            return not can_be_silent(method.body, {n: m for n, m in methods.items() if n != base.name}, quiet)
     while isinstance(base, (ev.Attr, ev.Sub)):
         base = base.base
     return isinstance(base, ev.Name) and base.id == "self"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any
 
-from evallint.events import Call, Class, Const, File, Function
+from evallint.events import ANY_METHOD, Call, Class, Const, File, Function
 from evallint.meaning import names
 from evallint.meaning.absence import frameworks_switch, switches_to_eval
 from evallint.meaning.facts import Facts, Forward, Stop
@@ -55,7 +55,8 @@ class Program(States):
         self.hand_out([f for f in tops if id(f) not in methods])
         for f in tops:
             if not self.has_callers(f) and not self.called_by_base(f):
-                self.unsure = self.is_switched_beside(f), False, False
+                picked = self.is_picked_by_name(f)
+                self.unsure = picked or self.is_switched_beside(f), picked, picked
                 self.reach(f)
         played: set[int] = set()
         for f in tops:
@@ -245,6 +246,8 @@ class Program(States):
 
     def may_be_switched(self, f: Function) -> tuple[bool, bool, bool]:
         """Whether a caller that could not be followed may set eval mode, the grad mode, or training mode."""
+        if self.is_picked_by_name(f):
+            return True, True, True
         grad = trains = False
         mode = self.is_switched_beside(f)
         for other in self.project.called_names.get(f.name, ()):
@@ -260,11 +263,23 @@ class Program(States):
             grad |= any(switches_grad(g) for g in (other, *prepared, *(above if len(above) <= 5 else ())))
         return mode, grad, trains
 
+    def is_picked_by_name(self, f: Function) -> bool:
+        """Whether a private method may be what its class asks itself for: `getattr(self, "_" + mode)(x)`."""
+        cls = self.project.class_of_method.get(id(f))
+        if cls is None or not f.name.startswith("_") or f.name.startswith("__"):
+            return False
+        family = (*self.project.mro(cls), *self.project.subclasses.get(id(cls), ()))
+        return any(ANY_METHOD in m.called for c in family for m in c.methods.values())
+
     def is_switched_beside(self, f: Function) -> bool:
         """Whether somebody writes `model.eval(); model.predict(x)` with a method of this name, whatever `model` is."""
         named = [g for g in self.project.called_names.get(f.name, ()) if g is not f and not self.is_test(g)]
         callers = [g for g in named if self.project.connected(g.path, f.path)]
-        return any((receiver, "eval") in g.receivers for g in callers for receiver, method in g.receivers if method == f.name)
+        if any((receiver, "eval") in g.receivers for g in callers for receiver, method in g.receivers if method == f.name):
+            return True
+        asking = [g for g in callers if {"getattr", "hasattr"} & g.called and all(method != f.name for _, method in g.receivers)]
+        families = [self.project.class_of_method.get(id(g)) for g in asking]
+        return any("eval" in m.called for cls in families if cls is not None for m in cls.methods.values())
 
     def may_mean(self, caller: Function, f: Function) -> bool:
         """Whether a caller's `x.name(...)` may be this method: the class is named there, or `x` is named like it."""

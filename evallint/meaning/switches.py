@@ -67,7 +67,9 @@ class Switches(Handed):
         for loc in (a[1] for a in base.atoms if a[0] == "o"):
             if snapshot and loc[0] == "child" and loc[2] == "<child>":  # each of its modules is put back as it was
                 self.set_mode(w, loc[1], snapshot)
-            if flag is not None and self.layers_of(loc)[0] == "none":  # the layers inside do not hear of it
+            own = self.frame.function.name == "__init__" and self.frame.self_loc == loc and flag is False
+            layers = self.layers_of(loc)[0]
+            if flag is not None and (layers == "none" or (own and layers == "unknown")):  # the layers inside do not hear of it
                 self.set_mode(w, loc, frozenset((Mode("fresh" if flag else "given"),)))
 
     def set_grad_enabled(self, args: Args, node: Call, w: World) -> V:

@@ -55,7 +55,7 @@ SETTING_UP = frozenset("init load build setup initialize create make set prepare
 """First words of functions that make or fetch a model."""
 PHASES = frozenset("mode phase train training test testing eval evaluate inference istrain".split())
 """Words of flags that say what a program is run for."""
-FLAGS = frozenset("train training optimizer optim opt optimiser".split())
+FLAGS = frozenset("train training optimizer optimizers optim opt optimiser".split())
 """Words of flags that say that it trains."""
 
 CLUSTERING = frozenset("kmeans cluster clusters clusterer clustering leiden louvain gmm spectral dbscan agglomerative".split())

@@ -137,6 +137,11 @@ class Expressions:
             scope.called.add(func.id)
         elif isinstance(func, ev.Sub):
             scope.called.add(tail(func))
+        asked = node.args[1].value if isinstance(func, ev.Name) and func.id in ("getattr", "hasattr") and len(node.args) > 1 else None
+        if isinstance(asked, cst.SimpleString):
+            scope.called.add(asked.raw_value)
+        elif asked is not None:
+            scope.called.add(ev.ANY_METHOD)
         args: list[Value] = []
         keywords: list[tuple[str, Value]] = []
         for arg in node.args:
