@@ -106,14 +106,20 @@ RANK: dict[Confidence, int] = {"low": 0, "medium": 1, "high": 2}
 
 def gathered(rows: Iterator[tuple[Region, Forward, Confidence, list[Mode]]]) -> list[Claim]:
     """One claim a region: the surest context leads, every model is named once."""
-    claims: dict[object, Claim] = {}
+    claims: dict[tuple[Any, ...], Claim] = {}
     ordered = sorted(
         rows, key=lambda row: (-RANK[row[2]], row[0].path, row[0].span, row[1].path, row[1].span, row[1].text, len(row[1].stops))
     )
+    met: dict[tuple[Any, ...], set[tuple[Any, ...] | None]] = {}
     for region, forward, confidence, modes in ordered:
         around = forward.loops[-1].span if forward.loops else None
-        key: object = (region.path, region.span) if region.loop is not None else (region.path, region.function, around)
+        key: tuple[Any, ...] = (region.path, region.span) if region.loop is not None else (region.path, region.function, around)
         claim = claims.get(key)
+        if claim is not None and region.loop is None and forward.loc not in met.get((key, forward.text), ()):
+            if any(f.text == forward.text and f.span != forward.span for f in claim.forwards):  # another model under the same name
+                key = (*key, forward.loc)
+                claim = claims.get(key)
+        met.setdefault((key, forward.text), set()).add(forward.loc)
         if claim is None:
             claims[key] = Claim(region, [forward], confidence, modes)
         elif RANK[confidence] > RANK[claim.confidence]:
