@@ -248,40 +248,7 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
     if signs == 0 and not (region.named and region.loop is not None) and not is_inference(forward, region):
         return None
     if not proven:
-        if region_is_own_method(forward):
-            if trained and (region.silent or region.loader):
-                return "medium"  # it trains itself, and measures itself in the same mode
-            told = forward.unswitched and forward.layers in ("some", "none") and (region.silent or region.used or region.loop is not None)
-            public = names.words(own_name(forward.stops[0]))[:1]
-            if told and (region.silent or names.has_words(own_name(forward.stops[0]), API_WORDS)):
-                return "medium"
-            if public and public[0] in API_WORDS and not (forward.offered or forward.mode_by_caller) and (region.silent or region.used):
-                return "medium"  # what users call to predict, with nobody in sight who switches the mode
-            if public == ("predict",) == names.words(own_name(forward.stops[0])) and len(forward.stops) == 1:
-                if not (forward.offered or forward.mode_by_caller):
-                    return "medium"
-            return "low" if region.silent or region.used else None
-        judged = region.silent and (region.named or region.kind != "evaluation")
-        if trained and (judged or region.loader or region.strongly or (forward.unswitched and region.training)):
-            return "medium"  # it is trained and evaluated in one mode, whichever that is
-        if any(m.mode == "eval" for m in forward.modes) or names.has_words(own_name(forward.stops[-1]), names.PREPARATION_WORDS):
-            return "low"
-        if not forward.unswitched and (
-            forward.mode_by_caller
-            or forward.hidden
-            or not is_owned(forward)
-            or (not forward.known and forward.loc is not None and forward.loc[0] == "ret")
-        ):
-            return "low"
-        handed = (forward.loc or ("void",))[0] == "param" and region.loop is not None and (region.silent or region.loader)
-        script = forward.stops[0].function == "<module>" and forward.known and (forward.loc or ("void",))[0] == "ret"
-        alone = forward.unswitched or forward.pickled or handed or script or forward.layers == "some"  # else models are switched elsewhere
-        if alone and (region.loader or region.strongly or (region.silent and (region.loop is not None or region.named))):
-            return "medium"
-        if forward.pickled and is_inference(forward, region):
-            return "medium"
-        data = region.loop is not None and names.has_words(region.loop.source, names.DATA_WORDS)
-        return "medium" if region.used and data and forward.known else "low"
+        return open_confidence(forward, region, trained)
     if region.silent and not (region.used or region.loader or region.strongly) and any(s.trains for s in forward.stops):
         return "low"  # nothing is measured: a buffer is filled, or targets are made
     if region.silent or region.loader or region.strongly:
@@ -292,6 +259,44 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
     if region.loop is None and not (trained or forward.loaded or region.named) and all(m.mode == "fresh" for m in bad):
         return "low"  # a network of random weights is looked at
     return "medium" if forward.known and (region.used or region.named or is_inference(forward, region)) else "low"
+
+
+def open_confidence(forward: Forward, region: Region, trained: bool) -> Confidence | None:
+    """How sure a missing eval is where nobody in sight has set a mode."""
+    if region_is_own_method(forward):
+        if trained and (region.silent or region.loader):
+            return "medium"  # it trains itself, and measures itself in the same mode
+        told = forward.unswitched and forward.layers in ("some", "none") and (region.silent or region.used or region.loop is not None)
+        public = names.words(own_name(forward.stops[0]))[:1]
+        if told and (region.silent or names.has_words(own_name(forward.stops[0]), API_WORDS)):
+            return "medium"
+        if public and public[0] in API_WORDS and not (forward.offered or forward.mode_by_caller) and (region.silent or region.used):
+            return "medium"  # what users call to predict, with nobody in sight who switches the mode
+        if public == ("predict",) == names.words(own_name(forward.stops[0])) and len(forward.stops) == 1:
+            if not (forward.offered or forward.mode_by_caller):
+                return "medium"
+        return "low" if region.silent or region.used else None
+    judged = region.silent and (region.named or region.kind != "evaluation")
+    if trained and (judged or region.loader or region.strongly or (forward.unswitched and region.training)):
+        return "medium"  # it is trained and evaluated in one mode, whichever that is
+    if any(m.mode == "eval" for m in forward.modes) or names.has_words(own_name(forward.stops[-1]), names.PREPARATION_WORDS):
+        return "low"
+    if not forward.unswitched and (
+        forward.mode_by_caller
+        or forward.hidden
+        or not is_owned(forward)
+        or (not forward.known and forward.loc is not None and forward.loc[0] == "ret")
+    ):
+        return "low"
+    handed = (forward.loc or ("void",))[0] == "param" and region.loop is not None and (region.silent or region.loader)
+    script = forward.stops[0].function == "<module>" and forward.known and (forward.loc or ("void",))[0] == "ret"
+    alone = forward.unswitched or forward.pickled or handed or script or forward.layers == "some"  # else models are switched elsewhere
+    if alone and (region.loader or region.strongly or (region.silent and (region.loop is not None or region.named))):
+        return "medium"
+    if forward.pickled and is_inference(forward, region):
+        return "medium"
+    data = region.loop is not None and names.has_words(region.loop.source, names.DATA_WORDS)
+    return "medium" if region.used and data and forward.known else "low"
 
 
 def toned(confidence: Confidence | None, forward: Forward, region: Region) -> Confidence | None:
