@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -102,7 +103,8 @@ class Index:
                 continue
             root = parts[: -len(wanted)]
             common = sum(1 for _ in common_prefix(root, here))
-            if wanted[0] in self.libraries.libraries and (self.is_package(root) or common < len(root)):
+            outside = wanted[0] in self.libraries.libraries or wanted[0] in sys.stdlib_module_names
+            if outside and (self.is_package(root) or common < len(root)):
                 continue  # a module of a package does not hide a library of the same name
             if common == len(root):  # a folder above the importing file, or its own
                 rank = 1000 + common
