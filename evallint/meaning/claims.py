@@ -54,7 +54,8 @@ def usual(facts: Facts) -> list[Forward]:
 def is_construction(forward: Forward) -> bool:
     """`model = model(**options)` in `get_model()`: what is called is a class that was looked up by its name."""
     said = names.words(own_name(forward.stops[-1]))
-    makes = said[:1] != () and said[0] in CONSTRUCTING and any(names.is_model_name(word) for word in said[1:])
+    thing = next((said[:at] for at, word in enumerate(said) if word in ("from", "by", "for")), said)  # `get_model_from_hub`
+    makes = len(thing) > 1 and thing[0] in CONSTRUCTING and names.is_model_name(thing[-1])
     return makes and forward.layers == "unknown" and all(m.mode == "unknown" for m in forward.modes)
 
 
@@ -99,6 +100,7 @@ CONSTRUCTING = frozenset("get create build make load init initialize define find
 """First words of functions that make a model."""
 TOLD_USES = frozenset("item tolist numpy metric show".split())
 """Uses that tell a person or a log about an output, rather than go on computing with it."""
+LOADER_WORDS = frozenset("loader loaders dataloader dataloaders".split())
 LOSS_USES = frozenset("item metric detach".split())
 """What training code does with its loss besides training."""
 RANK: dict[Confidence, int] = {"low": 0, "medium": 1, "high": 2}
@@ -249,7 +251,8 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
         return None
     if not proven:
         return open_confidence(forward, region, trained)
-    if region.silent and not (region.used or region.loader or region.strongly) and any(s.trains for s in forward.stops):
+    loaded = region.loop is not None and names.has_words(region.loop.source, LOADER_WORDS)
+    if region.silent and not (region.used or region.loader or region.strongly or loaded) and any(s.trains for s in forward.stops):
         return "low"  # nothing is measured: a buffer is filled, or targets are made
     if region.silent or region.loader or region.strongly:
         return "high" if forward.known else "medium"
