@@ -134,13 +134,15 @@ def _one_of(words: tuple[str, ...]) -> Callable[[object], str]:
 def _code_table(value: object) -> tuple[tuple[str, tuple[str, ...]], ...]:
     if not isinstance(value, dict):
         raise ValueError("wants a table of patterns, each with a list of codes")
-    rows = []
-    for pattern, codes in value.items():
-        try:
-            rows.append((pattern, _codes(codes)))
-        except ValueError as error:
-            raise ValueError(f"at {pattern!r} {error}") from None
-    return tuple(rows)
+    return tuple((pattern, _entry(pattern, codes, _codes)) for pattern, codes in value.items())
+
+
+def _entry(key: str, value: object, read: Callable[[object], tuple[str, ...]]) -> tuple[str, ...]:
+    """One list of a table; what is wrong with it is said of its key."""
+    try:
+        return read(value)
+    except ValueError as error:
+        raise ValueError(f"at {key!r} {error}") from None
 
 
 def _library_table(value: object) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -153,10 +155,7 @@ def _library_table(value: object) -> tuple[tuple[str, tuple[str, ...]], ...]:
         name = key.replace("-", "_")
         if name not in lists():
             raise ValueError(f"has an unknown list {key!r}{_hint(key, [known.replace('_', '-') for known in lists()])}")
-        try:
-            rows.append((name, _strings(patterns)))
-        except ValueError as error:
-            raise ValueError(f"at {key!r} {error}") from None
+        rows.append((name, _entry(key, patterns, _strings)))
     return tuple(rows)
 
 

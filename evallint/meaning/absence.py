@@ -21,7 +21,7 @@ def switches_to_eval(fn: Function) -> bool:
         return True
     if all(method != "train" for _, method in fn.receivers):
         return False
-    calls = [node for _, node in deep(fn.body, "") if isinstance(node, ev.Call)]
+    calls = [node for _, node in deep(fn.body) if isinstance(node, ev.Call)]
     return any(isinstance(c.func, ev.Attr) and c.func.name == "train" and len(c.args) + len(c.keywords) == 1 for c in calls)
 
 

@@ -12,7 +12,7 @@ from evallint.meaning.facts import Stop
 from evallint.meaning.machine import MOST_FRAMES, Args, Frame, Thing, last_name, made, text_of
 from evallint.meaning.values import OFF, ON, UNKNOWN, V, World, constants, flowed, join, meet, of
 from evallint.meaning.vocabulary import SAME_OBJECT
-from evallint.meaning.walk import is_told, steps_environment, updates_by_hand
+from evallint.meaning.walk import decorator_names, is_told, steps_environment, updates_by_hand
 
 
 class Calls(Decorators):
@@ -202,11 +202,13 @@ class Calls(Decorators):
         if any(kind == "evaluates" for kind, _ in decorations):  # a decorator that cannot be seen: by its name it switches what it is given
             switched = tuple(a[1] for v in (self_value, *args.all()) if v is not None for a in v.atoms if a[0] == "o")
             around.append((of(("e", switched, fn.span, True)), None))
+        if not around:
+            return self.run_decorated(fn, act, self_value, args, node, w, cls, decorations)
         value = UNKNOWN
 
         def body(world: World) -> World:
             nonlocal value
-            value = self.run_decorated(fn, act, self_value, args, node, world, cls)
+            value = self.run_decorated(fn, act, self_value, args, node, world, cls, decorations)
             return world
 
         after = self.with_values(around, body, w)
@@ -214,9 +216,18 @@ class Calls(Decorators):
             w.become(after)
         return value
 
-    def run_decorated(self, fn: Function, act: int, self_value: V | None, args: Args, node: Call | None, w: World, cls: Class | None) -> V:
-        """Run a function under what decorators set, or what they put in its place."""
-        decorations = self.decorated(fn, act, w)
+    def run_decorated(
+        self,
+        fn: Function,
+        act: int,
+        self_value: V | None,
+        args: Args,
+        node: Call | None,
+        w: World,
+        cls: Class | None,
+        decorations: list[tuple[str, Any]],
+    ) -> V:
+        """Run a function under what its decorators set, or what they put in its place."""
         settings = [value for kind, value in decorations if kind == "grad"]
         wraps = [value for kind, value in decorations if kind == "wrap"]
         before = w.grad, w.grad_at
@@ -434,7 +445,7 @@ class Calls(Decorators):
 
     def fields_of(self, cls: Class) -> list[str]:
         """The fields of a data class, in the order in which its constructor takes them; none for any other class."""
-        if not any(last_name(d.func if isinstance(d, ev.Call) else d) == "dataclass" for d in cls.decorators):
+        if "dataclass" not in decorator_names(cls):
             return []
         rows = [event for owner in reversed(self.project.mro(cls)) for event in owner.body if isinstance(event, ev.Assign)]
         return list(dict.fromkeys(t.id for event in rows if event.annotation is not None for t in event.targets if isinstance(t, ev.Name)))

@@ -35,6 +35,7 @@ from evallint.meaning.signs import (
     wants_gradients,
 )
 from evallint.meaning.values import OFF, Mode
+from evallint.meaning.vocabulary import SETTING_UP
 
 
 def usual(facts: Facts) -> list[Forward]:
@@ -96,11 +97,10 @@ class Switch:
     confidence: Confidence
 
 
-CONSTRUCTING = frozenset("get create build make load init initialize define find setup prepare".split())
+CONSTRUCTING = SETTING_UP - {"set"} | {"define", "find"}
 """First words of functions that make a model."""
 TOLD_USES = frozenset("item tolist numpy metric show".split())
 """Uses that tell a person or a log about an output, rather than go on computing with it."""
-LOADER_WORDS = frozenset("loader loaders dataloader dataloaders".split())
 LOSS_USES = frozenset("item metric detach".split())
 """What training code does with its loss besides training."""
 RANK: dict[Confidence, int] = {"low": 0, "medium": 1, "high": 2}
@@ -251,7 +251,7 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
         return None
     if not proven:
         return open_confidence(forward, region, trained)
-    loaded = region.loop is not None and names.has_words(region.loop.source, LOADER_WORDS)
+    loaded = region.loop is not None and names.has_words(region.loop.source, names.LOADER_WORDS)
     if region.silent and not (region.used or region.loader or region.strongly or loaded) and any(s.trains for s in forward.stops):
         return "low"  # nothing is measured: a buffer is filled, or targets are made
     if region.silent or region.loader or region.strongly:

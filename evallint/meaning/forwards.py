@@ -12,7 +12,7 @@ from evallint.meaning.layers import CONTAINERS, DEPENDENT, FUNCTIONAL, Layers, b
 from evallint.meaning.machine import Args, Thing, is_below, last_name, text_of, top_of
 from evallint.meaning.project import GRAD_SWITCHES
 from evallint.meaning.values import OFF, UNKNOWN, UNKNOWN_MODE, Modes, V, World, const, flowed
-from evallint.meaning.walk import names_in
+from evallint.meaning.walk import decorator_names, names_in
 
 EVIDENCE = frozenset(
     "parameters named_parameters state_dict load_state_dict eval named_modules requires_grad_ zero_grad children modules".split()
@@ -187,8 +187,7 @@ class Forwards(Layers, Contexts):
         if method == "__call__" or (thing.cls is not None and self.project.method(thing.cls, method) is not None):
             return False
         if thing.cls is None and (defined := self.project.methods.get(method)):
-            over = [{last_name(d.func if isinstance(d, Call) else d) for d in fn.decorators} for _, fn in defined]
-            if all(GRAD_SWITCHES & names_ for names_ in over):
+            if all(GRAD_SWITCHES & decorator_names(fn) for _, fn in defined):
                 return True
         return self.project.libraries.matches("no_grad_methods", method) or self.project.libraries.matches("no_grad_models", thing.made_by)
 

@@ -279,9 +279,9 @@ class Index:
 
     def is_called_model(self, cls: Class) -> bool:
         """Whether the user calls the class a model: by its name, or by the name of a package around it as well."""
-        folders = set(plain_path(cls.path).removesuffix(".py").split("/"))
         named = (name.split(".") for name in self.extend_models)
-        return any(last == cls.name and folders.issuperset(around[:1]) for *around, last in named)
+        around = [folders[:1] for *folders, last in named if last == cls.name]
+        return any(set(plain_path(cls.path).removesuffix(".py").split("/")).issuperset(package) for package in around)
 
     def is_a(self, cls: Class, table: str) -> bool:
         """Whether a base outside the project is in this table of libraries.toml."""

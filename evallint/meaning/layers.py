@@ -11,7 +11,7 @@ from evallint.events import Class, Event, Function, Value, blocks
 from evallint.meaning import names
 from evallint.meaning.machine import Machine
 from evallint.meaning.project import GRAD_SWITCHES
-from evallint.meaning.walk import deep, last_name, parts
+from evallint.meaning.walk import decorator_names, deep, last_name, parts
 
 DEPENDENT = frozenset(
     "Dropout Dropout1d Dropout2d Dropout3d AlphaDropout"
@@ -23,7 +23,7 @@ CONTAINERS = frozenset(("Sequential", "ModuleList", "ModuleDict"))
 WITH_DROPOUT = frozenset(("LSTM", "GRU", "RNN"))
 FUNCTIONS = frozenset("act activation activations activate fn func function nonlinearity transform norm".split())
 """Words of attributes that are called and own no parameters as a rule."""
-PREPARING = frozenset("preprocess prepare process process_input input unpack parse data".split())
+INPUT_WORDS = frozenset("preprocess prepare process process_input input unpack parse data".split())
 """Words of methods by which a forward makes its input ready."""
 FUNCTIONAL = frozenset(("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"))
 INDEPENDENT = frozenset(
@@ -88,11 +88,11 @@ class Layers(Machine):
             if any(names.is_model_name(n) or n in ("module", "modules", "layers") for n in given):
                 return True
             run = parts_run(owner)
-            made = deep(init.body, "") if init is not None else ()
+            made = deep(init.body) if init is not None else ()
             if given & run or any(self.is_factory_call(owner, target, node, run) for target, node in made):
                 return True
             for name, method in owner.methods.items():
-                for _, node in deep(method.body, ""):
+                for _, node in deep(method.body):
                     if isinstance(node, ev.Call) and self.is_part_call(owner, node, given if name == "__init__" else set()):
                         return True
         return False
@@ -143,13 +143,14 @@ class Layers(Machine):
             return True
         if forward is not None:
             quiet = GRAD_SWITCHES | self.project.quiet
-            over = {last_name(d.func if isinstance(d, ev.Call) else d) for d in forward.decorators}
             helped = any(m.called & quiet for n, m in cls.methods.items() if ("self", n) in forward.receivers)
-            if over & self.project.quieting or ((helped or forward.called & quiet) and can_be_silent(forward.body, cls.methods, quiet)):
+            if decorator_names(forward) & self.project.quieting:
+                return True
+            if (helped or forward.called & quiet) and can_be_silent(forward.body, cls.methods, quiet):
                 return True
         init = cls.methods.get("__init__")
         always = {last_name(c.func) for c in plain_calls(forward.body)} if forward is not None else set()
-        for target, node in deep(init.body, "") if init is not None else ():
+        for target, node in deep(init.body) if init is not None else ():
             if target.rsplit(".", 1)[-1] not in always:
                 continue
             atom = self.project.dotted(cls.path, node.func) if isinstance(node, ev.Call) else None
@@ -321,8 +322,7 @@ def runs_part(node: Value, methods: Mapping[str, Function], quiet: frozenset[str
     base = node.func
     if isinstance(base, ev.Attr) and base.name in methods:
         method = methods[base.name]
-        over = {last_name(d.func if isinstance(d, ev.Call) else d) for d in method.decorators}
-        if over & quiet or names.has_words(base.name, PREPARING):
+        if decorator_names(method) & quiet or names.has_words(base.name, INPUT_WORDS):
             return False
         if method.called & quiet and base.name not in ("forward", "__call__"):
             return not can_be_silent(method.body, {n: m for n, m in methods.items() if n != base.name}, quiet)
@@ -336,7 +336,7 @@ def built(cls: Class) -> Iterator[tuple[str, Value]]:
     for name, method in cls.methods.items():
         if name in ("train", "eval"):
             continue
-        for target, node in deep(method.body, ""):
+        for target, node in deep(method.body):
             if isinstance(node, ev.Call):
                 if (
                     name == "__init__"

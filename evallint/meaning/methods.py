@@ -53,12 +53,12 @@ def computes(fn: Function, cls: Class) -> bool:
 
 def calls_itself(fn: Function) -> bool:
     """Whether a method calls its own object, `self(x)`; `called` also holds names that are only passed on."""
-    return any(isinstance(node, ev.Call) and isinstance(node.func, ev.Name) and node.func.id == "self" for _, node in deep(fn.body, ""))
+    return any(isinstance(node, ev.Call) and isinstance(node.func, ev.Name) and node.func.id == "self" for _, node in deep(fn.body))
 
 
 def delegated_to(fn: Function) -> str:
     """The attribute of `self` that `__getattr__` passes requests on to; empty where there is none."""
-    for _, node in deep(fn.body, ""):
+    for _, node in deep(fn.body):
         if isinstance(node, ev.Call) and isinstance(node.func, ev.Name) and node.func.id == "getattr" and node.args:
             asked = node.args[0]
             if isinstance(asked, ev.Attr) and isinstance(asked.base, ev.Name) and asked.base.id == "self":

@@ -44,7 +44,8 @@ STRONG_EVALUATION_WORDS = frozenset(
 )
 TRAIN_WORDS = frozenset("train training trainer fit optimize optimise learn pretrain finetune update epoch".split())
 LOADER_EVAL_WORDS = frozenset("val valid validation validate test testing dev eval evaluation holdout infer inference predict".split())
-DATA_WORDS = frozenset("loader loaders dataloader dataloaders dataset datasets batches data batch iterator".split())
+LOADER_WORDS = frozenset("loader loaders dataloader dataloaders".split())
+DATA_WORDS = LOADER_WORDS | frozenset("dataset datasets batches data batch iterator".split())
 DELIBERATE_WORDS = tuple(
     "mc_dropout mcdropout monte_carlo montecarlo update_bn bn_update recalibrat calibrate_bn batchnorm batch_norm"
     " enable_dropout activate_dropout stochastic_forward stochastic_predict stochastic_sampl stochastic_infer uncertain"
@@ -111,8 +112,7 @@ MEASURES = frozenset("criterion criterions loss losses metric metrics cost crit 
 
 def is_loss_name(name: str) -> bool:
     """Whether a callable of this name is usually a loss or a metric."""
-    parts = words(name)
-    return any(p in MEASURES for p in parts)
+    return has_words(name, MEASURES)
 
 
 def is_transform_name(name: str) -> bool:

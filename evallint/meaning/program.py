@@ -7,18 +7,18 @@ from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any
 
-from evallint.events import ANY_METHOD, Call, Class, Const, File, Function
+from evallint.events import ANY_METHOD, Class, Const, File, Function
 from evallint.meaning import names
 from evallint.meaning.absence import frameworks_switch, switches_to_eval
 from evallint.meaning.facts import Facts, Forward, Stop
-from evallint.meaning.machine import Args, Fork, Frame, TooLong, last_name
+from evallint.meaning.machine import Args, Fork, Frame, TooLong
 from evallint.meaning.methods import is_abstract
 from evallint.meaning.project import GRAD_SWITCHES, Project
 from evallint.meaning.regions import PARTS
 from evallint.meaning.signs import is_unit_test
 from evallint.meaning.states import States, self_loc, strip
 from evallint.meaning.values import UNKNOWN, Mode, V, World, const, of
-from evallint.meaning.walk import steps_environment
+from evallint.meaning.walk import decorator_names, steps_environment
 
 MOST_RUNS = 12
 MOST_JOINED = 3
@@ -419,8 +419,7 @@ class Program(States):
 
 def switches_grad(f: Function) -> bool:
     """Whether a function or a decorator of it sets the grad mode."""
-    named = {last_name(d.func if isinstance(d, Call) else d) for d in f.decorators}
-    return bool((f.called | named) & GRAD_SWITCHES)
+    return bool((f.called | decorator_names(f)) & GRAD_SWITCHES)
 
 
 def prepares(name: str) -> bool:

@@ -25,7 +25,7 @@ from evallint.events import (
 from evallint.meaning import names
 from evallint.meaning.index import Index
 from evallint.meaning.libraries import LIBRARIES
-from evallint.meaning.walk import attributes_set, calls_parameter
+from evallint.meaning.walk import attributes_set, calls_parameter, every
 
 MODE_CALLS = frozenset(
     "eval train backward no_grad inference_mode set_grad_enabled enable_grad requires_grad_ manual_backward forward from_pretrained"
@@ -337,11 +337,7 @@ def union(bits: Iterable[int]) -> int:
 
 def imports_in(body: Sequence[Event]) -> Iterator[Import]:
     """The imports of a function's body."""
-    for event in body:
-        if isinstance(event, Import):
-            yield event
-        for block in blocks(event):
-            yield from imports_in(block)
+    return (event for event in every(body) if isinstance(event, Import))
 
 
 def makes(value: Value, classes: set[str]) -> bool:
@@ -364,17 +360,8 @@ def makes(value: Value, classes: set[str]) -> bool:
 def builds(body: Sequence[Event], classes: set[str]) -> bool:
     """Whether a function returns an object of one of these classes that it makes."""
     held = held_names(body, classes)
-    given = [event.value for event in returns(body)]
+    given = [event.value for event in every(body) if isinstance(event, Return)]
     return any(v is not None and (makes(v, classes) or (isinstance(v, Name) and v.id in held)) for v in given)
-
-
-def returns(body: Sequence[Event]) -> Iterator[Return]:
-    """The `return` statements of a function."""
-    for event in body:
-        if isinstance(event, Return):
-            yield event
-        for block in blocks(event):
-            yield from returns(block)
 
 
 def held_names(body: Sequence[Event], classes: set[str]) -> set[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from evallint import events as ev
-from evallint.events import Attr, Call, Event, Function, Name, Sub, Value, blocks
+from evallint.events import Attr, Call, Class, Event, Function, Name, Sub, Value, blocks
 from evallint.meaning import names
 
 
@@ -32,9 +32,22 @@ def last_name(node: Value) -> str:
     return node.name if isinstance(node, Attr) else ""
 
 
-def deep(body: Sequence[Event], target: str) -> Iterator[tuple[str, Value]]:
-    """Calls and `.training` reads in events, with the assignment's target."""
+def decorator_names(owner: Function | Class) -> set[str]:
+    """The last names of the decorators of a function or class, called or not."""
+    return {last_name(d.func if isinstance(d, Call) else d) for d in owner.decorators}
+
+
+def every(body: Sequence[Event]) -> Iterator[Event]:
+    """All events of a body, those of its blocks too, in the order of the text."""
     for event in body:
+        yield event
+        for block in blocks(event):
+            yield from every(block)
+
+
+def deep(body: Sequence[Event]) -> Iterator[tuple[str, Value]]:
+    """Calls and `.training` reads in events, with the assignment's target."""
+    for event in every(body):
         if isinstance(event, ev.Assign):
             yield from parts(event.value, text_of(event.targets[0]))
         elif isinstance(event, (ev.Do, ev.Return)):
@@ -43,8 +56,6 @@ def deep(body: Sequence[Event], target: str) -> Iterator[tuple[str, Value]]:
             yield from parts(event.test, "")
         elif isinstance(event, ev.Loop):
             yield from parts(event.source, "")
-        for inner in blocks(event):
-            yield from deep(inner, target)
 
 
 def parts(node: Any, target: str) -> Iterator[tuple[str, Value]]:
@@ -79,32 +90,23 @@ def parts(node: Any, target: str) -> Iterator[tuple[str, Value]]:
 
 def trains(body: Sequence[Event]) -> bool:
     """Whether a block itself back-propagates."""
-    for event in body:
-        value = event.value if isinstance(event, (ev.Do, ev.Assign)) else None
-        if isinstance(value, Call) and last_name(value.func) == "backward":
-            return True
-        if any(trains(b) for b in blocks(event)):
-            return True
-    return False
+    values = (event.value for event in every(body) if isinstance(event, (ev.Do, ev.Assign)))
+    return any(isinstance(value, Call) and last_name(value.func) == "backward" for value in values)
 
 
 def counters(body: Sequence[Event]) -> Iterator[Value]:
     """What a body counts up: `step += 1`, `self.step += 1`."""
-    for event in body:
+    for event in every(body):
         if isinstance(event, ev.Assign) and event.augmented and isinstance(event.targets[0], (Name, Attr)):
             yield event.targets[0]
-        for block in blocks(event):
-            yield from counters(block)
 
 
 def attributes_set(body: Sequence[Event]) -> Iterator[str]:
     """The attributes of `self` that a body assigns."""
-    for event in body:
+    for event in every(body):
         for target in event.targets if isinstance(event, ev.Assign) else ():
             if isinstance(target, Attr) and isinstance(target.base, Name) and target.base.id == "self":
                 yield target.name
-        for block in blocks(event):
-            yield from attributes_set(block)
 
 
 def calls_parameter(fn: Function) -> bool:
@@ -112,7 +114,7 @@ def calls_parameter(fn: Function) -> bool:
     given = {p.name for p in fn.params if p.name not in FUNCTIONS}
     if not given & fn.called:
         return False
-    return any(isinstance(node, Call) and isinstance(node.func, Name) and node.func.id in given for _, node in deep(fn.body, ""))
+    return any(isinstance(node, Call) and isinstance(node.func, Name) and node.func.id in given for _, node in deep(fn.body))
 
 
 FUNCTIONS = frozenset(
@@ -135,7 +137,7 @@ def updates_by_hand(fn: Function) -> bool:
 
 def has_branch(body: Sequence[Event]) -> bool:
     """Whether anything in a body depends on a condition."""
-    return any(isinstance(event, ev.Branch) or any(has_branch(inner) for inner in ev.blocks(event)) for event in body)
+    return any(isinstance(event, ev.Branch) for event in every(body))
 
 
 def is_told(name: str, value: Value) -> bool:
