@@ -109,6 +109,10 @@ class Layers(Machine):
         name = last_name(node.func)
         if name in ("register_parameter", "add_module", "create_model", "from_pretrained", "register_module") or name in given:
             return True
+        if name == "Parameter" and any(k == "requires_grad" and is_false(v) for k, v in node.keywords):
+            return False  # a table of constants
+        if name in CONTAINERS and all(is_written_out(arg) for arg in node.args):
+            return False  # its parts are calls of their own
         atom = self.project.dotted(cls.path, node.func)
         if atom is not None and atom[0] == "k":
             return self.project.is_module(atom[1]) and not self.is_empty(atom[1])
@@ -248,6 +252,11 @@ def parts_run(cls: Class) -> set[str]:
     """The attributes that a class runs, other than losses and plain functions: `self.backbone(x)`."""
     run = {name for m in cls.methods.values() for receiver, name in m.receivers if receiver == "self"} - cls.methods.keys()
     return {name for name in run if not names.is_loss_name(name) and not names.has_words(name, FUNCTIONS)}
+
+
+def is_written_out(node: Value) -> bool:
+    """Whether a container's argument is a part, or parts, made on the spot."""
+    return isinstance(node, ev.Call) or (isinstance(node, ev.Seq) and all(is_written_out(item) for item in node.items))
 
 
 def is_false(node: Value) -> bool:

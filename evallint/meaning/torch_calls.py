@@ -104,7 +104,8 @@ class TorchCalls(Switches):
                 w.frozen |= frozenset(a[1] for a in table.atoms if a[0] == "o")
             return table
         if self.project.libraries.matches("models_in_eval_mode", dotted):
-            return self.new_model(dotted, "given", args, node, w)
+            left = self.project.libraries.matches("pretrained_in_training_mode", dotted)
+            return self.new_model(dotted, "fresh" if left else "given", args, node, w)
         if self.project.libraries.matches("models_in_training_mode", dotted) and ".functional" not in dotted:
             made_here = self.new_model(dotted, "fresh", args, node, w)
             if tail == "create_model_and_transforms":
@@ -294,6 +295,8 @@ class TorchCalls(Switches):
         loc = ("new", self.path, node.span, self.chain(), *self.tags)
         self.things[loc] = Thing(None, dotted, "model", self.things[loc].name if loc in self.things else "", call=node)
         inner: Modes = frozenset()
+        if dotted.startswith("torch.nn.") and dotted.rsplit(".", 1)[-1] in HOLDERS and args.pos and all(map(self.owns_nothing, args.pos)):
+            self.things[loc].kind = "loss"
         for number, value in enumerate(args.all()):
             for atom in value.atoms:
                 held = (
@@ -316,6 +319,10 @@ class TorchCalls(Switches):
         else:
             w.modes[loc] = made(mode, self.path, node.span, self.frame.stop.function, f"{text_of(node.func)}(…)")
         return of(("o", loc))
+
+    def owns_nothing(self, value: V) -> bool:
+        """Whether a value is certainly a module without parameters."""
+        return bool(value.atoms) and all(a[0] == "o" and self.thing(a[1]).kind == "loss" for a in value.atoms)
 
     def runs(self, args: Args, node: Call, w: World, handed_on: bool = False) -> V:
         """A library function that runs the model or function handed to it, on its other arguments where they are `handed_on`."""
