@@ -103,6 +103,8 @@ TOLD_USES = frozenset("item tolist numpy metric show".split())
 """Uses that tell a person or a log about an output, rather than go on computing with it."""
 LOSS_USES = frozenset("item metric detach".split())
 """What training code does with its loss besides training."""
+ACTION_WORDS = frozenset("act action actions".split())
+"""Words of functions by which an agent acts, mostly to train on what comes of it."""
 RANK: dict[Confidence, int] = {"low": 0, "medium": 1, "high": 2}
 
 
@@ -163,6 +165,7 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
     minded, tended = switched_places(facts)
     serving = {(m.path, m.where) for f in facts.forwards if f.trained for m in f.modes}
     feeding = {f.loc for f in facts.forwards if f.trained and f.feeds & trained}
+    wished = {maker(f) for f in facts.forwards if is_wished(f, serving)} - {None}
     for forward in usual(facts):
         learns = is_part_of(forward.loc, trained)
         is_trained = forward.trained and not is_silent_pass(forward)
@@ -175,11 +178,12 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         trains = any(s.trains or names.has_words(own_name(s), names.TRAIN_WORDS) for s in forward.stops)
         if forward.grad_used and ((trains and learns) or any(m.mode == "unknown" for m in bad)):
             continue  # a penalty, or an attack that training needs
-        if forward.layers == "bare" and (forward.stops[-1].module or not learns or any(m.mode == "unknown" for m in bad)):
-            continue  # a layer beside the model that counts
         region = region_of(forward)
-        if all(m.mode == "train" and (m.path, m.where) not in serving for m in bad) and is_own_wish(forward, region, bad):
-            continue
+        asked = forward.stops[-1].module and not forward.stops[0].module and region.strongly and region.silent and not region.training
+        if forward.layers == "bare" and not asked and (forward.stops[-1].module or not learns or any(m.mode == "unknown" for m in bad)):
+            continue  # a layer beside the model that counts
+        if is_wished(forward, serving) or maker(forward) in wished:
+            continue  # here, or where another program runs what the same constructor has made
         if is_training_part(forward) or is_deliberate(forward) or chosen(forward, bad) or is_rollout(forward):
             continue
         if is_dry_run(forward) or (is_smoke_test(forward) and not learns):
@@ -199,6 +203,20 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
             confidence = "low"  # who calls it in sight has switched the model
         if confidence is not None:
             yield from ((place, forward, confidence, bad) for place in regions_around(forward, region))
+
+
+def maker(forward: Forward) -> tuple[Any, ...] | None:
+    """The constructor call that a model comes from: file and span; None where it cannot be seen."""
+    return forward.loc[1:3] if forward.loc is not None and forward.loc[0] == "new" else None
+
+
+def is_wished(forward: Forward, serving: set[tuple[Any, ...]]) -> bool:
+    """Whether code that evaluates puts its model in training mode itself, where nothing trains in that mode."""
+    bad = [m for m in forward.modes if m.mode in ("train", "fresh", "unknown")]
+    if not bad or forward.trained or any(m.mode != "train" or m.chosen or (m.path, m.where) in serving for m in bad):
+        return False
+    built_so = forward.grad == OFF and all(is_built_in(m) for m in bad)
+    return (built_so and chosen(forward, bad)) or is_own_wish(forward, region_of(forward), bad)
 
 
 Site = tuple[str, Span, str, str]
@@ -330,6 +348,7 @@ def grad_claims(facts: Facts) -> list[Claim]:
 def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
     trained = trained_objects(facts)
     hushed = hushed_places(facts)
+    differentiated = {(f.path, f.span) for f in facts.forwards if f.differentiates}
     attacked = {(f.loops[-1].path, f.loops[-1].span) for f in facts.forwards if f.loops and f.grad_used and not f.loops[-1].trains}
     for forward in usual(facts):
         if "on" not in forward.grad or forward.trained or forward.spoiled or forward.frozen or forward.carries_no_grad or forward.own_grad:
@@ -345,6 +364,8 @@ def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         confidence = toned(grad_confidence(forward, region, learns), forward, region)
         if confidence is not None and forward.offered and (forward.path, forward.span, region.path, region.function) in hushed:
             confidence = "low"  # who calls it in sight has turned recording off
+        if confidence is not None and (forward.path, forward.span) in differentiated:
+            confidence = "low"  # what may run there as well differentiates
         if confidence is not None:
             yield from ((place, forward, confidence, []) for place in regions_around(forward, region))
 
@@ -377,7 +398,8 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
         return None
     evaluating = region.switched or region.strongly or region.loader or is_inference(forward, region)
     measuring = region.used and region.loop is not None and forward.known
-    if not evaluating and not measuring and not (region.named and (region.used or region.loop is not None)):
+    told = region.named and (region.used or region.loop is not None)
+    if not (evaluating or measuring or told or is_converted(forward, region)):
         return None
     if len(forward.grad) > 1 or forward.may_differentiate:
         return "low"
@@ -394,6 +416,13 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     if region.used or forward.uses & WEAK_USES or region.loop is not None:
         return "medium"
     return "low" if not region.switched else "medium"
+
+
+def is_converted(forward: Forward, region: Region) -> bool:
+    """Whether all that becomes of an output is an array, taken out of the graph by hand, in code that trains nothing."""
+    acts = names.has_words(region.function, ACTION_WORDS)
+    out_of_graph = "numpy" in forward.uses and "detach" in forward.uses and not (forward.escapes or forward.stored)
+    return out_of_graph and not acts and not region.training
 
 
 def train_claims(facts: Facts) -> list[Switch]:

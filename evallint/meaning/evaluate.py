@@ -119,6 +119,8 @@ class Evaluate(Conditions):
         if base.data and name not in SHAPES:
             graph = base.graph if name not in CUTS else frozenset()
             found = V(found.atoms, found.data | base.data, found.graph | graph)
+            if name == "data" and base.graph:
+                self.used(base, "detach")
             if name == "grad":
                 for number in base.data:
                     self.forwards[number].grad_used = True

@@ -87,6 +87,8 @@ class Forward:
     carries_no_grad: bool = False
     own_grad: bool = False
     """Its forward sets the grad mode or differentiates itself."""
+    differentiates: bool = False
+    """… it does the latter."""
     partly: bool = False
     """Parts of it were put back in training mode by themselves."""
     may_differentiate: bool = False

@@ -97,6 +97,7 @@ class Forwards(Layers, Contexts):
             fact.may_differentiate |= self.project.is_physical(self.path)
         elif method in ("__call__", "forward"):
             fact.own_grad = self.sets_own_grad(cls)
+            fact.differentiates = fact.own_grad and self.differentiates(cls)
         fact.pickled = self.things.get(top_of(loc), NO_THING).made_by == "torch.load"
         fact.loaded = loc in self.loaded or fact.pickled
         fact.synthetic = bool(args.all()) and all(self.is_made_up(v) for v in args.all())

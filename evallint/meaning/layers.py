@@ -137,20 +137,30 @@ class Layers(Machine):
             found = self.own_grad[id(cls)] = any(self.forward_sets_grad(owner) for owner in self.project.mro(cls)[:3])
         return found
 
-    def forward_sets_grad(self, cls: Class) -> bool:
-        """`sets_own_grad` for what one class defines."""
+    def differentiates(self, cls: Class) -> bool:
+        """Whether a module's forward differentiates itself: forces out of an energy."""
+        return any(self.forward_differentiates(owner) for owner in self.project.mro(cls)[:3])
+
+    def forward_differentiates(self, cls: Class) -> bool:
+        """`differentiates` for what one class defines."""
         forward = cls.methods.get("forward")
         own = [forward, *(m for n, m in cls.methods.items() if forward is not None and ("self", n) in forward.receivers)]
         if any(f is not None and ("grad" in f.called or any(method == "backward" for _, method in f.receivers)) for f in own):
             return True
-        if forward is not None and (forward.called & self.project.differentiators or "requires_grad_" in forward.called):
+        return forward is not None and bool(forward.called & self.project.differentiators or "requires_grad_" in forward.called)
+
+    def forward_sets_grad(self, cls: Class) -> bool:
+        """`sets_own_grad` for what one class defines."""
+        if self.forward_differentiates(cls):
             return True
+        forward = cls.methods.get("forward")
         if forward is not None:
             quiet = GRAD_SWITCHES | self.project.quiet
             helped = any(m.called & quiet for n, m in cls.methods.items() if ("self", n) in forward.receivers)
             if decorator_names(forward) & self.project.quieting:
                 return True
-            if (helped or forward.called & quiet) and can_be_silent(forward.body, cls.methods, quiet):
+            still = self.silent_parts(cls, forward)
+            if (helped or still or forward.called & quiet) and can_be_silent(forward.body, cls.methods, quiet, still):
                 return True
         init = cls.methods.get("__init__")
         always = {last_name(c.func) for c in plain_calls(forward.body)} if forward is not None else set()
@@ -161,6 +171,24 @@ class Layers(Machine):
             if atom is not None and atom[0] == "k" and self.project.is_module(atom[1]) and self.sets_own_grad(atom[1]):
                 return True
         return False
+
+    def silent_parts(self, cls: Class, forward: Function) -> frozenset[tuple[str, str]]:
+        """The parts, and those of their methods, that a forward calls and that turn recording off: `self.encoder.encode`, decorated."""
+        init = cls.methods.get("__init__")
+        wanted = forward.receivers - {("self", name) for _, name in forward.receivers}
+        found = set()
+        for target, node in deep(init.body) if init is not None and wanted else ():
+            part = target.rpartition(".")[2]
+            if not isinstance(node, ev.Call) or not any(part == receiver for receiver, _ in wanted):
+                continue
+            atom = self.project.dotted(cls.path, node.func)
+            if atom is None or atom[0] != "k" or not self.project.is_module(atom[1]):
+                continue
+            for receiver, name in wanted:
+                method = self.project.method(atom[1], name) if receiver == part else None
+                if method is not None and decorator_names(method[1]) & (GRAD_SWITCHES | self.project.quieting):
+                    found.add((part, name))
+        return frozenset(found)
 
     def class_layers(self, cls: Class, seen: set[int]) -> tuple[str, str]:
         """What a class builds, its bases and the project's classes among its parts included."""
@@ -272,11 +300,13 @@ def handed_to(cls: Class, node: ev.Call) -> bool:
     return any(isinstance(a, ev.Name) and a.id in given for a in said)
 
 
-def can_be_silent(body: Sequence[Event], methods: Mapping[str, Function], quiet: frozenset[str]) -> bool:
+def can_be_silent(
+    body: Sequence[Event], methods: Mapping[str, Function], quiet: frozenset[str], still: frozenset[tuple[str, str]] = frozenset()
+) -> bool:
     """Whether some path through a forward calls no part of the module with recording on.
 
     `methods` of its own are looked into, and those that prepare are no part; `quiet` are the functions and contexts that turn recording
-    off.
+    off, `still` the methods of its parts that do (attribute, method).
     """
     contexts = quiet | {
         t.id for e in body if isinstance(e, ev.Assign) and switches_off(e.value, quiet) for t in e.targets if isinstance(t, ev.Name)
@@ -288,11 +318,11 @@ def can_be_silent(body: Sequence[Event], methods: Mapping[str, Function], quiet:
         if isinstance(event, ev.Do) and turns_off(event.value, contexts):
             return True
         if isinstance(event, ev.Branch):
-            if not can_be_silent(event.then, methods, contexts) and not can_be_silent(event.other, methods, contexts):
+            if not can_be_silent(event.then, methods, contexts, still) and not can_be_silent(event.other, methods, contexts, still):
                 return False
         else:
-            inside = all(can_be_silent(inner, methods, contexts) for inner in blocks(event))
-            if not inside or any(runs_part(node, methods, quiet) for node in own_calls(event)):
+            inside = all(can_be_silent(inner, methods, contexts, still) for inner in blocks(event))
+            if not inside or any(runs_part(node, methods, quiet, still) for node in own_calls(event)):
                 return False
     return True
 
@@ -324,17 +354,19 @@ def own_calls(event: Event) -> Iterator[Value]:
         yield from (node for _, node in parts(event.value, ""))
 
 
-def runs_part(node: Value, methods: Mapping[str, Function], quiet: frozenset[str]) -> bool:
+def runs_part(node: Value, methods: Mapping[str, Function], quiet: frozenset[str], still: frozenset[tuple[str, str]]) -> bool:
     """`self.part(x)`, `self.part.method(x)`."""
     if not isinstance(node, ev.Call) or last_name(node.func) in ("eval", "train", "parameters", "to"):
         return False
     base = node.func
+    if isinstance(base, ev.Attr) and (last_name(base.base), base.name) in still:
+        return False
     if isinstance(base, ev.Attr) and base.name in methods:
         method = methods[base.name]
         if decorator_names(method) & quiet or names.has_words(base.name, INPUT_WORDS):
             return False
         if method.called & quiet and base.name not in ("forward", "__call__"):
-            return not can_be_silent(method.body, {n: m for n, m in methods.items() if n != base.name}, quiet)
+            return not can_be_silent(method.body, {n: m for n, m in methods.items() if n != base.name}, quiet, still)
     while isinstance(base, (ev.Attr, ev.Sub)):
         base = base.base
     return isinstance(base, ev.Name) and base.id == "self"
