@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 from evallint import events as ev
@@ -190,6 +191,8 @@ class Evaluate(Conditions):
     def sub(self, node: ev.Sub, w: World) -> V:
         base = self.value(node.base, w)
         index = self.value(node.index, w)
+        if isinstance(node.base, ev.Attr) and node.base.name == "_modules":
+            return self.part_by_name(base, constants(index), w)
         found: V | None = None
         slices = isinstance(node.index, ev.Mix) and isinstance(first := next(iter(node.index.items), None), ev.Mix) and not first.items
         for atom in base.atoms:
@@ -198,6 +201,19 @@ class Evaluate(Conditions):
         found = found if found is not None else UNKNOWN
         flow = base.data | index.data
         return V(found.atoms, found.data | flow, found.graph | base.graph) if flow else found
+
+    def part_by_name(self, table: V, keys: list[Any] | None, w: World) -> V:
+        """`self._modules[key]`: the attribute of that name, or a part that is not known."""
+        found = UNKNOWN
+        for loc in (a[1] for a in table.atoms if a[0] == "o"):
+            if keys and all(isinstance(key, str) for key in keys):
+                found = reduce(join, (self.attribute_of_object(loc[1], key, w) for key in keys), found)
+            else:
+                found = join(found, of(("o", self.child(loc, "[]"))))
+        for atom in found.atoms:
+            if atom[0] == "o" and self.thing(atom[1]).cls is None:
+                self.thing(atom[1]).kind = "model"
+        return found
 
     def seq(self, node: ev.Seq, w: World) -> V:
         values: list[V] = []

@@ -52,7 +52,8 @@ class Stop:
     told: bool = False
     """The call that entered it says that it evaluates (`evaluate=True`, `training=False`), or the user does."""
     shared: bool = False
-    """A training step somewhere back-propagates through what this function returns: it is no place for `no_grad`."""
+    """A training step somewhere back-propagates through what this function returns, or the module's own `forward` does: it is no place
+    for `no_grad`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -169,4 +170,4 @@ class Facts:
         shared = {(s.path, s.function) for f in self.forwards if f.trained and "on" in f.grad for s in f.stops if not s.trains}
         for forward in self.forwards:
             for stop in forward.stops:
-                stop.shared = (stop.path, stop.function) in shared
+                stop.shared |= (stop.path, stop.function) in shared

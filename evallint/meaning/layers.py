@@ -129,6 +129,19 @@ class Layers(Machine):
             )
         return not hasattr(builtins, name)
 
+    def called_by_forward(self, cls: Class) -> frozenset[str]:
+        """The methods that a module's `forward` calls on its own object, and those that these call."""
+        found = self.forward_methods.get(id(cls))
+        if found is None:
+            reached: set[str] = set()
+            new = {"forward"}
+            while new:
+                met = [m for name in new if (m := self.project.method(cls, name)) is not None]
+                new = {name for _, m in met for receiver, name in m.receivers if receiver == "self"} - reached
+                reached |= new
+            found = self.forward_methods[id(cls)] = frozenset(reached - {"forward"})
+        return found
+
     def sets_own_grad(self, cls: Class) -> bool:
         """Whether a module's forward differentiates, or turns recording off, itself or in a part of a class of the project."""
         found = self.own_grad.get(id(cls))

@@ -110,6 +110,7 @@ class Machine(ABC):
         self.layer_cache: dict[int, tuple[str, str]] = {}
         self.empty_classes: dict[int, bool] = {}
         self.own_grad: dict[int, bool] = {}
+        self.forward_methods: dict[int, frozenset[str]] = {}
         self.uses_by_file: dict[str, dict[str, frozenset[str]]] = {}
         self._matters: dict[int, tuple[bool, bool]] = {}
         self._guards: dict[int, bool] = {}
@@ -304,6 +305,10 @@ class Machine(ABC):
     @abstractmethod
     def is_empty(self, cls: Class) -> bool:
         """Whether a module class builds no part at all."""
+
+    @abstractmethod
+    def called_by_forward(self, cls: Class) -> frozenset[str]:
+        """The methods that a module's `forward` calls on its own object."""
 
     @abstractmethod
     def training_step(self, ids: Ids, w: World, graph: Ids = NO_IDS) -> None:

@@ -114,9 +114,18 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
 def is_inner_loop(forward: Forward, depth: int) -> bool:
     """Whether a loop of a module's method is part of the forward that a function named for evaluation asks for: the steps of a solver."""
     stop, above = forward.stops[depth], forward.stops[:depth]
+    if above and is_over_parts(loops_of(forward, depth)[-1], stop):
+        return True
     if not stop.module or names.speaks_of(own_name(stop), names.EVALUATION_WORDS) or loops_of(forward, depth)[-1].trains:
         return False
     return any(not s.module and not s.trains and names.speaks_of(own_name(s), names.STRONG_EVALUATION_WORDS) for s in above)
+
+
+def is_over_parts(fact: LoopFact, stop: Stop) -> bool:
+    """Whether a module's method loops over what the module owns: its layers, or their names."""
+    said = fact.source.split()
+    parts = "self" in said and "range" not in said and not names.has_words(fact.source, names.DATA_WORDS)
+    return parts and stop.module and not fact.endless
 
 
 def loops_of(forward: Forward, depth: int) -> list[LoopFact]:
@@ -211,7 +220,7 @@ def own_region(forward: Forward, region: Region) -> Region | None:
         if stop.shared or stop.wraps or here:
             continue
         name = own_name(stop)
-        own = [fact for fact in loops_of(forward, depth) if not fact.inline]
+        own = [fact for fact in loops_of(forward, depth) if not (fact.inline or is_over_parts(fact, stop))]
         if name.startswith("<") or names.has_words(name, PARTS | JUDGES if outside else PARTS):
             continue
         if not names.speaks_of(name, names.EVALUATION_WORDS if own else names.STRONG_EVALUATION_WORDS | HELPING):
