@@ -105,6 +105,7 @@ LOSS_USES = frozenset("item metric detach".split())
 """What training code does with its loss besides training."""
 ACTION_WORDS = frozenset("act action actions".split())
 """Words of functions by which an agent acts, mostly to train on what comes of it."""
+TEACHERS = frozenset(("teacher", "teachers"))
 RANK: dict[Confidence, int] = {"low": 0, "medium": 1, "high": 2}
 
 
@@ -178,6 +179,8 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         trains = any(s.trains or names.has_words(own_name(s), names.TRAIN_WORDS) for s in forward.stops)
         if forward.grad_used and ((trains and learns) or any(m.mode == "unknown" for m in bad)):
             continue  # a penalty, or an attack that training needs
+        if all(m.mode == "unknown" for m in bad) and names.has_words(forward.text, TEACHERS):
+            continue  # handed in to be learnt from
         region = region_of(forward)
         asked = forward.stops[-1].module and not forward.stops[0].module and region.strongly and region.silent and not region.training
         if forward.layers == "bare" and not asked and (forward.stops[-1].module or not learns or any(m.mode == "unknown" for m in bad)):
@@ -285,7 +288,7 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
 def open_confidence(forward: Forward, region: Region, trained: bool) -> Confidence | None:
     """How sure a missing eval is where nobody in sight has set a mode."""
     if region_is_own_method(forward):
-        if trained and (region.silent or region.loader):
+        if trained and (region.silent or region.loader) and not forward.mode_by_caller:
             return "medium"  # it trains itself, and measures itself in the same mode
         told = forward.unswitched and forward.layers in ("some", "none") and (region.silent or region.used or region.loop is not None)
         public = names.words(own_name(forward.stops[0]))[:1]

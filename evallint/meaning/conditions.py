@@ -7,7 +7,7 @@ from typing import Any
 from evallint import events as ev
 from evallint.events import Value
 from evallint.meaning.containers import Containers
-from evallint.meaning.machine import Fork
+from evallint.meaning.machine import Fork, last_name
 from evallint.meaning.values import V, World, constants
 
 
@@ -90,6 +90,9 @@ class Conditions(Containers):
             return self.frame.stop.span is None
         value = self.value(node, w)
         known = self.known(value)
+        if known is None and switches and isinstance(node, ev.Call) and last_name(node.func) == "get" and len(node.args) == 2:
+            usual = node.args[1]  # a setting that says by default whether to switch
+            known = usual.value if isinstance(usual, ev.Const) and isinstance(usual.value, bool) else None
         key = self.key_of(value) if known is None else None
         if key is not None and switches:
             self.switching_keys.add(key[0])

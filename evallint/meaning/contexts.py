@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from evallint.events import Value
+from evallint import events as ev
+from evallint.events import Event, Value, blocks
 from evallint.meaning.calls import Calls
-from evallint.meaning.machine import MOST_FRAMES, Args, made
+from evallint.meaning.layers import is_false, switches_off
+from evallint.meaning.machine import MOST_FRAMES, Args, last_name, made
+from evallint.meaning.project import GRAD_SWITCHES
 from evallint.meaning.values import OFF, UNKNOWN, V, World, meet, of
+from evallint.meaning.vocabulary import names_evaluation
 
 
 class Contexts(Calls):
@@ -122,3 +126,41 @@ class Contexts(Calls):
                 for call in (c for loc in stacks for c in reversed(self.on_exit[loc])):
                     self.value(call, world)
         return after
+
+    def unseen_context(self, item: Value, value: V, w: World) -> V:
+        """`with in_eval(model):`, `with mode_of(models, train=False):` of a module that cannot be seen: it switches, and puts back."""
+        if not isinstance(item, ev.Call) or any(atom[0] in ("e", "g", "y") for atom in value.atoms):
+            return value
+        told = any(name in ("train", "training", "is_train") and is_false(flag) for name, flag in item.keywords)
+        found = self.project.dotted(self.path, item.func)
+        if not (told or names_evaluation(last_name(item.func))) or (found is not None and found[0] != "x"):
+            return value
+        given = [atom for arg in item.args[:1] for atom in self.value(arg, w).atoms]
+        held = [inner for atom in given for v in (atom[1] if atom[0] == "q" else (of(atom),)) for inner in v.atoms]
+        locs = tuple(atom[1] for atom in held if atom[0] == "o")
+        return of(("e", locs, item.span, False)) if locs and (found is not None or told) else value
+
+    def yields_silently(self, source: Value) -> bool:
+        """Whether a loop runs over a generator of the project that yields inside `no_grad`: what the loop's body does is not recorded."""
+        if not isinstance(source, ev.Call):
+            return False
+        found = self.project.dotted(self.path, source.func)
+        if found is not None and found[0] == "f":
+            return found[1].is_generator and yields_inside(found[1].body, GRAD_SWITCHES | self.project.quiet)
+        return any(self.yields_silently(arg) for arg in source.args[:1])  # `enumerate(batches(data))`
+
+
+def yields_inside(body: Sequence[Event], quiet: frozenset[str], silent: bool = False) -> bool:
+    """Whether some `yield` of a generator stands in a block in which recording is off."""
+    for event in body:
+        if silent and any(isinstance(node, ev.Yield) for node in said(event)):
+            return True
+        off = silent or (isinstance(event, ev.With) and any(switches_off(item, quiet) for item, _ in event.items))
+        if any(yields_inside(inner, quiet, off) for inner in blocks(event)):
+            return True
+    return False
+
+
+def said(event: Event) -> tuple[Value, ...]:
+    """The values of a plain statement."""
+    return (event.value,) if isinstance(event, (ev.Assign, ev.Do)) else ()

@@ -11,7 +11,7 @@ from evallint.meaning import names
 from evallint.meaning.facts import LoopFact
 from evallint.meaning.machine import Frame, Machine, last_name
 from evallint.meaning.values import UNKNOWN, Mode, Modes, V, World, const, constants, is_constant, join, meet, of
-from evallint.meaning.vocabulary import FLAGS, PHASES, SETTING_UP, names_evaluation
+from evallint.meaning.vocabulary import FLAGS, PHASES, SETTING_UP
 from evallint.meaning.walk import (
     TELLING,
     counters,
@@ -250,11 +250,16 @@ class Flow(Machine):
         self.loops.append((fact, len(self.frames) - 1))
         frame = self.frame
         frame.breaks.append([])
+        grad = w.grad, w.grad_at
+        if self.yields_silently(event.source):
+            self.set_grad(w, "off")
         try:
             after = self.unrolled(event, rounds, w) if rounds is not None else self.repeated(event, source, w, forever)
         finally:
             self.loops.pop()
             left = frame.breaks.pop()
+        if self.yields_silently(event.source) and after is not None:
+            after.grad, after.grad_at = grad
         if after is not None and event.other:
             after = self.run(event.other, after)
         for world in left:
@@ -376,16 +381,6 @@ class Flow(Machine):
     def with_(self, event: ev.With, w: World) -> World | None:
         values = [(self.unseen_context(item, self.value(item, w), w), target) for item, target in event.items]
         return self.with_values(values, lambda inner: self.run(event.body, inner), w)
-
-    def unseen_context(self, item: Value, value: V, w: World) -> V:
-        """`with in_eval(model):` of a module that cannot be seen: by its name it switches the model and puts it back."""
-        if not isinstance(item, ev.Call) or not names_evaluation(last_name(item.func)):
-            return value
-        found = self.project.dotted(self.path, item.func)
-        if found is None or found[0] != "x" or any(atom[0] in ("e", "g", "y") for atom in value.atoms):
-            return value
-        given = [atom for arg in item.args[:1] for atom in self.value(arg, w).atoms if atom[0] == "o"]
-        return of(("e", tuple(atom[1] for atom in given), item.span, False)) if given else value
 
     def try_(self, event: ev.Try, w: World) -> World | None:
         frame = self.frame

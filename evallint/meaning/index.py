@@ -168,7 +168,7 @@ class Index:
             return ("m", sub)
         if module is not None:
             return ("v", module, event.name)
-        return ("x", whole) if not event.level else None
+        return ("x", public_name(whole)) if not event.level else None
 
     def dotted(self, path: str, value: Value) -> Atom | None:
         """What a dotted expression at module level stands for, without running anything."""
@@ -179,7 +179,7 @@ class Index:
             if base is None:
                 return None
             if base[0] == "x":
-                return ("x", f"{base[1]}.{value.name}")
+                return ("x", public_name(f"{base[1]}.{value.name}"))
             if base[0] == "m":
                 return self.lookup(base[1], value.name)
         return None
@@ -316,3 +316,9 @@ def common_prefix(a: Sequence[str], b: Sequence[str]) -> Iterator[str]:
         if x != y:
             return
         yield x
+
+
+def public_name(dotted: str) -> str:
+    """The name by which PyTorch shows a class of its own: `torch.nn.modules.distance.PairwiseDistance` is torch.nn's."""
+    name = dotted.rpartition(".")[2]
+    return f"torch.nn.{name}" if dotted.startswith("torch.nn.modules.") and name[:1].isupper() else dotted

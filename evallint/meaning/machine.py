@@ -299,6 +299,18 @@ class Machine(ABC):
         """Run a body inside context managers."""
 
     @abstractmethod
+    def unseen_context(self, item: Value, value: V, w: World) -> V:
+        """What a context manager outside the project does, by how it is written."""
+
+    @abstractmethod
+    def yields_silently(self, source: Value) -> bool:
+        """Whether a loop runs over a generator that yields while recording is off."""
+
+    @abstractmethod
+    def set_grad(self, w: World, setting: str) -> None:
+        """Enter a grad mode."""
+
+    @abstractmethod
     def call_later(self, func: V, args: Args, node: Call, w: World) -> V:
         """Call a function that was handed to code outside the project."""
 

@@ -52,8 +52,8 @@ DELIBERATE_WORDS = tuple(
     " bayesian dropout bn_calib reset_bn precise_bn lsuv mc_sampl mc_predict mc_forward epistemic standing_stat".split()
 )
 GRADIENT_WORDS = frozenset(
-    "attack attacks adversarial adversary fgsm pgd saliency gradcam cam attribution attributions attribute integrated gradients gradient"
-    " jacobian hessian fisher influence explain explainer explanation sensitivity deepfool craft lrp"
+    "attack attacks adversarial adversary fgsm pgd saliency gradcam gradcams cam cams attribution attributions attribute integrated"
+    " gradients jacobian hessian fisher influence explain explainer explanation sensitivity deepfool craft lrp"
     " smoothgrad backprop backward penalty forces force stress inversion invert dream lime shap captum".split()
 )
 

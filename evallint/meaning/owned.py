@@ -7,7 +7,7 @@ from typing import Any
 from evallint import events as ev
 from evallint.events import Call, Class, Function, Value
 from evallint.meaning import names
-from evallint.meaning.machine import Args, last_name, text_of
+from evallint.meaning.machine import Args, last_name, made, text_of
 from evallint.meaning.methods import NO_FORWARD_PREFIXES, computes, delegated_to, fits, is_abstract, is_mode_method, is_stand_in
 from evallint.meaning.torch_calls import TorchCalls
 from evallint.meaning.values import UNKNOWN, V, World, flowed, join, of
@@ -59,6 +59,11 @@ class Owned(TorchCalls):
         inside = self.frame.self_loc == loc
         if not is_module or static or (inside and (id(fn) in self.project.relevant or not computes(fn, owner))):
             return self.call_function(fn, 0, None if static else of(("o", loc)), args, node, w, owner)
+        if method in MODE_METHODS and method in fn.called and "super" not in fn.called:
+            value = self.call_function(fn, 0, of(("o", loc)), args, node, w, owner)
+            if not args.all():  # a shell around what it runs
+                w.modes[loc] = made(method, self.path, node.span, self.frame.stop.function, text_of(node.func))
+            return value
         if method in NOT_FORWARDS or method.startswith(NO_FORWARD_PREFIXES):
             if fn.called & MODE_METHODS or "freeze" in method:
                 return self.call_function(fn, 0, of(("o", loc)), args, node, w, owner)

@@ -273,6 +273,11 @@ class Program(States):
 
     def is_switched_beside(self, f: Function) -> bool:
         """Whether somebody writes `model.eval(); model.predict(x)` with a method of this name, whatever `model` is."""
+        own = self.project.class_of_method.get(id(f))
+        if own is not None and self.project.is_module(own):
+            beside = [m for c in self.project.mro(own) for m in c.methods.values() if m is not f]
+            if any(("self", "eval") in m.receivers for m in beside):
+                return True  # … or a module whose own training ends in evaluation mode
         named = [g for g in self.project.called_names.get(f.name, ()) if g is not f and not self.is_test(g)]
         callers = [g for g in named if self.project.connected(g.path, f.path)]
         if any((receiver, "eval") in g.receivers for g in callers for receiver, method in g.receivers if method == f.name):
