@@ -111,7 +111,7 @@ class Layers(Machine):
             return True
         if name == "Parameter" and any(k == "requires_grad" and is_false(v) for k, v in node.keywords):
             return False  # a table of constants
-        if name in CONTAINERS and all(is_written_out(arg) for arg in node.args):
+        if name in CONTAINERS and node.args and all(is_written_out(arg) for arg in node.args):
             return False  # its parts are calls of their own
         atom = self.project.dotted(cls.path, node.func)
         if atom is not None and atom[0] == "k":
@@ -296,8 +296,10 @@ def parts_run(cls: Class) -> set[str]:
 
 
 def is_written_out(node: Value) -> bool:
-    """Whether a container's argument is a part, or parts, made on the spot."""
-    return isinstance(node, ev.Call) or (isinstance(node, ev.Seq) and all(is_written_out(item) for item in node.items))
+    """Whether a container's argument is a part, or parts, made on the spot of classes."""
+    if isinstance(node, ev.Seq):
+        return bool(node.items) and all(is_written_out(item) for item in node.items)
+    return isinstance(node, ev.Call) and last_name(node.func)[:1].isupper()
 
 
 def is_false(node: Value) -> bool:

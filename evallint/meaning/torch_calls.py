@@ -295,7 +295,8 @@ class TorchCalls(Switches):
         loc = ("new", self.path, node.span, self.chain(), *self.tags)
         self.things[loc] = Thing(None, dotted, "model", self.things[loc].name if loc in self.things else "", call=node)
         inner: Modes = frozenset()
-        if dotted.startswith("torch.nn.") and dotted.rsplit(".", 1)[-1] in HOLDERS and args.pos and all(map(self.owns_nothing, args.pos)):
+        holds = dotted.startswith("torch.nn.") and dotted.rsplit(".", 1)[-1] in HOLDERS
+        if holds and len(args.pos) > 1 and all(map(self.owns_nothing, args.pos)):  # what begins with one part is built on
             self.things[loc].kind = "loss"
         for number, value in enumerate(args.all()):
             for atom in value.atoms:
@@ -312,7 +313,7 @@ class TorchCalls(Switches):
                     for one in item.atoms:
                         if one[0] == "o" and (self.thing(one[1]).kind == "model" or one[1][0] == "child"):
                             self.set_attr(w, loc, f"#{number}.{at}", of(one))
-                            if dotted.startswith("torch.nn.") and dotted.rsplit(".", 1)[-1] in HOLDERS:
+                            if holds:
                                 inner |= self.mode_of(w, one[1])
         if inner and all(m.mode in ("eval", "given", "unknown") for m in inner):
             w.modes[loc] = inner  # parts of a model in eval mode, wrapped anew
