@@ -87,6 +87,10 @@ class Evaluate(Conditions):
         if there is not None and left is not None and any(a[0] == "o" for a in left.atoms):
             w.adopt(there, left)
             return left
+        if isinstance(event, ev.Assign) and isinstance(event.value, ev.Map):
+            table = self.builders(path, event.value)
+            if table is not None:
+                return table
         if isinstance(event, ev.Assign) and isinstance(event.value, (ev.Name, ev.Attr)):
             atom = self.project.dotted(path, event.value)
             if atom is not None and atom[0] != "v":
@@ -94,6 +98,16 @@ class Evaluate(Conditions):
         loc = ("global", path, name)
         self.thing(loc).name = name
         return of(("o", loc))
+
+    def builders(self, path: str, node: ev.Map) -> V | None:
+        """A table of functions or classes in another module's body: `registry = {"small": build_small}`; None for any other."""
+        rows: list[tuple[Any, V]] = []
+        for key, value in node.items:
+            atom = self.project.dotted(path, value)
+            if not isinstance(key, ev.Const) or atom is None or atom[0] not in ("f", "k"):
+                return None
+            rows.append((key.value, of(atom)))
+        return of(("d", tuple(rows))) if rows else None
 
     def stained(self, value: V, w: World) -> V:
         """A value together with what was stored into its object."""

@@ -130,14 +130,14 @@ class Layers(Machine):
         return not hasattr(builtins, name)
 
     def called_by_forward(self, cls: Class) -> frozenset[str]:
-        """The methods that a module's `forward` calls on its own object, and those that these call."""
+        """The methods that a module's `forward` calls on its own object whatever it is asked, and those that these call."""
         found = self.forward_methods.get(id(cls))
         if found is None:
             reached: set[str] = set()
             new = {"forward"}
             while new:
                 met = [m for name in new if (m := self.project.method(cls, name)) is not None]
-                new = {name for _, m in met for receiver, name in m.receivers if receiver == "self"} - reached
+                new = {name for _, m in met for call in plain_calls(m.body) if (name := own_method(call.func))} - reached
                 reached |= new
             found = self.forward_methods[id(cls)] = frozenset(reached - {"forward"})
         return found
@@ -361,6 +361,12 @@ def plain_calls(body: Sequence[Event]) -> Iterator[ev.Call]:
         yield from (node for node in own_calls(event) if isinstance(node, ev.Call))
         for inner in blocks(event) if not isinstance(event, (ev.Branch, ev.Try)) else ():
             yield from plain_calls(inner)
+
+
+def own_method(func: Value) -> str:
+    """The name in `self.name`; empty for anything else."""
+    own = isinstance(func, ev.Attr) and isinstance(func.base, ev.Name) and func.base.id == "self"
+    return last_name(func) if own else ""
 
 
 def own_calls(event: Event) -> Iterator[Value]:

@@ -70,6 +70,8 @@ class Owned(TorchCalls):
             return of(("o", loc)) if method in SAME_OBJECT else self.result(node, args)
         before = len(self.frame.forwards)
         value = self.call_function(fn, 0, of(("o", loc)), args, node, w, owner)
+        if self.thing(loc).kind == "loss":
+            return value
         bare = all(self.forwards[n].layers == "bare" for n in self.frame.forwards[before:])
         if bare and computes(fn, owner) and isinstance(node.func, ev.Attr):
             ran = self.forward(loc, method, args, node, w, node.func.base, True)

@@ -152,6 +152,7 @@ class Project(Index):
             if (
                 own
                 or ("training" in f.called and id(f) not in in_modules)
+                or "_modules" in f.called
                 or f.called & holders
                 or f.called & switched[f.path]
                 or f.called & handed.get(id(f), frozenset())
