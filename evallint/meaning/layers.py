@@ -11,7 +11,7 @@ from evallint.events import Class, Event, Function, Value, blocks
 from evallint.meaning import names
 from evallint.meaning.machine import Machine
 from evallint.meaning.project import GRAD_SWITCHES
-from evallint.meaning.walk import decorator_names, deep, last_name, parts
+from evallint.meaning.walk import decorator_names, deep, every, last_name, parts
 
 DEPENDENT = frozenset(
     "Dropout Dropout1d Dropout2d Dropout3d AlphaDropout"
@@ -88,21 +88,22 @@ class Layers(Machine):
             if any(names.is_model_name(n) or n in ("module", "modules", "layers") for n in given):
                 return True
             run = parts_run(owner)
-            made = deep(init.body) if init is not None else ()
+            made = written_in(init.body) if init is not None else ()
             if given & run or any(self.is_factory_call(owner, target, node, run) for target, node in made):
                 return True
             for name, method in owner.methods.items():
-                for _, node in deep(method.body):
+                for _, node in written_in(method.body):
                     if isinstance(node, ev.Call) and self.is_part_call(owner, node, given if name == "__init__" else set()):
                         return True
         return False
 
     def is_factory_call(self, cls: Class, target: str, node: Value, run: set[str]) -> bool:
-        """Whether a constructor fills an attribute that is `run` later with what a function of the project makes."""
+        """Whether a constructor fills an attribute that is `run` later with what a function of the project, or a local one, makes."""
         if not isinstance(node, ev.Call) or target.rpartition(".")[2] not in run:
             return False
         atom = self.project.dotted(cls.path, node.func)
-        return atom is not None and atom[0] == "f"
+        local = atom is None and isinstance(node.func, ev.Name) and not hasattr(builtins, node.func.id)
+        return local or (atom is not None and atom[0] == "f")
 
     def is_part_call(self, cls: Class, node: ev.Call, given: set[str]) -> bool:
         """Whether a call in a module class makes something with parameters, as far as can be seen."""
@@ -363,6 +364,14 @@ def plain_calls(body: Sequence[Event]) -> Iterator[ev.Call]:
             yield from plain_calls(inner)
 
 
+def written_in(body: Sequence[Event]) -> Iterator[tuple[str, Value]]:
+    """`deep`, and what the functions say that are defined inside: `def block(a, b)` in a constructor."""
+    yield from deep(body)
+    for event in every(body):
+        if isinstance(event, ev.Define):
+            yield from written_in(event.function.body)
+
+
 def own_method(func: Value) -> str:
     """The name in `self.name`; empty for anything else."""
     own = isinstance(func, ev.Attr) and isinstance(func.base, ev.Name) and func.base.id == "self"
@@ -398,7 +407,7 @@ def built(cls: Class) -> Iterator[tuple[str, Value]]:
     for name, method in cls.methods.items():
         if name in ("train", "eval"):
             continue
-        for target, node in deep(method.body):
+        for target, node in written_in(method.body):
             if isinstance(node, ev.Call):
                 if (
                     name == "__init__"
