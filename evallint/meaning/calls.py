@@ -7,15 +7,15 @@ from typing import Any
 from evallint import events as ev
 from evallint.events import Call, Class, Function, Value
 from evallint.meaning import names
-from evallint.meaning.decorators import Decorators
+from evallint.meaning.constructors import Constructors
 from evallint.meaning.facts import Stop
-from evallint.meaning.machine import MOST_FRAMES, Args, Frame, Thing, last_name, made, text_of
+from evallint.meaning.machine import MOST_FRAMES, Args, Frame, last_name, text_of
 from evallint.meaning.values import OFF, ON, UNKNOWN, V, World, constants, flowed, join, meet, of
 from evallint.meaning.vocabulary import SAME_OBJECT
-from evallint.meaning.walk import decorator_names, is_told, steps_environment, updates_by_hand
+from evallint.meaning.walk import is_told, steps_environment, updates_by_hand
 
 
-class Calls(Decorators):
+class Calls(Constructors):
     """Calls, constructors, decorators, context managers."""
 
     def call(self, node: Call, w: World) -> V:
@@ -405,65 +405,6 @@ class Calls(Decorators):
         value = of(("o", loc))
         self.annotate(value, param, fn.path)
         return value
-
-    # Objects of the project's classes
-
-    def construct(self, cls: Class, args: Args, node: Call, w: World, mode: str = "fresh") -> V:
-        """`Class(...)`."""
-        if "Lazy" in cls.name and node.args and isinstance(first := node.args[0], ev.Const) and isinstance(first.value, str):
-            return of(("x", first.value))  # a module that is imported when it is first used
-        loc: Any = ("new", self.path, node.span, self.chain(), *self.tags)
-        if loc in self.things and self.things[loc].cls not in (cls, None):
-            loc = (*loc, cls.name)  # one call may make objects of several classes
-        thing = Thing(cls, cls.name, name=self.things[loc].name if loc in self.things else "")
-        self.things[loc] = thing
-        self.tick += 1
-        self.births[loc] = self.tick
-        w.attrs.drop(loc)
-        value = of(("o", loc))
-        if self.project.is_module(cls):
-            thing.kind = "loss" if self.is_loss(cls) or self.is_empty(cls) else "model"
-            for key in [k for k in w.modes if k[0] == "child" and k[1] == loc]:
-                del w.modes[key]
-            w.modes[loc] = made(mode, self.path, node.span, self.frame.stop.function, f"{cls.name}(…)")
-        else:
-            thing.kind = "instance"
-        init = self.project.method(cls, "__init__")
-        if init is not None:
-            self.note_given(init[1], args, w)
-            self.call_function(init[1], 0, value, args, node, w, init[0])
-            if mode == "given":  # … and so are the parts that it has made
-                self.set_mode(w, loc, made(mode, self.path, node.span, self.frame.stop.function, f"{cls.name}(…)"))
-        else:
-            for number, arg in enumerate(args.all()):
-                if arg.atoms:
-                    self.set_attr(w, loc, f"#{number}", arg)
-            fields = self.fields_of(cls)
-            if fields or self.project.is_a(cls, "framework_classes"):
-                for keyword, arg in {**dict(zip(fields, args.pos, strict=False)), **args.kw}.items():
-                    self.set_attr(w, loc, keyword, arg)
-        return value
-
-    def fields_of(self, cls: Class) -> list[str]:
-        """The fields of a data class, in the order in which its constructor takes them; none for any other class."""
-        if "dataclass" not in decorator_names(cls):
-            return []
-        rows = [event for owner in reversed(self.project.mro(cls)) for event in owner.body if isinstance(event, ev.Assign)]
-        return list(dict.fromkeys(t.id for event in rows if event.annotation is not None for t in event.targets if isinstance(t, ev.Name)))
-
-    def note_given(self, init: Function, args: Args, w: World) -> None:
-        """Remember in which modes models are handed to a constructor: its class's methods find them so."""
-        named = dict(zip((p.name for p in init.params[1:]), args.pos, strict=False)) | args.kw
-        for name, value in named.items():
-            for atom in value.atoms:
-                if atom[0] == "o" and (modes := w.modes.get(atom[1])):
-                    self.given.setdefault((id(init), name), set()).update(modes)
-                elif atom[0] == "o" and self.thing(atom[1]).kind == "model":
-                    self.given.setdefault((id(init), name), set()).update(self.mode_of(w, atom[1]))
-
-    def is_loss(self, cls: Class) -> bool:
-        """A Module that measures or prepares data, by its name."""
-        return names.is_loss_name(cls.name) or names.is_transform_name(cls.name)
 
 
 def is_small(fn: Function) -> bool:

@@ -15,6 +15,7 @@ from evallint.meaning.values import NO_IDS, UNKNOWN, Ids, Loc, Mode, Modes, V, W
 from evallint.meaning.walk import last_name, text_of
 
 MOST_STEPS = 6000
+MOST_STEPS_OF_CONSTRUCTOR = 1200
 MOST_FRAMES = 14
 
 
@@ -149,6 +150,8 @@ class Machine(ABC):
         self.tick = 0
         self.births: dict[Loc, int] = {}
         self.loaded: set[Loc] = set()
+        self.twins: dict[int, Loc] = {}
+        """For each module class, the first part of it that a constructor has built."""
         self.watched: list[list[int]] = []
         self.steps = 0
         self.most_steps = MOST_STEPS

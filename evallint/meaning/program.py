@@ -23,7 +23,7 @@ from evallint.meaning.walk import decorator_names, steps_environment
 MOST_RUNS = 12
 MOST_JOINED = 3
 PREPARING = frozenset("load get build create make prepare setup init initialize from restore resume model net network read fetch".split())
-MOST_STEPS_OF_ROOT = 12000
+MOST_STEPS_OF_ROOT = 24000
 MOST_PLAYED = 20
 PLAIN_BASES = (".object", ".ABC", ".Generic", ".Protocol", ".Mixin")
 OFFERED = (("sample",), ("generate",), ("infer",), ("inference",), ("fit",), ("train",))
@@ -386,7 +386,7 @@ class Program(States):
             self.may_fork = may_fork and not joined
             runs += 1
             self.begin(assumptions)
-            self.most_steps = max(MOST_STEPS_OF_ROOT - spent, MOST_STEPS_OF_ROOT // 6)
+            self.most_steps = max(MOST_STEPS_OF_ROOT - spent, MOST_STEPS_OF_ROOT // 3)
             w = start.copy()
             value = UNKNOWN
             try:

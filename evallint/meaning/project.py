@@ -174,8 +174,10 @@ class Project(Index):
             if f.name in ("__init__", "__call__", "__enter__", "__exit__", "forward") and id(f) in owner:
                 meant.append((owner[id(f)].name, f))
             for key, g in meant:
+                sole = total[key] == 1 and id(g) in in_modules and len(names.words(key)) > 1
                 for caller in callers.get(key, ()):
-                    if id(caller) not in good and self.may_reach(caller, g):
+                    handed_one = sole and self.connected(caller.path, g.path) and any(key == method for _, method in caller.receivers)
+                    if id(caller) not in good and (handed_one or self.may_reach(caller, g)):
                         take(caller)
             for caller in callers.get(f.name, ()):
                 beside = caller.path == f.path and names.has_words(f.name, names.EVALUATION_WORDS)

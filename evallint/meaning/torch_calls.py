@@ -191,6 +191,8 @@ class TorchCalls(Switches):
         first = args.pos[0] if args.pos else UNKNOWN
         if tail == "bool" and any(a[0] in ("s", "b", "c") for a in first.atoms):
             return first
+        if tail in ("bool", "int") and len(first.atoms) == 1 and first.atoms[0][0] == "o" and first.atoms[0][1][0] == "param":
+            return first  # a flag, however it is spelled
         if tail in ("next", "iter", "list", "tuple", "reversed", "sorted", "set"):
             if tail == "next":
                 return self.item_of(first, ("item", self.path, node.span, self.chain()))
