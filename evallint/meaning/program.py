@@ -12,7 +12,7 @@ from evallint.meaning import names
 from evallint.meaning.absence import frameworks_switch, switches_to_eval
 from evallint.meaning.facts import Facts, Forward, Stop
 from evallint.meaning.machine import Args, Fork, Frame, TooLong
-from evallint.meaning.methods import is_abstract
+from evallint.meaning.methods import is_abstract, is_mode_method
 from evallint.meaning.project import GRAD_SWITCHES, Project
 from evallint.meaning.regions import PARTS
 from evallint.meaning.signs import is_unit_test
@@ -212,7 +212,7 @@ class Program(States):
         if self.framework_hook(cls, fn) or self.is_called_by_hook(cls, fn) or self.serves_hooks(fn):
             return False
         if fn.name in ("forward", "__init__", "train", "eval") and self.project.is_module(cls):
-            return fn.name in ("train",) and len(fn.params) > 2
+            return len(fn.params) > 2 if fn.name == "train" else fn.name == "eval" and len(fn.params) > 1 and not is_mode_method(fn)
         return fn.name != "__init__" and not is_abstract(fn)
 
     def is_called_by_hook(self, cls: Class, fn: Function) -> bool:

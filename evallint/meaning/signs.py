@@ -20,7 +20,7 @@ BUILDING = frozenset("__init__ build build_model init_model create_model init in
 """Methods that build a model: a constructor, or what it is divided into."""
 TOLD = frozenset("numpy tolist argmax argmin topk show".split())
 """Uses of an output that is looked at for what it says, not for its shape or size."""
-API_WORDS = frozenset("predict generate sample infer inference evaluate".split())
+API_WORDS = frozenset("predict generate sample infer inference evaluate eval".split())
 
 
 def is_deliberate(forward: Forward) -> bool:

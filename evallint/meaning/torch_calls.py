@@ -55,6 +55,8 @@ class TorchCalls(Switches):
             return UNKNOWN
         if tail == "partial" and args.pos:
             return of(("p", args.pos[0], tuple(args.pos[1:]), tuple(sorted(args.kw.items(), key=lambda kv: kv[0]))))
+        if self.project.libraries.matches("runs_model", dotted) or dotted in HIGHER_ORDER:
+            return self.runs(args, node, w, handed_on="checkpoint" in tail)
         if self.project.libraries.matches("wrappers", dotted) and args.all():
             model = args.pos[0] if args.pos else args.all()[0]
             for atom in model.atoms:
@@ -111,8 +113,6 @@ class TorchCalls(Switches):
             if tail == "create_model_and_transforms":
                 return of(("q", (made_here, UNKNOWN, UNKNOWN)))
             return made_here
-        if self.project.libraries.matches("runs_model", dotted) or dotted in HIGHER_ORDER:
-            return self.runs(args, node, w, handed_on="checkpoint" in tail)
         if (
             tail[:1].isupper()
             and names.is_model_name(tail)
