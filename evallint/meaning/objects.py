@@ -115,7 +115,7 @@ class Objects(Owned):
             ):
                 return self.forward(loc, method, args, node, w, shown, kind == "known")
             defined = [f for c, f in self.project.methods.get(method, ()) if self.project.is_module(c) and computes(f, c)]
-            if defined and not method.startswith("get_"):
+            if defined and method not in MODE_METHODS and not method.startswith("get_"):
                 return self.forward(loc, method, args, node, w, shown, kind == "known")
         if (
             not kind
@@ -345,7 +345,7 @@ class Objects(Owned):
 
     def methods_named(self, method: str) -> list[tuple[Class, Function]]:
         """The project's methods of a name, where the name says enough to guess them from it."""
-        if method in COMMON_METHODS:
+        if method in COMMON_METHODS or method in MODE_METHODS:
             return []
         found = [
             (c, f)
