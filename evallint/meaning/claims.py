@@ -29,8 +29,8 @@ from evallint.meaning.signs import (
     is_rollout,
     is_silent_pass,
     is_smoke_test,
+    is_tested,
     is_training_part,
-    is_unit_test,
     region_is_own_method,
     wants_gradients,
 )
@@ -48,7 +48,7 @@ def usual(facts: Facts) -> list[Forward]:
         and not (f.offbeat and (f.path, f.span) in default)
         and not is_measure(f.text)
         and not is_construction(f)
-        and not is_unit_test(f.stops[0].path, f.stops[0].function, f.stops[0].owner)
+        and not is_tested(f)
     ]
 
 

@@ -9,6 +9,7 @@ from evallint.events import Call, Class, Function
 from evallint.meaning import names
 from evallint.meaning.decorators import Decorators
 from evallint.meaning.machine import MOST_STEPS_OF_CONSTRUCTOR, Args, Thing, TooLong, made
+from evallint.meaning.methods import fits
 from evallint.meaning.values import V, World, of
 from evallint.meaning.walk import decorator_names
 
@@ -37,7 +38,9 @@ class Constructors(Decorators):
         else:
             thing.kind = "instance"
         init = self.project.method(cls, "__init__")
-        if init is not None:
+        if init is not None and not init[1].decorators and self.project.method(cls, "__new__") is None and not fits(init[1], args):
+            thing.kind = "data"  # no such object can be made
+        elif init is not None:
             self.note_given(init[1], args, w)
             if not self.built_alike(loc, cls, args, w):
                 self.build_in_time(init, value, args, node, w)

@@ -16,6 +16,7 @@ from evallint.meaning.walk import (
     TELLING,
     counters,
     is_last_round,
+    is_made_of_itself,
     mode_calls,
     names_in,
     names_other_framework,
@@ -60,6 +61,8 @@ class Flow(Machine):
                 forward.uses.add("dropped")
 
     def assign(self, event: ev.Assign, w: World) -> World | None:
+        if is_made_of_itself(event):
+            self.makers.add(id(event.value))
         value = self.value(event.value, w)
         if event.augmented:
             before = self.value(event.targets[0], w)

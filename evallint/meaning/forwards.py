@@ -21,7 +21,10 @@ DERIVATIVES = frozenset("hessian jacobian force forces stress stresses virial vi
 NO_MODEL = [("tokenizer",), ("processor",), ("config",), ("scheduler",), ("vocab",)]
 MADE_UP = frozenset(
     f"torch.{name}" for name in "rand randn randint zeros ones empty arange full linspace tensor LongTensor FloatTensor Tensor eye".split()
+) | frozenset(
+    f"numpy.{name}" for name in "ones zeros random.rand random.randn random.random random.uniform random.normal random.randint".split()
 )
+CONVERTERS = frozenset(f"torch.{name}" for name in "from_numpy tensor as_tensor Tensor FloatTensor LongTensor".split())
 FIXED = frozenset(("fixed",))
 NO_THING = Thing()
 

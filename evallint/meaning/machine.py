@@ -124,6 +124,8 @@ class Machine(ABC):
         """What each `ExitStack` calls when it ends."""
         self.chosen: set[int] = set()
         """Ids of the mode calls of a branch whose other arm puts the same object in the other mode."""
+        self.makers: set[int] = set()
+        """Ids of the calls `model = model(**options)`: what is called is a class."""
         self.supposed = False
         """Whether the truth of the last condition is but this run's assumption."""
         self.worlds: dict[str, World] = {}

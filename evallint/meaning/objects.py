@@ -132,8 +132,8 @@ class Objects(Owned):
 
     def call_callable(self, loc: Any, base: V, kind: str, args: Args, node: Call, w: World, shown: Value) -> V:
         """`x(...)`."""
-        if last_name(shown) == "cls" and loc != self.frame.self_loc:
-            return self.new_unknown(node, "cls")
+        if (last_name(shown) == "cls" and loc != self.frame.self_loc) or (id(node) in self.makers and self.thing(loc).cls is None):
+            return self.new_unknown(node, last_name(shown))
         if isinstance(shown, Call) and last_name(shown.func) == "getattr" and shown.args:
             if any(a[0] in ("x", "m") for a in self.value(shown.args[0], w).atoms):
                 return self.new_unknown(node, "getattr")  # a class, picked by name from a module

@@ -158,7 +158,8 @@ class Owned(TorchCalls):
 
     def call_wrapper(self, loc: Any, method: str, args: Args, node: Call, w: World) -> V | None:
         """A method that one class of the project alone defines, which is named for a model and holds one."""
-        if loc[0] != "param" or not names.has_words(method, names.STRONG_EVALUATION_WORDS):
+        told = names.has_words(method, names.STRONG_EVALUATION_WORDS) or (method in FORWARD_METHODS and len(names.words(method)) > 1)
+        if loc[0] not in ("param", "child") or not told:
             return None
         found = [(c, f) for c, f in self.project.methods.get(method, ()) if not is_stand_in(c) and self.project.reaches(self.path, f)]
         if len(found) != 1 or id(found[0][1]) not in self.project.relevant or not fits(found[0][1], args):

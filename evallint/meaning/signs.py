@@ -18,6 +18,7 @@ SWITCHING = frozenset("eval train start set mode to switch on off test val phase
 """Words of methods that do nothing but switch the mode: who calls one knows what follows."""
 BUILDING = frozenset("__init__ build build_model init_model create_model init initialize".split())
 """Methods that build a model: a constructor, or what it is divided into."""
+TEST_FOLDERS = frozenset(("tests", "testing", "test", "unittests"))
 TOLD = frozenset("numpy tolist argmax argmin topk show".split())
 """Uses of an output that is looked at for what it says, not for its shape or size."""
 API_WORDS = frozenset("predict generate sample infer inference evaluate eval".split())
@@ -58,18 +59,23 @@ def wants_gradients(forward: Forward) -> bool:
 def is_unit_test(path: str, function: str, owner: str) -> bool:
     """A test function of a test file: it may run anything in any mode."""
     folders, _, file = path.rpartition("/")
-    if not (
-        file.startswith("test_") or file.endswith("_test.py") or file == "conftest.py" or {"tests", "testing"} & set(folders.split("/"))
-    ):
-        return False
+    in_tests = bool(TEST_FOLDERS & set(folders.split("/")))
+    named = file.startswith("test_") or file.endswith("_test.py") or file == "conftest.py"
     name = own_method(function)
-    if name == "test":
+    if not (named or in_tests) or name == "test":
         return False  # what runs a test set
     return (
-        name.startswith(("test", "setUp", "check_", "_test", "run_test"))
+        (named and in_tests and not function.startswith("<"))
+        or name.startswith(("test", "setUp", "check_", "_test", "run_test"))
         or owner.startswith("Test")
         or owner.endswith(("Test", "Tests", "TestCase"))
     )
+
+
+def is_tested(forward: Forward) -> bool:
+    """Whether a forward is met in a unit test, or in what one calls; a test file's own body calls its tests."""
+    first = forward.stops[: 2 if forward.stops[0].function == "<module>" else 1]
+    return any(is_unit_test(s.path, s.function, s.owner) for s in first)
 
 
 def is_rollout(forward: Forward) -> bool:

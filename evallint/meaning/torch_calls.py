@@ -8,7 +8,7 @@ from evallint import events as ev
 from evallint.events import Call, Value
 from evallint.meaning import names
 from evallint.meaning.facts import Forward
-from evallint.meaning.forwards import MADE_UP
+from evallint.meaning.forwards import CONVERTERS, MADE_UP
 from evallint.meaning.machine import Args, Thing, is_below, last_name, made, text_of
 from evallint.meaning.switches import Switches
 from evallint.meaning.values import NO_IDS, ON, UNKNOWN, UNKNOWN_MODE, Ids, Mode, Modes, V, World, constants, flowed, join, of
@@ -75,9 +75,11 @@ class TorchCalls(Switches):
             return of(("x", first.value))
         if dotted in ("torch.autograd.Variable", "torch.autograd.variable.Variable") and args.pos:
             return args.pos[0]
-        if dotted in MADE_UP and not flowed(args.all()).data and (tail not in TENSORS or all(is_literal(a) for a in node.args)):
+        converted = dotted in CONVERTERS and bool(args.pos) and all(self.is_made_up(v) for v in args.all())
+        literal = tail not in TENSORS or all(is_literal(a) for a in node.args)
+        if converted or (dotted in MADE_UP and literal and not flowed(args.all()).data):
             made_up = ("ret", self.path, node.span, self.chain())
-            self.things[made_up] = Thing(None, dotted, "data", "")
+            self.things[made_up] = Thing(None, "torch.tensor" if converted else dotted, "data", "")
             return of(("o", made_up))
         if dotted.startswith("builtins."):
             return self.builtin(tail, args, node, w)

@@ -223,3 +223,11 @@ def is_length(node: Value) -> bool:
     """`len(x)`, `len(x) - 1`."""
     items = [i for i in node.items if not isinstance(i, ev.Const)] if isinstance(node, ev.Mix) else [node]
     return len(items) == 1 and isinstance(items[0], Call) and last_name(items[0].func) == "len"
+
+
+def is_made_of_itself(event: ev.Assign) -> bool:
+    """`model = model(**options)`: no tensor goes in, and what comes out takes its maker's name."""
+    call = event.value
+    if not isinstance(call, ev.Call) or not isinstance(call.func, ev.Name) or call.args or not call.keywords:
+        return False
+    return len(event.targets) == 1 and isinstance(target := event.targets[0], ev.Name) and target.id == call.func.id
