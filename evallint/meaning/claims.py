@@ -367,10 +367,16 @@ def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         confidence = toned(grad_confidence(forward, region, learns), forward, region)
         if confidence is not None and forward.offered and (forward.path, forward.span, region.path, region.function) in hushed:
             confidence = "low"  # who calls it in sight has turned recording off
-        if confidence is not None and (forward.path, forward.span) in differentiated:
-            confidence = "low"  # what may run there as well differentiates
+        if confidence is not None and ((forward.path, forward.span) in differentiated or is_guessed(forward, region)):
+            confidence = "low"  # what may run there as well differentiates, or is no module at all
         if confidence is not None:
             yield from ((place, forward, confidence, []) for place in regions_around(forward, region))
+
+
+def is_guessed(forward: Forward, region: Region) -> bool:
+    """Whether a name alone says that something is a module: it may be a wrapper that sees to recording itself."""
+    handed = forward.loc is not None and forward.loc[0] == "param" and region.loop is not None
+    return not (forward.known or region.training or region.loader or handed)
 
 
 def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confidence | None:
