@@ -12,7 +12,7 @@ from evallint.meaning.facts import Stop
 from evallint.meaning.machine import MOST_FRAMES, Args, Frame, last_name, text_of
 from evallint.meaning.values import OFF, ON, UNKNOWN, V, World, constants, flowed, join, meet, of
 from evallint.meaning.vocabulary import SAME_OBJECT
-from evallint.meaning.walk import is_told, steps_environment, updates_by_hand
+from evallint.meaning.walk import decorator_names, is_told, is_told_to_record, steps_environment, updates_by_hand
 
 
 class Calls(Constructors):
@@ -319,6 +319,7 @@ class Calls(Constructors):
         stop.told = not self.project.evaluation_functions.isdisjoint((fn.name, fn.qualname))
         stop.told |= node is not None and any(is_told(name, value) for name, value in node.keywords)
         stop.acts, stop.trains = steps_environment(fn), updates_by_hand(fn)
+        stop.wants_grad = "enable_grad" in decorator_names(fn) or is_told_to_record(fn)
         frame = Frame(fn, self.new_act(fn.path, act or self.owner(fn.path)), loc, cls, stop)
         frame.globals.clear()
         if cls is not None:

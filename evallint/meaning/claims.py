@@ -105,6 +105,8 @@ LOSS_USES = frozenset("item metric detach".split())
 """What training code does with its loss besides training."""
 ACTION_WORDS = frozenset("act action actions".split())
 """Words of functions by which an agent acts, mostly to train on what comes of it."""
+HOOKS = frozenset(("prediction_step", "evaluation_step"))
+"""Hooks that a library hands its model to."""
 TEACHERS = frozenset(("teacher", "teachers"))
 RANK: dict[Confidence, int] = {"low": 0, "medium": 1, "high": 2}
 
@@ -367,16 +369,16 @@ def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         confidence = toned(grad_confidence(forward, region, learns), forward, region)
         if confidence is not None and forward.offered and (forward.path, forward.span, region.path, region.function) in hushed:
             confidence = "low"  # who calls it in sight has turned recording off
-        if confidence is not None and ((forward.path, forward.span) in differentiated or is_guessed(forward, region)):
+        if confidence is not None and ((forward.path, forward.span) in differentiated or not (learns or is_known(forward, region))):
             confidence = "low"  # what may run there as well differentiates, or is no module at all
         if confidence is not None:
             yield from ((place, forward, confidence, []) for place in regions_around(forward, region))
 
 
-def is_guessed(forward: Forward, region: Region) -> bool:
-    """Whether a name alone says that something is a module: it may be a wrapper that sees to recording itself."""
+def is_known(forward: Forward, region: Region) -> bool:
+    """Whether more than a name says that something is a module: else it may be a wrapper that sees to recording itself."""
     handed = forward.loc is not None and forward.loc[0] == "param" and region.loop is not None
-    return not (forward.known or region.training or region.loader or handed)
+    return forward.known or region.training or region.loader or handed or own_name(forward.stops[-1]) in HOOKS
 
 
 def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confidence | None:

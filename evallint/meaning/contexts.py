@@ -13,6 +13,7 @@ from evallint.meaning.machine import MOST_FRAMES, Args, last_name, made
 from evallint.meaning.project import GRAD_SWITCHES
 from evallint.meaning.values import OFF, UNKNOWN, V, World, meet, of
 from evallint.meaning.vocabulary import names_evaluation
+from evallint.meaning.walk import values_of
 
 
 class Contexts(Calls):
@@ -100,6 +101,8 @@ class Contexts(Calls):
             if a[0] == "g" or (a[0] == "x" and a[1].rsplit(".", 1)[-1] in ("no_grad", "inference_mode", "enable_grad"))
         ]
         before, depth = w.grad, w.grad_at
+        if any(a == ("g", "on", ()) or (a[0] == "x" and a[1].endswith("enable_grad")) for a in grads):
+            self.frame.stop.wants_grad = True
         if grads:
             settings = {("off" if not a[1].endswith("enable_grad") else "on") if a[0] == "x" else a[1] for a in grads}
             if len(value.atoms) > len(grads):
@@ -153,14 +156,9 @@ class Contexts(Calls):
 def yields_inside(body: Sequence[Event], quiet: frozenset[str], silent: bool = False) -> bool:
     """Whether some `yield` of a generator stands in a block in which recording is off."""
     for event in body:
-        if silent and any(isinstance(node, ev.Yield) for node in said(event)):
+        if silent and any(isinstance(node, ev.Yield) for node in values_of(event)):
             return True
         off = silent or (isinstance(event, ev.With) and any(switches_off(item, quiet) for item, _ in event.items))
         if any(yields_inside(inner, quiet, off) for inner in blocks(event)):
             return True
     return False
-
-
-def said(event: Event) -> tuple[Value, ...]:
-    """The values of a plain statement."""
-    return (event.value,) if isinstance(event, (ev.Assign, ev.Do)) else ()

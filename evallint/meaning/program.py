@@ -110,7 +110,7 @@ class Program(States):
 
     def reach(self, f: Function) -> None:
         """Run a function that nothing has reached, and say of what it meets whether others of its class call it."""
-        self.midway = self.is_inner(f)
+        self.midway = self.is_inner(f) or self.is_left_over(f)
         cls = self.project.class_of_method.get(id(f))
         overridden = cls is not None and any(f.name in c.methods for c in self.project.subclasses.get(id(cls), ()))
         asked = cls is not None and any(("self", f.name) in m.receivers for m in cls.methods.values())
@@ -131,6 +131,15 @@ class Program(States):
             found = trains and not helped and not any(switches_to_eval(g) for g in functions)
             self.switched_parts[part] = found
         return found
+
+    def is_left_over(self, f: Function) -> bool:
+        """Whether a private method is called by nobody, and no class outside the project may ask for it."""
+        cls = self.project.class_of_method.get(id(f))
+        if cls is None or not f.name.startswith("_") or f.name.startswith("__") or self.has_callers(f):
+            return False
+        family = (*self.project.mro(cls), *self.project.subclasses.get(id(cls), ()))
+        outside = [b for c in family for b in self.project.outside_bases(c) if not b.endswith((".Module", "object", ".ABC", ".Generic"))]
+        return not outside and not any(ANY_METHOD in m.called for c in family for m in c.methods.values())
 
     def is_inner(self, f: Function) -> bool:
         """Whether a private method is called by others of its class, handed on by them, or a hook of a base that cannot be seen."""
@@ -276,8 +285,8 @@ class Program(States):
         own = self.project.class_of_method.get(id(f))
         if own is not None and self.project.is_module(own):
             beside = [m for c in self.project.mro(own) for m in c.methods.values() if m is not f]
-            if any(("self", "eval") in m.receivers for m in beside):
-                return True  # … or a module whose own training ends in evaluation mode
+            if any(("self", "eval") in m.receivers or (m.name == "from_pretrained" and "eval" in m.called) for m in beside):
+                return True  # … or a module whose own training, or loading, ends in evaluation mode
         named = [g for g in self.project.called_names.get(f.name, ()) if g is not f and not self.is_test(g)]
         callers = [g for g in named if self.project.connected(g.path, f.path)]
         if any((receiver, "eval") in g.receivers for g in callers for receiver, method in g.receivers if method == f.name):

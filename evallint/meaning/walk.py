@@ -231,3 +231,27 @@ def is_made_of_itself(event: ev.Assign) -> bool:
     if not isinstance(call, ev.Call) or not isinstance(call.func, ev.Name) or call.args or not call.keywords:
         return False
     return len(event.targets) == 1 and isinstance(target := event.targets[0], ev.Name) and target.id == call.func.id
+
+
+GRAPH_FLAGS = frozenset("backprop differentiable".split())
+
+
+def is_told_to_record(fn: Function) -> bool:
+    """Whether a flag decides if the function's graph is kept: `if not self.enable_backprop: out = out.detach()`."""
+    tests = [event.test for event in every(fn.body) if isinstance(event, ev.Branch) and event.test is not None]
+    tests += [test for event in every(fn.body) for value in values_of(event) for test in choices(value)]
+    return any(names.has_words(name, GRAPH_FLAGS) for test in tests for name in names_in(test))
+
+
+def choices(node: Any) -> Iterator[Value]:
+    """The conditions of the `a if test else b` inside a value."""
+    if isinstance(node, ev.IfValue):
+        yield node.test
+    inner = (*node.args, *(v for _, v in node.keywords)) if isinstance(node, ev.Call) else getattr(node, "items", ())
+    for item in inner if not isinstance(node, ev.Map) else ():
+        yield from choices(item)
+
+
+def values_of(event: Event) -> tuple[Value, ...]:
+    """The value of a plain statement."""
+    return (event.value,) if isinstance(event, (ev.Assign, ev.Do, ev.Return)) and event.value is not None else ()
