@@ -39,7 +39,8 @@ class States(Objects):
         loc = self_loc(cls)
         thing = self.thing(loc)
         is_module = self.project.is_module(cls)
-        thing.cls, thing.kind, thing.name = cls, "model" if is_module else "instance", "self"
+        owned = "loss" if is_module and self.is_empty(cls) else "model"
+        thing.cls, thing.kind, thing.name = cls, owned if is_module else "instance", "self"
         seen, self.may_fork = set(self.visited), False
         try:
             self.build(cls, loc, world, is_module)
