@@ -296,11 +296,11 @@ def open_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
         public = names.words(own_name(forward.stops[0]))[:1]
         if told and (region.silent or names.has_words(own_name(forward.stops[0]), API_WORDS)):
             return "medium"
-        if public and public[0] in API_WORDS and not (forward.offered or forward.mode_by_caller) and (region.silent or region.used):
+        entered = forward.layers == "some" and not (forward.offered or forward.mode_by_caller)  # it matters, and nobody in sight asks
+        if public and public[0] in API_WORDS and entered and (region.silent or region.used):
             return "medium"  # what users call to predict, with nobody in sight who switches the mode
-        if public == ("predict",) == names.words(own_name(forward.stops[0])) and len(forward.stops) == 1:
-            if not (forward.offered or forward.mode_by_caller):
-                return "medium"
+        if public == ("predict",) == names.words(own_name(forward.stops[0])) and len(forward.stops) == 1 and entered:
+            return "medium"
         return "low" if region.silent or region.used else None
     judged = region.silent and (region.named or region.kind != "evaluation")
     if trained and (judged or region.loader or region.strongly or (forward.unswitched and region.training)):
