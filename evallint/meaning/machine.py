@@ -124,6 +124,8 @@ class Machine(ABC):
         """What each `ExitStack` calls when it ends."""
         self.chosen: set[int] = set()
         """Ids of the mode calls of a branch whose other arm puts the same object in the other mode."""
+        self.frozen_classes: set[int] = set()
+        """Ids of the classes of the modules that were frozen whole: what their methods record is nothing, wherever they are entered."""
         self.makers: set[int] = set()
         """Ids of the calls `model = model(**options)`: what is called is a class."""
         self.supposed = False
@@ -250,6 +252,16 @@ class Machine(ABC):
                         atom[0] == "o" and (cls := self.thing(atom[1]).cls) is not None and self.project.is_module(cls)
                     ):
                         self.set_mode(w, atom[1], modes, seen)
+
+    def modules_in(self, w: World, loc: Loc) -> frozenset[Loc]:
+        """A module, and all modules that it holds."""
+        found, waiting = {loc}, [loc]
+        while waiting and len(found) < 400:
+            held = [w.attrs.get((at, name)) for at in (waiting.pop(),) for name in self.children.get(at, ())]
+            inner = {a[1] for value in held if value is not None for a in value.atoms if a[0] == "o" and self.thing(a[1]).kind == "model"}
+            waiting += inner - found
+            found |= inner
+        return frozenset(found)
 
     # The parts
 

@@ -338,7 +338,10 @@ class Objects(Owned):
         if loc[0] == "child" and loc[2] == "<parameter>":
             w.frozen = w.frozen - {loc[1]} if on else w.frozen | {loc[1]}
         elif self.modelness(loc, name):
-            w.frozen = w.frozen - {loc} if on else w.frozen | {loc}
+            held = self.modules_in(w, loc)
+            w.frozen = w.frozen - held if on else w.frozen | held
+            if not on and (cls := self.thing(loc).cls) is not None:
+                self.frozen_classes.add(id(cls))
         elif on and not names.is_loss_name(name):
             self.frame.stop.wants_grad = True
         return base if base.atoms else of(("o", loc))

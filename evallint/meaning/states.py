@@ -47,6 +47,8 @@ class States(Objects):
         finally:
             self.visited, self.may_fork = seen, True
         strip(world)
+        if id(cls) in self.frozen_classes:
+            world.frozen |= self.modules_in(world, loc)
         return world
 
     def build(self, cls: Class, loc: Any, world: World, is_module: bool) -> None:

@@ -53,11 +53,11 @@ class Switches(Handed):
     def set_requires_grad(self, node: Value, base: V, value: V, w: World) -> None:
         flag = self.known(value)
         owners = [a[1] for a in base.atoms if a[0] == "o"]
-        models = [loc[1] for loc in owners if loc[0] == "child" and loc[2] == "<parameter>"]
+        models = frozenset(m for loc in owners if loc[0] == "child" and loc[2] == "<parameter>" for m in self.modules_in(w, loc[1]))
         if flag is False:
-            w.frozen |= frozenset(models)
+            w.frozen |= models
         elif models:
-            w.frozen -= frozenset(models)
+            w.frozen -= models
         elif not names.is_model_name(last_name(node)):
             self.frame.stop.wants_grad = True
 

@@ -188,7 +188,7 @@ def names_in(node: Value | None) -> set[str]:
             stack.append(at.base)
         elif isinstance(at, ev.Call):
             stack += [at.func, *at.args]
-        elif isinstance(at, (ev.Sub, ev.Star)):
+        elif isinstance(at, (ev.Sub, ev.Star, ev.Not)):
             stack.append(at.base if isinstance(at, ev.Sub) else at.item)
             if isinstance(at, ev.Sub) and isinstance(at.index, ev.Const) and isinstance(at.index.value, str):
                 found.add(at.index.value)
