@@ -206,6 +206,8 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         open_ = all(m.mode == "unknown" for m in bad)
         if confidence is not None and ((open_ and site in minded) or (forward.offered and site in tended)):
             confidence = "low"  # who calls it in sight has switched the model
+        if confidence is not None and is_harmless_look(forward, region):
+            confidence = "low"
         if confidence is not None:
             yield from ((place, forward, confidence, bad) for place in regions_around(forward, region))
 
@@ -222,6 +224,16 @@ def is_wished(forward: Forward, serving: set[tuple[Any, ...]]) -> bool:
         return False
     built_so = forward.grad == OFF and all(is_built_in(m) for m in bad)
     return (built_so and chosen(forward, bad)) or is_own_wish(forward, region_of(forward), bad)
+
+
+def is_harmless_look(forward: Forward, region: Region) -> bool:
+    """A network without a layer that depends on the mode is run where it stands, by code that measures nothing by its name or data.
+
+    The mode changes nothing, and the program knows of modes elsewhere.
+    """
+    here = len(forward.stops) == 1 or not region.named
+    told = any(m.mode == "train" for m in forward.modes)
+    return forward.layers == "none" and here and not (region.loader or forward.unswitched or told)
 
 
 Site = tuple[str, Span, str, str]

@@ -127,7 +127,7 @@ class Forwards(Layers, Contexts):
             loc = loc[1]
             cls = self.thing(loc).cls
             if cls is not None and self.project.is_module(cls):
-                return not self.is_empty(cls)
+                return not self.is_empty(cls) or bool(self.project.subclasses.get(id(cls)))
         return False
 
     def inner_modes(self, loc: Any, w: World) -> Modes | None:

@@ -66,8 +66,9 @@ class Layers(Machine):
                 return self.written_layers(loc[1], thing.call)
             return "unknown", ""
         verdict = self.class_layers(thing.cls, set())
-        if verdict[0] == "none" and loc[0] != "new" and self.project.subclasses.get(id(thing.cls)):
-            return "unknown", ""  # it may be one of them
+        heirs = self.project.subclasses.get(id(thing.cls), ()) if loc[0] != "new" else ()
+        if verdict[0] == "none" and heirs:  # it may be one of them
+            return ("some" if any(self.class_layers(heir, set())[0] == "some" for heir in heirs) else "unknown"), ""
         return verdict
 
     def is_empty(self, cls: Class) -> bool:

@@ -135,7 +135,7 @@ class Program(States):
     def is_left_over(self, f: Function) -> bool:
         """Whether a private method is called by nobody, and no class outside the project may ask for it."""
         cls = self.project.class_of_method.get(id(f))
-        if cls is None or not f.name.startswith("_") or f.name.startswith("__") or self.has_callers(f):
+        if cls is None or not f.name.startswith("_") or f.name.startswith("__") or self.has_callers(f) or "eval" in f.called:
             return False
         family = (*self.project.mro(cls), *self.project.subclasses.get(id(cls), ()))
         outside = [b for c in family for b in self.project.outside_bases(c) if not b.endswith((".Module", "object", ".ABC", ".Generic"))]

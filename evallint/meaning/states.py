@@ -39,7 +39,7 @@ class States(Objects):
         loc = self_loc(cls)
         thing = self.thing(loc)
         is_module = self.project.is_module(cls)
-        owned = "loss" if is_module and self.is_empty(cls) else "model"
+        owned = "loss" if is_module and self.is_empty(cls) and not self.project.subclasses.get(id(cls)) else "model"
         thing.cls, thing.kind, thing.name = cls, owned if is_module else "instance", "self"
         seen, self.may_fork = set(self.visited), False
         try:
