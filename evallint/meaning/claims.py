@@ -207,7 +207,7 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         if confidence is not None and ((open_ and site in minded) or (forward.offered and site in tended)):
             confidence = "low"  # who calls it in sight has switched the model
         if confidence is not None and is_harmless_look(forward, region):
-            confidence = "low"
+            confidence = "low"  # it would change nothing
         if confidence is not None:
             yield from ((place, forward, confidence, bad) for place in regions_around(forward, region))
 

@@ -150,7 +150,8 @@ class Contexts(Calls):
         found = self.project.dotted(self.path, source.func)
         if found is not None and found[0] == "f":
             return found[1].is_generator and yields_inside(found[1].body, GRAD_SWITCHES | self.project.quiet)
-        return any(self.yields_silently(arg) for arg in source.args[:1])  # `enumerate(batches(data))`
+        emptied = last_name(source.func) in ("list", "tuple", "sorted")  # by then the generator is over
+        return not emptied and any(self.yields_silently(arg) for arg in source.args[:1])  # `enumerate(batches(data))`
 
 
 def yields_inside(body: Sequence[Event], quiet: frozenset[str], silent: bool = False) -> bool:

@@ -139,7 +139,7 @@ class Layers(Machine):
             new = {"forward"}
             while new:
                 met = [m for name in new if (m := self.project.method(cls, name)) is not None]
-                new = {name for _, m in met for call in plain_calls(m.body) if (name := own_method(call.func))} - reached
+                new = {name for _, m in met for call in plain_calls(m.body) if (name := asked_of_self(call.func))} - reached
                 reached |= new
             found = self.forward_methods[id(cls)] = frozenset(reached - {"forward"})
         return found
@@ -373,7 +373,7 @@ def written_in(body: Sequence[Event]) -> Iterator[tuple[str, Value]]:
             yield from written_in(event.function.body)
 
 
-def own_method(func: Value) -> str:
+def asked_of_self(func: Value) -> str:
     """The name in `self.name`; empty for anything else."""
     own = isinstance(func, ev.Attr) and isinstance(func.base, ev.Name) and func.base.id == "self"
     return last_name(func) if own else ""

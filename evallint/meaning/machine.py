@@ -257,9 +257,10 @@ class Machine(ABC):
         """A module, and all modules that it holds."""
         found, waiting = {loc}, [loc]
         while waiting and len(found) < 400:
-            held = [w.attrs.get((at, name)) for at in (waiting.pop(),) for name in self.children.get(at, ())]
-            inner = {a[1] for value in held if value is not None for a in value.atoms if a[0] == "o" and self.thing(a[1]).kind == "model"}
-            waiting += inner - found
+            whole = waiting.pop()
+            held = [value for name in self.children.get(whole, ()) if (value := w.attrs.get((whole, name))) is not None]
+            inner = {a[1] for value in held for a in value.atoms if a[0] == "o" and self.thing(a[1]).kind == "model"} - found
+            waiting += inner
             found |= inner
         return frozenset(found)
 

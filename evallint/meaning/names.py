@@ -53,7 +53,7 @@ DELIBERATE_WORDS = tuple(
 )
 GRADIENT_WORDS = frozenset(
     "attack attacks adversarial adversary fgsm pgd saliency gradcam gradcams cam cams attribution attributions attribute integrated"
-    " gradients jacobian hessian fisher influence explain explainer explanation sensitivity deepfool craft lrp"
+    " gradients gradient jacobian hessian fisher influence explain explainer explanation sensitivity deepfool craft lrp"
     " smoothgrad backprop backward penalty forces force stress inversion invert dream lime shap captum".split()
 )
 

@@ -59,13 +59,13 @@ def wants_gradients(forward: Forward) -> bool:
 def is_unit_test(path: str, function: str, owner: str) -> bool:
     """A test function of a test file: it may run anything in any mode."""
     folders, _, file = path.rpartition("/")
-    in_tests = bool(TEST_FOLDERS & set(folders.split("/")))
+    around = set(folders.split("/"))
     named = file.startswith("test_") or file.endswith("_test.py") or file == "conftest.py"
     name = own_method(function)
-    if not (named or in_tests) or name == "test":
+    if not (named or around & {"tests", "testing"}) or name == "test":
         return False  # what runs a test set
     return (
-        (named and in_tests and not function.startswith("<"))
+        (named and bool(TEST_FOLDERS & around) and not function.startswith("<"))
         or name.startswith(("test", "setUp", "check_", "_test", "run_test"))
         or owner.startswith("Test")
         or owner.endswith(("Test", "Tests", "TestCase"))
