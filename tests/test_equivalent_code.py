@@ -27,6 +27,7 @@ Counts = Counter[tuple[str, str]]
 KNOWN: dict[str, tuple[str, ...]] = {
     "what is known of an attribute or parameter by its name is lost where a local name of another spelling stands for it": (
         "models aliased: wrong/b03_package",
+        "attributes aliased: right/a10_part_with_a_silent_method.py",
         "attributes aliased: wrong/b04_episodes_told_apart.py",
         "attributes aliased: wrong/b12_loaded_from_checkpoint.py",
         "attributes aliased: wrong/b20_decoding.py",

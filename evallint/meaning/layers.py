@@ -220,7 +220,8 @@ class Layers(Machine):
             verdict = "unknown"
         for owner in self.project.mro(cls):
             init = owner.methods.get("__init__")
-            if init is not None and {p.name for p in init.params[1:]} & parts_run(owner):
+            given = {p.name for p in init.params[1:]} if init is not None else set()
+            if given & parts_run(owner) or any(names.is_model_name(name) for name in given):
                 verdict = "unknown"  # it runs what it is handed
             for target, node in built(owner):
                 found, name = self.built_layer(owner, node, seen)
