@@ -206,7 +206,7 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         open_ = all(m.mode == "unknown" for m in bad)
         if confidence is not None and ((open_ and site in minded) or (forward.offered and site in tended)):
             confidence = "low"  # who calls it in sight has switched the model
-        if confidence is not None and is_harmless_look(forward, region):
+        if confidence is not None and not learns and is_harmless_look(forward, region):
             confidence = "low"  # it would change nothing
         if confidence is not None:
             yield from ((place, forward, confidence, bad) for place in regions_around(forward, region))
@@ -233,7 +233,7 @@ def is_harmless_look(forward: Forward, region: Region) -> bool:
     """
     here = len(forward.stops) == 1 or not region.named
     told = any(m.mode == "train" for m in forward.modes)
-    return forward.layers == "none" and here and not (region.loader or forward.unswitched or told)
+    return forward.layers == "none" and here and not (region.loader or forward.loaded or forward.unswitched or told)
 
 
 Site = tuple[str, Span, str, str]
@@ -390,7 +390,8 @@ def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
 def is_known(forward: Forward, region: Region) -> bool:
     """Whether more than a name says that something is a module: else it may be a wrapper that sees to recording itself."""
     handed = forward.loc is not None and forward.loc[0] == "param" and region.loop is not None
-    return forward.known or region.training or region.loader or handed or own_name(forward.stops[-1]) in HOOKS
+    given = any(m.mode == "given" for m in forward.modes)
+    return forward.known or given or region.training or region.loader or handed or own_name(forward.stops[-1]) in HOOKS
 
 
 def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confidence | None:
