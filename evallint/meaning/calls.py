@@ -319,7 +319,7 @@ class Calls(Constructors):
         stop.told = not self.project.evaluation_functions.isdisjoint((fn.name, fn.qualname))
         stop.told |= node is not None and any(is_told(name, value) for name, value in node.keywords)
         stop.acts, stop.trains = steps_environment(fn), updates_by_hand(fn)
-        stop.wants_grad = "enable_grad" in decorator_names(fn) or is_told_to_record(fn)
+        stop.wants_grad = self.asks_for_graph(fn)
         frame = Frame(fn, self.new_act(fn.path, act or self.owner(fn.path)), loc, cls, stop)
         frame.globals.clear()
         if cls is not None:
@@ -333,6 +333,13 @@ class Calls(Constructors):
         return frame
 
     _self_value: V | None = None
+
+    def asks_for_graph(self, fn: Function) -> bool:
+        """Whether a function says itself that its graph is wanted, or lets a flag decide."""
+        found = self.asking.get(id(fn))
+        if found is None:
+            found = self.asking[id(fn)] = "enable_grad" in decorator_names(fn) or is_told_to_record(fn)
+        return found
 
     def bind_args(self, frame: Frame, fn: Function, args: Args, w: World) -> None:
         """Bind arguments to parameters as Python does; a missing one gets its default."""

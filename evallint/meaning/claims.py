@@ -168,7 +168,8 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
     minded, tended = switched_places(facts)
     serving = {(m.path, m.where) for f in facts.forwards if f.trained for m in f.modes}
     feeding = {f.loc for f in facts.forwards if f.trained and f.feeds & trained}
-    wished = {maker(f) for f in facts.forwards if is_wished(f, serving)} - {None}
+    wishing = [f for f in facts.forwards if is_wished(f, serving)]
+    wished = {maker(f) or id(f) for f in wishing}
     for forward in usual(facts):
         learns = is_part_of(forward.loc, trained)
         is_trained = forward.trained and not is_silent_pass(forward)
@@ -187,7 +188,7 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         asked = forward.stops[-1].module and not forward.stops[0].module and region.strongly and region.silent and not region.training
         if forward.layers == "bare" and not asked and (forward.stops[-1].module or not learns or any(m.mode == "unknown" for m in bad)):
             continue  # a layer beside the model that counts
-        if is_wished(forward, serving) or maker(forward) in wished:
+        if (maker(forward) or id(forward)) in wished:
             continue  # here, or where another program runs what the same constructor has made
         if is_training_part(forward) or is_deliberate(forward) or chosen(forward, bad) or is_rollout(forward):
             continue

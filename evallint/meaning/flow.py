@@ -253,15 +253,15 @@ class Flow(Machine):
         self.loops.append((fact, len(self.frames) - 1))
         frame = self.frame
         frame.breaks.append([])
-        grad = w.grad, w.grad_at
-        if self.yields_silently(event.source):
+        grad, silent = (w.grad, w.grad_at), self.yields_silently(event.source)
+        if silent:
             self.set_grad(w, "off")
         try:
             after = self.unrolled(event, rounds, w) if rounds is not None else self.repeated(event, source, w, forever)
         finally:
             self.loops.pop()
             left = frame.breaks.pop()
-        if self.yields_silently(event.source) and after is not None:
+        if silent and after is not None:
             after.grad, after.grad_at = grad
         if after is not None and event.other:
             after = self.run(event.other, after)

@@ -11,7 +11,7 @@ from evallint.events import Class, Event, Function, Value, blocks
 from evallint.meaning import names
 from evallint.meaning.machine import Machine
 from evallint.meaning.project import GRAD_SWITCHES
-from evallint.meaning.walk import decorator_names, deep, every, last_name, parts
+from evallint.meaning.walk import decorator_names, deep, every, last_name, parts, values_of
 
 DEPENDENT = frozenset(
     "Dropout Dropout1d Dropout2d Dropout3d AlphaDropout"
@@ -382,8 +382,7 @@ def asked_of_self(func: Value) -> str:
 
 def own_calls(event: Event) -> Iterator[Value]:
     """The calls of one statement, those of its blocks left out."""
-    if isinstance(event, (ev.Assign, ev.Do, ev.Return)):
-        yield from (node for _, node in parts(event.value, ""))
+    yield from (node for value in values_of(event) for _, node in parts(value, ""))
 
 
 def runs_part(node: Value, methods: Mapping[str, Function], quiet: frozenset[str], still: frozenset[tuple[str, str]]) -> bool:

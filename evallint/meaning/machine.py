@@ -112,6 +112,7 @@ class Machine(ABC):
         self.empty_classes: dict[int, bool] = {}
         self.own_grad: dict[int, bool] = {}
         self.forward_methods: dict[int, frozenset[str]] = {}
+        self.asking: dict[int, bool] = {}
         self.uses_by_file: dict[str, dict[str, frozenset[str]]] = {}
         self._matters: dict[int, tuple[bool, bool]] = {}
         self._guards: dict[int, bool] = {}
