@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evallint.finding import Finding
     from evallint.linting import Report, lint_paths, lint_source
+    from evallint.runtime.watching import watch
     from evallint.settings import Settings
 
 __version__ = "0.1.0"
-__all__ = ["Finding", "Report", "Settings", "__version__", "lint_paths", "lint_source"]
+__all__ = ["Finding", "Report", "Settings", "__version__", "lint_paths", "lint_source", "watch"]
 
 _HOMES = {
     "Finding": "evallint.finding",
@@ -18,6 +19,7 @@ _HOMES = {
     "Settings": "evallint.settings",
     "lint_paths": "evallint.linting",
     "lint_source": "evallint.linting",
+    "watch": "evallint.runtime.watching",
 }
 
 

@@ -19,7 +19,9 @@ FORMAT_NAMES = ("full", "concise", "json")
 """The names in `report.formats`, which `--version` and `--help` need not import."""
 
 _USAGE = """evallint [OPTIONS] PATH...   lint files and folders (- is standard input)
-       evallint rule CODE           explain a rule, such as EVL001"""
+       evallint rule CODE           explain a rule, such as EVL001
+       evallint run SCRIPT [ARGS]   run a program, and say which findings are real
+       evallint report FILE...      join the reports of several processes"""
 _EPILOG = """Settings are read from [tool.evallint] of the nearest pyproject.toml. A `# noqa`
 or `# noqa: EVL001` comment silences its line.
 Exit codes: 0 nothing found, 1 findings, 2 the run itself failed."""
@@ -27,11 +29,16 @@ Exit codes: 0 nothing found, 1 findings, 2 the run itself failed."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line with `argv` (default: the process's arguments); returns the exit code and never raises for bad input."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["run"]:
+        from evallint.adapters.run import run
+
+        return run(words[1:])  # streams, signals and exceptions are the program's own
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a finding in a file named in another encoding is still a finding
     try:
-        status = _run(list(sys.argv[1:] if argv is None else argv))
+        status = _run(words)
         sys.stdout.flush()
         return status
     except OSError as error:
@@ -54,6 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     if argv[:1] == ["rule"] and (len(argv) == 2 or not os.path.exists("rule")):
         return _rule(argv[1:])
+    if argv[:1] == ["report"]:
+        from evallint.adapters.run import report
+
+        return report(argv[1:])
     options = _parser().parse_args(argv)
     from evallint.settings import SettingsError
 

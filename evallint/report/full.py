@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from evallint.finding import Finding, Place
+from evallint.finding import Finding
 from evallint.linting import Report
-from evallint.report.style import Style, cells, plain, width
+from evallint.report.frame import frame, span
+from evallint.report.style import Style, plain
 from evallint.source.noqa import split_lines
 
 
@@ -41,7 +42,7 @@ def _block(finding: Finding, lines: dict[str, list[str]], style: Style) -> str:
     ]
     text = lines.get(here.path, [])
     if here.line <= len(text):
-        rows += [bar, *_frame(here, text, gutter, style, style.mark("^" * _span(here, text), finding), context=1)]
+        rows += [bar, *frame(here, text, gutter, style, style.mark("^" * span(here, text), finding), context=1)]
     if finding.trail:
         rows.append(bar)
         digits = len(str(len(finding.trail)))
@@ -51,23 +52,5 @@ def _block(finding: Finding, lines: dict[str, list[str]], style: Style) -> str:
             rows.append(f"{bar} {number:>{digits}}. {style.message(step.note)}{elsewhere}")
             text = lines.get(place.path, [])
             if place.line <= len(text):
-                rows += _frame(place, text, gutter, style, style.dim("-" * _span(place, text)))
+                rows += frame(place, text, gutter, style, style.dim("-" * span(place, text)))
     return "\n".join(row.rstrip() for row in rows)
-
-
-def _frame(place: Place, text: list[str], gutter: int, style: Style, underline: str, context: int = 0) -> list[str]:
-    """The line of a place, with `context` lines that are not blank before it, and its underline."""
-    rows = []
-    for number in range(max(1, place.line - context), place.line + 1):
-        if number == place.line or text[number - 1].strip():
-            rows.append(f"{style.dim(f'{number:>{gutter}} |')} {cells(text[number - 1])}")
-    before = width(text[place.line - 1][: place.column - 1])
-    rows.append(f"{style.dim(' ' * gutter + ' |')} {' ' * before}{underline}")
-    return rows
-
-
-def _span(place: Place, text: list[str]) -> int:
-    """How many cells of its first line a place covers, at least one."""
-    line = text[place.line - 1]
-    end = place.end_column - 1 if place.end_line == place.line else len(line.rstrip())
-    return max(1, width(line[place.column - 1 : end]))

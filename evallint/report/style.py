@@ -42,10 +42,13 @@ class Style:
         """`text` (an underline) in the colour of the finding's severity."""
         return self.paint(text, f"1;{_COLOURS[finding.severity]}")
 
+    def quoted(self, text: str) -> str:
+        """A message of ours, with what it quotes in bold."""
+        return _CODE.sub(lambda quoted: self.bold(quoted.group()), text) if self.coloured else text
+
     def message(self, text: str) -> str:
         """A message, with what it quotes in bold."""
-        text = plain(text)
-        return _CODE.sub(lambda quoted: self.bold(quoted.group()), text) if self.coloured else text
+        return self.quoted(plain(text))
 
 
 def style_for(stream: TextIO) -> Style:

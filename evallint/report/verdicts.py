@@ -1,0 +1,194 @@
+"""The runtime companion's verdicts for people: strongest first, each with its code frame, its counts and its measured effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from evallint.report.frame import frame, span
+from evallint.report.style import Style, plain
+from evallint.runtime.verdicts import KINDS, RunReport, Verdict
+from evallint.source.noqa import split_lines
+
+_COLOURS = {"confirmed": "31", "mixed": "31", "harmless": "36", "refuted": "32", "not-observable": "33", "not-reached": "34"}
+_SMALL = 0.01
+"""A relative difference, or share of the time, below which an effect is called small."""
+
+
+def render(report: RunReport, style: Style) -> str:
+    """One line that sums up, then a block for each verdict, for each bug that had no finding, and the notes."""
+    blocks = [_head(report, style)]
+    blocks += [_block(verdict, report, style, seen=True) for verdict in report.verdicts]
+    blocks += [_block(verdict, report, style, seen=False) for verdict in report.unseen]
+    notes = _notes(report)
+    if notes:
+        blocks.append("\n".join(f"note: {plain(note)}" for note in notes))
+    return "\n\n".join(blocks)
+
+
+def _head(report: RunReport, style: Style) -> str:
+    about = report.environment
+    counts = [(kind, sum(v.kind == kind for v in report.verdicts)) for kind in KINDS]
+    said = [f"{number} {kind.replace('-', ' ')}" for kind, number in counts if number]
+    if report.unseen:
+        said.append(f"{len(report.unseen)} without a finding")
+    if not report.verdicts:
+        said.insert(0, "no findings")
+    rank = f", rank {about['rank']} of {about['world_size']}" if about.get("world_size", 1) > 1 else ""
+    seen = f"{about.get('forward_calls', 0):,} forward calls and {about.get('training_steps', 0):,} training steps watched{rank}"
+    return f"{style.bold('evallint: ' + ', '.join(said))} ({seen})"
+
+
+def _notes(report: RunReport) -> list[str]:
+    about = report.environment
+    notes = list(about.get("notes", ()))
+    if about.get("forgotten_calls"):
+        notes.append(f"{about['forgotten_calls']:,} calls from further places were not recorded")
+    notes += [f"evallint itself failed {number} times while watching ({said})" for said, number in about.get("errors", {}).items()]
+    return notes
+
+
+def _block(verdict: Verdict, report: RunReport, style: Style, *, seen: bool) -> str:
+    finding = verdict.finding
+    here = finding.place
+    text = split_lines(report.texts.get(here.path, ""))
+    gutter = len(str(here.line))
+    scope = f" in `{plain(finding.function)}`" if finding.function else ""
+    label = verdict.kind.replace("-", " ").upper() if seen else "UNSEEN"
+    rows = [
+        f"{style.paint(finding.code, '1;' + _COLOURS[verdict.kind])} {style.paint(label, '1;' + _COLOURS[verdict.kind])} "
+        f"{style.quoted(_claim(verdict, seen=seen))}",
+        f"{style.dim(' ' * gutter + '-->')} {plain(here.path)}:{here.line}:{here.column}{scope}",
+    ]
+    bar = style.dim(" " * gutter + " |")
+    if here.line <= len(text) and text[here.line - 1].strip():
+        rows += [bar, *frame(here, text, gutter, style, style.paint("^" * span(here, text), "1;" + _COLOURS[verdict.kind]), context=1)]
+    details = [*_details(verdict)]
+    if details:
+        rows += [bar, *(f"{style.dim(' ' * gutter + ' =')} {style.quoted(detail)}" for detail in details)]
+    return "\n".join(row.rstrip() for row in rows)
+
+
+def _claim(verdict: Verdict, *, seen: bool) -> str:
+    """The verdict in a sentence."""
+    code, counts, calls = verdict.finding.code, verdict.counts, verdict.calls
+    model = f"`{verdict.model}`" if verdict.model else "the model"
+    confirmed = counts.get("confirmed", 0)
+    if verdict.kind == "not-reached":
+        return verdict.evidence.get("reason", "") and f"{_many(calls, 'switch', 'switches')} to eval ran, but no training step followed" or (
+            "the run did not come here"
+        )
+    if verdict.kind == "not-observable":
+        return f"cannot be seen: {verdict.evidence.get('reason', 'unknown')}"
+    if code == "EVL003":
+        return _switch_claim(verdict, model)
+    of = _of(confirmed or counts.get("harmless", 0) or calls, calls)
+    if code == "EVL001":
+        if verdict.kind in ("confirmed", "mixed"):
+            told = "" if seen else "; no finding told of it"
+            return f"{model} ran in training mode in {of}, and no training step used the output{told}"
+        if verdict.kind == "harmless":
+            return f"{model} ran in training mode in {of}, and its output is the same in evaluation mode"
+        if verdict.evidence.get("used_by_training"):
+            return f"a training step used the output of {model} in {_of(verdict.evidence['used_by_training'], calls)}"
+        return f"{model} was in evaluation mode in {_all(calls)}"
+    if verdict.kind in ("confirmed", "mixed"):
+        told = "" if seen else "; no finding told of it"
+        return f"autograd recorded {model} in {of}, and nothing used the graph{told}"
+    if verdict.kind == "harmless":
+        return f"{model} was called with recording on, and its output kept no graph in {of}"
+    if verdict.evidence.get("used_by_backward"):
+        return f"a backward went through the graph of {model} in {_of(verdict.evidence['used_by_backward'], calls)}"
+    return f"recording was off in {_all(calls)} of {model}"
+
+
+def _switch_claim(verdict: Verdict, model: str) -> str:
+    steps = verdict.effect.get("steps_in_wrong_mode", 0)
+    if verdict.kind == "confirmed":
+        return f"{model} went on training in evaluation mode for {_many(steps, 'step')}"
+    if verdict.kind == "mixed":
+        total = verdict.counts["confirmed"] + verdict.counts["refuted"]
+        return f"{model} went on training in evaluation mode in {verdict.counts['confirmed']} of {total} rounds, for {_many(steps, 'step')}"
+    if verdict.kind == "harmless":
+        return f"{model} went on training in evaluation mode, and no layer that depends on the mode was affected"
+    return f"{model} was back in training mode when training went on"
+
+
+def _details(verdict: Verdict) -> Iterator[str]:
+    """What else there is to say, a line each."""
+    evidence, effect = verdict.evidence, verdict.effect
+    names = evidence.get("submodules") or []
+    if names and verdict.kind in ("confirmed", "mixed"):
+        shown = ", ".join(f"`{plain(name)}`" for name in names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+        yield f"{'in evaluation mode' if verdict.finding.code == 'EVL003' else 'active'}: {shown}"
+    yield from _mode_effect(effect)
+    yield from _graph_effect(effect)
+    if verdict.kind in ("confirmed", "mixed") and not effect:
+        reasons = "; ".join(evidence.get("skipped_probes", ()))
+        yield f"effect: not measured ({reasons or 'no probe was made'})"
+    if evidence.get("sites") and verdict.kind not in ("refuted", "not-reached"):
+        sites = evidence["sites"]
+        shown = ", ".join(f"{plain(s['path'])}:{s['line']} ({s['calls']:,})" for s in sites[:4])
+        yield f"calls: {shown}{f' and {len(sites) - 4} more places' if len(sites) > 4 else ''}"
+
+
+def _mode_effect(effect: dict[str, Any]) -> Iterator[str]:
+    if effect.get("differs"):
+        parts = []
+        if "predictions" in effect:
+            parts.append(f"{effect['predictions_changed']:,} of {effect['predictions']:,} predictions change with `eval()`")
+        if "form" in effect:
+            parts.append(f"the output has another form ({effect['form']})")
+        difference = effect["relative_difference"]
+        if difference:
+            parts.append(f"the output differs by {_percent(difference)}, {_percent(effect['spread_over_seeds'])} between two seeds")
+        if 0 < difference < _SMALL and not effect.get("predictions_changed"):
+            parts.append("a small effect")
+        if parts:
+            yield f"effect: {'; '.join(parts)}"
+    buffers = effect.get("buffers_changed", ())
+    if buffers:
+        names = ", ".join(f"`{plain(name)}`" for name in buffers[:3]) + (f" and {len(buffers) - 3} more" if len(buffers) > 3 else "")
+        yield f"effect: the evaluation's data changed {names}"
+    if effect.get("noise_in_eval"):
+        why = "; a dropout ignores the mode, so `eval()` does not help there (EVL201)" if effect.get("dropout_in_eval") else ""
+        yield f"the output is random in evaluation mode too ({_percent(effect['noise_in_eval'])} between two seeds){why}"
+
+
+def _graph_effect(effect: dict[str, Any]) -> Iterator[str]:
+    if "graph_bytes" in effect:
+        saved = effect.get("time_saved")
+        if saved is None:
+            timing = ""
+        elif saved < _SMALL:
+            timing = "; `no_grad` saves no measurable time"
+        else:
+            timing = f"; `no_grad` saves about {_percent(saved)} of the forward's time ({effect['recorded_ms']:.3g} to {effect['without_ms']:.3g} ms)"
+        yield f"effect: the graph keeps {_bytes(effect['graph_bytes'])} a call{timing}"
+    if "steps_in_wrong_mode" in effect:
+        yield f"effect: {_many(effect['steps_in_wrong_mode'], 'training step')} in the wrong mode"
+
+
+def _percent(share: float) -> str:
+    return "infinitely" if share == float("inf") else f"{100 * share:.3g} %"
+
+
+def _bytes(number: int) -> str:
+    size = float(number)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024 or unit == "GiB":
+            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
+        size /= 1024
+    raise AssertionError
+
+
+def _many(count: int, one: str, more: str = "") -> str:
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
+def _of(part: int, whole: int) -> str:
+    return f"{part:,} of {_many(whole, 'call')}"
+
+
+def _all(calls: int) -> str:
+    return "the only call" if calls == 1 else f"all {calls:,} calls"

@@ -1,0 +1,66 @@
+"""Which code objects are the user's: what the frames above a forward call stand for."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from types import CodeType
+from typing import Final
+
+LIBRARY: Final = 0
+"""Installed code, the standard library, or text without a file: says nothing."""
+USER: Final = 1
+MEANT: Final = 2
+"""Torch's own passes over a model that measure nothing: tracing, export, `update_bn`, and compiling."""
+CHECKPOINT: Final = 4
+"""Reentrant checkpointing: a forward without recording that is run again in the backward."""
+
+_MEANT = ("jit/_trace.py", "jit/_script.py", "fx/", "export/", "onnx/", "_export/", "_functorch/", "_inductor/", "_dynamo/convert_frame.py")
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_TORCH = f"{os.sep}torch{os.sep}"
+MOST_CODES = 50_000
+
+
+class Codes:
+    """The kinds of the code objects met so far, by id (code objects are slow keys: their hash covers their constants)."""
+
+    def __init__(self, ignored: frozenset[str] = frozenset()) -> None:
+        paths = sysconfig.get_paths()
+        self.installed = tuple({os.path.join(paths[name], "") for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+        self.ignored = ignored
+        self.kinds: dict[int, int] = {}
+        self.users: dict[int, CodeType] = {}
+        self.others: list[CodeType] = []
+
+    def kind(self, code: CodeType) -> int:
+        """The kind of `code`, which is kept alive so that its id stays its own."""
+        found = self._kind(code)
+        if found == USER:
+            self.users[id(code)] = code
+        else:
+            if len(self.others) >= MOST_CODES:  # a program that compiles text for ever must not grow
+                for old in self.others:
+                    self.kinds.pop(id(old), None)
+                self.others.clear()
+            self.others.append(code)
+        self.kinds[id(code)] = found
+        return found
+
+    def _kind(self, code: CodeType) -> int:
+        path = code.co_filename
+        if is_users(path, self.installed) and path not in self.ignored:
+            return USER
+        if _TORCH in path:
+            inside = path.rpartition(_TORCH)[2].replace(os.sep, "/")
+            if inside.startswith(_MEANT) or (inside == "optim/swa_utils.py" and code.co_name == "update_bn"):
+                return MEANT
+            if inside == "utils/checkpoint.py" and code.co_name == "forward":
+                return CHECKPOINT
+        return LIBRARY
+
+
+def is_users(path: str, installed: tuple[str, ...]) -> bool:
+    """Whether a file is the user's: neither installed, nor of the standard library, nor evallint's, nor text without a file."""
+    if path.startswith("<"):
+        return path.startswith("<ipython-input")
+    return not (path.startswith(installed) or "site-packages" in path or "dist-packages" in path or path.startswith(_PACKAGE + os.sep))

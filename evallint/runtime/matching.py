@@ -1,0 +1,186 @@
+"""Which observations a finding speaks of: every frame of the user's counts, since the flagged loop is often the caller of the forward."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from evallint.finding import Finding, Place
+from evallint.runtime.observing import Observations, Seen, Spot, Turned
+
+CODES = ("EVL001", "EVL002", "EVL003")
+"""The rules that a run can settle."""
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A finding, and the part of its file that it speaks of."""
+
+    finding: Finding
+    path: str
+    """Absolute, links resolved."""
+    span: Place
+    """The whole loop for a loop's header, else the finding's own place."""
+    folder: str
+    """What the finding's paths are relative to."""
+
+    def holds(self, spot: Spot) -> bool:
+        """Whether a frame stood inside of the span."""
+        here = spot.place
+        if real(here.path) != self.path or not self.span.line <= here.line <= self.span.end_line:
+            return False
+        if here.line == here.end_line and here.column == here.end_column:  # columns are unknown
+            return True
+        begins_before_end = (here.line, here.column) < (self.span.end_line, self.span.end_column)
+        return begins_before_end and (here.end_line, here.end_column) > (self.span.line, self.span.column)
+
+
+@lru_cache(maxsize=4096)
+def real(path: str) -> str:
+    """The one name of a file."""
+    return os.path.realpath(path)
+
+
+def claims(findings: Iterable[Finding], texts: Mapping[str, str], folder: str) -> list[Claim]:
+    """The findings that a run can settle; their paths are relative to `folder`. `texts` are by absolute path."""
+    found = []
+    for finding in findings:
+        if finding.code in CODES:
+            path = real(os.path.join(folder, finding.place.path))
+            found.append(Claim(finding, path, span_of(finding, texts.get(path, "")), folder))
+    return found
+
+
+def span_of(finding: Finding, text: str) -> Place:
+    """The loop whose header the finding names, or its own place."""
+    here = finding.place
+    if finding.code == "EVL003":
+        return here
+    best: ast.AST | None = None
+    for node in _nodes(text):
+        if isinstance(node, (ast.For, ast.AsyncFor, ast.While)):
+            if (node.lineno, node.col_offset) == (here.line, _bytes_before(text, here)):
+                return _place(here.path, node, text)
+        elif (node.lineno, node.col_offset) <= (here.line, _bytes_before(text, here)) and _ends(node) >= (here.line, here.column):  # type: ignore[attr-defined]
+            if best is None or _ends(node) <= _ends(best):
+                best = node
+    return _place(here.path, best, text) if best is not None and _is_part(best, here) else here
+
+
+def _is_part(comprehension: ast.AST, here: Place) -> bool:
+    """Whether the place is the comprehension, or the `for` of one, and not a call in its element."""
+    generators = comprehension.generators  # type: ignore[attr-defined]
+    starts = comprehension.lineno == here.line and comprehension.col_offset + 1 == here.column  # type: ignore[attr-defined]
+    target = generators[0].target
+    return starts or (here.line, here.column) <= (target.lineno, target.col_offset + 1) <= (here.end_line, here.end_column)
+
+
+@lru_cache(maxsize=64)
+def _nodes(text: str) -> tuple[ast.AST, ...]:
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return ()
+    return tuple(node for node in ast.walk(tree) if isinstance(node, (ast.For, ast.AsyncFor, ast.While, *_COMPREHENSIONS)))
+
+
+def _ends(node: ast.AST) -> tuple[int, int]:
+    return node.end_lineno, node.end_col_offset + 1  # type: ignore[attr-defined]
+
+
+def _place(path: str, node: ast.AST, text: str) -> Place:
+    lines = text.split("\n")
+    first, last = node.lineno, node.end_lineno  # type: ignore[attr-defined]
+    column = len(lines[first - 1].encode()[: node.col_offset].decode(errors="ignore")) + 1  # type: ignore[attr-defined]
+    end = len(lines[last - 1].encode()[: node.end_col_offset].decode(errors="ignore")) + 1  # type: ignore[attr-defined]
+    return Place(path, first, column, last, end)
+
+
+def _bytes_before(text: str, here: Place) -> int:
+    lines = text.split("\n")
+    return len(lines[here.line - 1][: here.column - 1].encode()) if here.line <= len(lines) else 0
+
+
+def loop_around(text: str, line: int) -> tuple[int, int, int] | None:
+    """The innermost loop whose body holds a line, as its line, column and last line; None outside of any in the same function."""
+    found: tuple[int, int, int] | None = None
+    inner = max((span for span in _functions(text) if span[0] <= line <= span[1]), default=(0, 1 << 30))
+    for node in _nodes(text):
+        first, last = node.lineno, node.end_lineno  # type: ignore[attr-defined]
+        if first <= line <= last and inner[0] <= first and (found is None or first >= found[0]):
+            found = (first, node.col_offset + 1, last)  # type: ignore[attr-defined]
+    return found
+
+
+@lru_cache(maxsize=64)
+def _functions(text: str) -> tuple[tuple[int, int], ...]:
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return ()
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+    return tuple((node.lineno, node.end_lineno or node.lineno) for node in ast.walk(tree) if isinstance(node, kinds))
+
+
+def inside(claim: Claim, spots: tuple[Spot, ...]) -> bool:
+    """Whether one of the frames stood in the claim's span."""
+    return any(claim.holds(spot) for spot in spots)
+
+
+def calls_of(claim: Claim, observed: Observations, texts: Mapping[str, str]) -> list[Seen]:
+    """The forward calls that the claim speaks of: those of its model, as far as the code tells which that is."""
+    within = [seen for seen in observed.calls if inside(claim, seen.spots)]
+    last = claim.finding.trail[-1].place if claim.finding.trail else None
+    if last is not None and last.line != claim.finding.place.line:
+        there = real(os.path.join(claim.folder, last.path))
+        at = [s for s in within if any(real(p.place.path) == there and last.line <= p.place.line <= last.end_line for p in s.spots)]
+        within = at or within
+    model = claim.finding.model
+    named = [s for s in within if model and any(_called(p, texts).split(".forward")[0] == model for p in s.spots if claim.holds(p))]
+    return named or within
+
+
+def turns_of(claim: Claim, observed: Observations) -> list[Turned]:
+    """The switches to evaluation mode that the claim speaks of."""
+    return [turned for turned in observed.turns if not turned.switch.mode and inside(claim, turned.spots)]
+
+
+def _called(spot: Spot, texts: Mapping[str, str]) -> str:
+    """What is called at a spot, as written: `self.model` of `self.model(x)`."""
+    here = spot.place
+    text = texts.get(real(here.path), "")
+    lines = text.split("\n")
+    if not text or here.line == here.end_line and here.column == here.end_column or here.end_line > len(lines):
+        return ""
+    rows = lines[here.line - 1 : here.end_line]
+    rows[-1] = rows[-1][: here.end_column - 1]
+    rows[0] = rows[0][here.column - 1 :]
+    return _function_of("\n".join(rows))
+
+
+@lru_cache(maxsize=1024)
+def _function_of(text: str) -> str:
+    try:
+        node = ast.parse(f"({text}\n)", mode="eval").body
+    except (SyntaxError, ValueError):
+        return ""
+    return ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+
+
+def hidden(claim: Claim, observed: Observations) -> str:
+    """Why a place that was not reached may have run all the same, or nothing."""
+    trail = [(real(os.path.join(claim.folder, step.place.path)), step.place.line) for step in claim.finding.trail]
+    places = [(claim.path, claim.finding.place.line), *trail]
+    for path, line in places:
+        if any(real(where) == path and first <= line <= last for where, first, last in observed.compiled):
+            return "inside a compiled function (`--eager` runs it so that it can be seen)"
+    name = claim.finding.function.rpartition(".")[2]
+    if observed.workers and name in ("__getitem__", "__getitems__", "__iter__", "__call__", "collate", "collate_fn"):
+        return "it may have run in a worker of a data loader"
+    if observed.processes:
+        return "it may have run in another process"
+    return ""

@@ -1,0 +1,96 @@
+"""What a module is: the user's module inside a wrapper, and its layers that depend on the mode."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from types import CodeType, FunctionType
+from typing import Any
+
+from torch import nn
+
+from evallint.runtime.records import Layer
+
+_WRAPPED = {
+    "DistributedDataParallel": "module",
+    "DataParallel": "module",
+    "OptimizedModule": "_orig_mod",
+    "AveragedModel": "module",
+    "FullyShardedDataParallel": "module",
+}
+"""Wrappers of torch's, and the attribute that holds the user's module."""
+
+SHARDED = frozenset({"FullyShardedDataParallel"})
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The user's module inside torch's wrappers."""
+    for _ in range(5):
+        attribute = _WRAPPED.get(type(module).__name__)
+        inner = getattr(module, attribute, None) if attribute and type(module).__module__.startswith("torch.") else None
+        if not isinstance(inner, nn.Module):
+            break
+        module = inner
+    return module
+
+
+def class_name(module: nn.Module) -> str:
+    """The class as its author wrote it; a scripted module hides it in `original_name`."""
+    name = getattr(module, "original_name", None)
+    return name if isinstance(name, str) else type(module).__name__
+
+
+def is_model(module: nn.Module, layers: list[tuple[Layer, nn.Module]]) -> bool:
+    """Whether it has parameters or layers that depend on the mode; a loss or a metric has neither."""
+    return bool(layers) or next(module.parameters(), None) is not None
+
+
+def layers_of(module: nn.Module) -> list[tuple[Layer, nn.Module]]:
+    """The layers (and the module itself) whose forward depends on their `training`, as far as reading their classes tells."""
+    found = []
+    for name, one in module.named_modules():
+        kind = depends_on_mode(one)
+        if kind is not None:
+            found.append((Layer(name, kind, known=type(one).__module__.startswith("torch.nn")), one))
+    return found
+
+
+def depends_on_mode(layer: nn.Module) -> str | None:
+    """What the layer is (`Dropout p=0.5`) if its own forward depends on its mode, else None."""
+    name = class_name(layer)
+    if isinstance(layer, (nn.modules.dropout._DropoutNd,)):
+        return f"{name} p={layer.p:g}" if layer.p > 0 else None
+    if isinstance(layer, (nn.modules.batchnorm._NormBase,)):
+        return name if layer.running_mean is not None else None
+    if isinstance(layer, nn.RReLU):
+        return name if layer.lower < layer.upper else None
+    if isinstance(layer, nn.MultiheadAttention):
+        return f"{name} dropout={layer.dropout:g}" if layer.dropout > 0 else None
+    if isinstance(layer, nn.RNNBase):
+        return f"{name} dropout={layer.dropout:g}" if layer.dropout > 0 and layer.num_layers > 1 else None
+    return name if _reads_training(type(layer)) else None
+
+
+@lru_cache(maxsize=4096)
+def _reads_training(cls: type) -> bool:
+    for base in cls.__mro__:
+        if base.__module__.startswith("torch.nn."):
+            continue  # judged above, or containers and wrappers
+        for value in vars(base).values():
+            function = getattr(value, "__func__", value)
+            if isinstance(function, FunctionType) and function.__name__ != "train" and _mentions(function.__code__):
+                return True
+    return False
+
+
+def _mentions(code: CodeType) -> bool:
+    return "training" in code.co_names or any(_mentions(one) for one in code.co_consts if isinstance(one, CodeType))
+
+
+def any_parameter(module: nn.Module, ids: set[int]) -> bool:
+    """Whether one of its parameters is among `ids`."""
+    return any(id(p) in ids for p in module.parameters())
+
+
+def is_sharded(module: Any) -> bool:
+    """Whether its parameters live in pieces on several processes, so that it cannot be run beside."""
+    return type(module).__name__ in SHARDED or any(type(p).__name__ == "DTensor" for p in module.parameters())

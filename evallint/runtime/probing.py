@@ -1,0 +1,189 @@
+"""A probe: one forward call run again on a twin, in both modes, so that the effect is measured and the run untouched."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evallint.runtime import measuring
+from evallint.runtime.modules import is_sharded
+from evallint.runtime.records import Probe, Record
+from evallint.runtime.twins import Generators, NotCopied, brief, copied, muted, seed_all, tensors_in, twin_of, uncached_autocast
+
+SEED = 20_260_000
+"""Of the runs that show how far two seeds are apart."""
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A call that is to be probed, as it was before it ran."""
+
+    record: Record
+    still: nn.Module
+    """The twin in that state; each run has a copy of it."""
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    before: Generators
+    versions: list[tuple[Tensor, int]]
+    modes: bool
+    graph: bool
+
+
+def prepare(record: Record, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prepared | None:
+    """Set aside what a probe of this call needs; where that cannot be, count why in the record."""
+    try:
+        if is_sharded(module):
+            raise NotCopied("the model is sharded over processes")
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            raise NotCopied("inside a torch.func transform")
+        before = Generators()
+        try:
+            with muted():
+                mine, named = copied(args), copied(kwargs)
+                still = twin_of(module)
+        finally:
+            before.restore()  # a user's `__deepcopy__` or `__copy__` may draw
+        return Prepared(record, still, mine, named, before, _versions((args, kwargs)), modes=record.training, graph=record.grad)
+    except NotCopied as reason:
+        skip(record, str(reason))
+    except Exception as error:
+        skip(record, _reason(error))
+    return None
+
+
+def skip(record: Record, reason: str) -> None:
+    """Count a probe that could not be made."""
+    record.skipped[reason] = record.skipped.get(reason, 0) + 1
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, (torch.OutOfMemoryError if hasattr(torch, "OutOfMemoryError") else torch.cuda.OutOfMemoryError, MemoryError)):
+        return "out of memory in the probe"
+    return f"the twin failed ({brief(error)})"
+
+
+def _versions(value: Any) -> list[tuple[Tensor, int]]:
+    found = []
+    for tensor in tensors_in(value):
+        if not tensor.is_inference():
+            found.append((tensor, tensor._version))
+    return found
+
+
+def probe(prepared: Prepared, live: nn.Module) -> None:
+    """Run the twins and add what they show to the record. The random generators, the weights and the live model stay as they are."""
+    record = prepared.record
+    if any(tensor._version != version for tensor, version in prepared.versions):
+        return skip(record, "an input is changed in place")
+    after = Generators()
+    watched = [*live.parameters(), *live.buffers()]
+    versions = _versions(watched)
+    values = {id(t): t.detach().clone() for t in live.buffers()}
+    try:
+        with muted(), uncached_autocast():
+            result = _Runs(prepared).all(first=not record.probes)
+        if any(tensor._version != version for tensor, version in versions):
+            with torch.no_grad():
+                for buffer in live.buffers():
+                    buffer.copy_(values[id(buffer)])
+            raise NotCopied("the twin reaches the live model")
+        record.probes.append(result)
+        if result.differs is not None:
+            record.model.sensitive = bool(record.model.sensitive) or result.differs
+    except NotCopied as reason:
+        skip(record, str(reason))
+    except Exception as error:
+        skip(record, _reason(error))
+    finally:
+        after.restore()
+
+
+class _Runs:
+    """The runs of one probe."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
+
+    def all(self, *, first: bool) -> Probe:
+        """What the runs show; the first probe of a site also times and names operations."""
+        found = Probe()
+        if self.prepared.modes:
+            self._compare_modes(found, first)
+        if self.prepared.graph:
+            self._weigh_graph(found, first)
+        return found
+
+    def _run(self, *, evaluate: bool, seed: int | None = None, grad: bool = False) -> tuple[nn.Module, dict[str, Tensor]]:
+        twin, output, _ = self._forward(evaluate=evaluate, seed=seed, grad=grad)
+        return twin, measuring.outputs_of(output)
+
+    def _forward(self, *, evaluate: bool, seed: int | None = None, grad: bool = False) -> tuple[nn.Module, Any, float]:
+        twin = twin_of(self.prepared.still)
+        if evaluate:
+            for one in twin.modules():  # not `eval()`, which a class may have overridden to change its weights
+                one.training = False
+        args, kwargs = copied(self.prepared.args), copied(self.prepared.kwargs)
+        if seed is None:
+            self.prepared.before.restore()
+        else:
+            seed_all(seed)
+        with torch.set_grad_enabled(grad):
+            _synchronize()
+            start = time.perf_counter()
+            output = twin(*args, **kwargs)
+            _synchronize()
+            return twin, output, time.perf_counter() - start
+
+    def _compare_modes(self, found: Probe, first: bool) -> None:
+        twin, as_is = self._run(evaluate=False)
+        still = measuring.buffers_of(self.prepared.still)
+        touched = measuring.changed_buffers(measuring.buffers_of(twin), still)
+        twin, evaluated = self._run(evaluate=True)
+        found.buffers = tuple(sorted(touched - measuring.changed_buffers(measuring.buffers_of(twin), still)))
+        _, again = self._run(evaluate=True, seed=SEED)
+        found.noise = measuring.distance(again, evaluated)
+        found.form = measuring.form_difference(as_is, evaluated)
+        found.difference = measuring.distance(as_is, evaluated)
+        unequal = not measuring.same(as_is, evaluated) and (
+            found.difference > measuring.rounding(evaluated) or bool(found.form) or not any(t.is_floating_point() for t in evaluated.values())
+        )
+        found.differs = unequal or bool(found.buffers)
+        found.changed, found.predictions = measuring.predictions(as_is, evaluated)
+        if unequal:
+            _, other = self._run(evaluate=False, seed=SEED)
+            found.spread = measuring.distance(other, as_is)
+        if first and (unequal or found.noise):
+            self._name_operations(found)
+
+    def _name_operations(self, found: Probe) -> None:
+        seen = []
+        for evaluate in (False, True):
+            with measuring.Operations() as operations:
+                self._run(evaluate=evaluate)
+            seen.append(operations)
+        found.operations = tuple(sorted(seen[0].names - seen[1].names))
+        found.dropout_in_eval = bool(seen[1].random_layers)
+
+    def _weigh_graph(self, found: Probe, first: bool) -> None:
+        still = self.prepared.still
+        inputs = list(tensors_in((self.prepared.args, self.prepared.kwargs)))
+        twin = twin_of(still)
+        args, kwargs = copied(self.prepared.args), copied(self.prepared.kwargs)
+        kept = measuring.Kept([*twin.parameters(), *twin.buffers(), *inputs, *tensors_in((args, kwargs))])
+        self.prepared.before.restore()
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(kept.pack, kept.unpack):
+            output = twin(*args, **kwargs)
+        found.graph_bytes = kept.total
+        del output
+        if first:
+            found.recorded_s = min(self._forward(evaluate=False, grad=True)[2] for _ in range(3))
+            found.plain_s = min(self._forward(evaluate=False, grad=False)[2] for _ in range(3))
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()

@@ -1,0 +1,132 @@
+"""What was counted: one record a call site, module and state. Grows with sites, never with calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Sites = tuple[int, ...]
+"""Of the user's frames above a call, innermost first: the id of the code object, then the offset of the instruction, in turn."""
+
+
+@dataclass(slots=True, eq=False)
+class Layer:
+    """A layer whose forward depends on the mode: its name in the model and what it is, such as `Dropout p=0.5`."""
+
+    name: str
+    kind: str
+    known: bool
+    """Whether torch.nn says that it depends on the mode; else its code reads `self.training`."""
+
+
+@dataclass(slots=True, eq=False)
+class Model:
+    """What is known of one watched model, without a reference to it."""
+
+    serial: int
+    name: str
+    layers: tuple[Layer, ...] = ()
+    layout: int = 0
+    """Counts how often the layers were found to have changed; mode masks of another layout cannot be compared."""
+    had: int = 0
+    """The mode bits with which training steps have run; bit 0 is the model's own."""
+    trained: int = 0
+    """The ordinal of the last call that a training step used."""
+    seen_switch: int = 0
+    blame: Switch | None = None
+    sensitive: bool | None = None
+    """Whether a probe found its output to depend on the mode."""
+
+
+@dataclass(slots=True, eq=False)
+class Probe:
+    """What one probed call showed; a ratio is relative to the norm of the outputs in evaluation mode."""
+
+    differs: bool | None = None
+    """Whether output or buffers depend on the mode; None where the call was in evaluation mode already."""
+    difference: float = 0.0
+    noise: float = 0.0
+    """How far two seeds are apart in evaluation mode."""
+    spread: float = 0.0
+    """How far two seeds are apart in the mode of the call."""
+    form: str = ""
+    """What else is different: the outputs' structure or shapes."""
+    changed: int = 0
+    """Predictions (argmax) that change."""
+    predictions: int = 0
+    buffers: tuple[str, ...] = ()
+    """Buffers that the call changed and that evaluation mode leaves alone."""
+    operations: tuple[str, ...] = ()
+    dropout_in_eval: bool = False
+    graph_bytes: int | None = None
+    recorded_s: float = 0.0
+    plain_s: float = 0.0
+    """Seconds of a forward with and without recording."""
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """The calls from one site, of one model, in one state."""
+
+    sites: Sites
+    model: Model
+    mask: int
+    grad: bool
+    inference: bool
+    owner: str = ""
+    """The class whose `forward` was called without `__call__`, where the site is inside it."""
+    owner_serial: int = 0
+    hot: bool = False
+    """Whether a finding speaks of this place."""
+    checkpointed: bool = False
+    calls: int = 0
+    graphs: int = 0
+    """Calls whose output had a graph."""
+    used: int = 0
+    """Calls whose graph a backward or `autograd.grad` went through."""
+    trained: int = 0
+    """Calls that an optimizer step followed through such a backward."""
+    first: int = 0
+    last: int = 0
+    event: int = -1
+    step: int = -1
+    in_a_row: int = 0
+    """Calls with no training event since the call before."""
+    tight: int = 0
+    """Calls with exactly one optimizer step since the call before: the site is in a training loop."""
+    tried: int = 0
+    probes: list[Probe] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def training(self) -> bool:
+        """Whether any mode bit was set."""
+        return self.mask != 0
+
+
+@dataclass(slots=True, eq=False)
+class Switch:
+    """The mode switches from one site, of one module, to one mode."""
+
+    sites: Sites
+    name: str
+    mode: bool
+    module: Any
+    """A weak reference to the module."""
+    was_training: bool = False
+    calls: int = 0
+    first: int = 0
+    last: int = 0
+    lost: int = 0
+    """Training steps that ran afterwards without bits that an earlier training step had."""
+    suspect: int = 0
+    """Training steps that ran afterwards in evaluation mode, after an evaluation; no earlier step is there to compare with."""
+    harmless: int = 0
+    """The same where no layer depends on the mode."""
+    recovered: int = 0
+    """Times that a training step found the bits back."""
+    rounds: int = 0
+    """Times that the first training step afterwards was such a one."""
+    layers: dict[str, str] = field(default_factory=dict)
+    model: Model | None = None
+    """The model whose training steps those were."""

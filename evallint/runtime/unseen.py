@@ -1,0 +1,110 @@
+"""What the run showed and no finding speaks of. Told only where measured, in evaluation that training does not go through."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+from evallint.finding import Finding, Place
+from evallint.meaning.names import DELIBERATE_WORDS
+from evallint.runtime.effects import effect_of, groups, sites_of, submodules_of
+from evallint.runtime.matching import Claim, inside, loop_around, real
+from evallint.runtime.observing import Observations, Seen, Spot, Turned
+from evallint.runtime.verdicts import Verdict, eval_counts, grad_counts
+from evallint.source.noqa import without_noqa
+
+NAMES = {"EVL001": "missing-eval", "EVL002": "missing-no-grad", "EVL003": "missing-train"}
+
+
+def unseen(claims: Iterable[Claim], observed: Observations, texts: Mapping[str, str]) -> list[Verdict]:
+    """The bugs without a finding, by place. `texts` are by absolute path."""
+    claims = list(claims)
+    found: dict[tuple[Place, str], Verdict] = {}
+    for seen in observed.calls:
+        record = seen.record
+        if not record.in_a_row or record.tight or record.used or record.trained or record.owner or _is_meant(seen.spots):
+            continue
+        for code in ("EVL001", "EVL002"):
+            if _shows(code, seen) and not any(c.finding.code == code and inside(c, seen.spots) for c in claims):
+                _add(found, code, seen, texts)
+    for turned in observed.turns:
+        if turned.switch.lost and not _is_meant(turned.spots):
+            if not any(c.finding.code == "EVL003" and inside(c, turned.spots) for c in claims):
+                _add_switch(found, turned, texts)
+    return sorted(found.values(), key=lambda verdict: verdict.strength)
+
+
+def _shows(code: str, seen: Seen) -> bool:
+    record = seen.record
+    if code == "EVL001":
+        whole = record.mask & 1  # dropout alone switched on is Monte Carlo dropout
+        return bool(whole) and any(probe.differs for probe in record.probes)
+    return record.graphs == record.calls and any(probe.graph_bytes for probe in record.probes)
+
+
+def _is_meant(spots: tuple[Spot, ...]) -> bool:
+    """Whether names say that the mode is meant, or the place is a test's own."""
+    name = os.path.basename(spots[0].place.path)
+    if name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py":
+        return True
+    return any(word in spot.function.lower() for spot in spots[:4] for word in DELIBERATE_WORDS)
+
+
+def _add(found: dict[tuple[Place, str], Verdict], code: str, seen: Seen, texts: Mapping[str, str]) -> None:
+    together = groups([seen])
+    counts = eval_counts(together[0]) if code == "EVL001" else grad_counts(together[0])
+    place, function = _loop(seen.spots, texts)
+    silenced = any(_is_silenced(code, where, texts) for where in (place, seen.spots[0].place))
+    if silenced or not counts.get("confirmed"):
+        return
+    said = "in training mode in an evaluation" if code == "EVL001" else "recorded by autograd in an evaluation"
+    finding = Finding(place, code, NAMES[code], f"`{seen.record.model.name}` is {said}", function=function)
+    evidence = {"sites": sites_of([seen]), "submodules": submodules_of(together, code), "probes": len(seen.record.probes)}
+    verdict = Verdict(
+        finding, "confirmed", seen.record.calls, seen.record.model.name, counts, evidence, effect_of(together, code, counts)
+    )
+    known = found.setdefault((place, code), verdict)
+    if known is not verdict:
+        known.calls += verdict.calls
+        known.counts = {name: known.counts.get(name, 0) + number for name, number in verdict.counts.items()}
+
+
+def _add_switch(found: dict[tuple[Place, str], Verdict], turned: Turned, texts: Mapping[str, str]) -> None:
+    switch = turned.switch
+    spot = turned.spots[0]
+    if switch.model is None or switch.model.sensitive is False or _is_silenced("EVL003", spot.place, texts):
+        return
+    finding = Finding(
+        spot.place, "EVL003", NAMES["EVL003"], f"`{switch.model.name}` goes on training in evaluation mode", function=spot.function
+    )
+    found[spot.place, "EVL003"] = Verdict(
+        finding,
+        "confirmed",
+        switch.calls,
+        switch.model.name,
+        {"confirmed": max(switch.rounds, 1)},
+        {
+            "switches": switch.calls,
+            "submodules": [f"{name} ({what})" if name else what for name, what in switch.layers.items()],
+            "sites": [{"path": spot.place.path, "line": spot.place.line, "calls": switch.calls}],
+        },
+        {"steps_in_wrong_mode": switch.lost},
+    )
+
+
+def _loop(spots: tuple[Spot, ...], texts: Mapping[str, str]) -> tuple[Place, str]:
+    """The header of the loop that the calls are made in, in the nearest frame that has one; else the call."""
+    for spot in spots[:6]:
+        here = spot.place
+        text = texts.get(real(here.path), "")
+        loop = loop_around(text, here.line) if text else None
+        if loop is not None:
+            line, column, _ = loop
+            row = text.split("\n")[line - 1].rstrip()
+            return Place(here.path, line, column, line, len(row) + 1), spot.function
+    return spots[0].place, spots[0].function
+
+
+def _is_silenced(code: str, place: Place, texts: Mapping[str, str]) -> bool:
+    text = texts.get(real(place.path), "")
+    return bool(text) and not without_noqa([Finding(place, code, "", "")], text)
