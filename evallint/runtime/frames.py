@@ -15,7 +15,13 @@ MEANT: Final = 2
 CHECKPOINT: Final = 4
 """Reentrant checkpointing: a forward without recording that is run again in the backward."""
 
-_MEANT = ("jit/_trace.py", "jit/_script.py", "fx/", "export/", "onnx/", "_export/", "_functorch/", "_inductor/", "_dynamo/convert_frame.py")
+COMPILED: Final = 8
+"""A call through what `torch.compile` has made."""
+
+_MEANT = (
+    *("jit/_trace.py", "jit/_script.py", "fx/_symbolic_trace.py", "fx/experimental/", "fx/passes/", "export/", "onnx/", "_export/"),
+    *("_functorch/_aot_autograd/", "_functorch/aot_autograd.py", "_inductor/", "_dynamo/convert_frame.py"),
+)
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _TORCH = f"{os.sep}torch{os.sep}"
 MOST_CODES = 50_000
@@ -56,6 +62,8 @@ class Codes:
                 return MEANT
             if inside == "utils/checkpoint.py" and code.co_name == "forward":
                 return CHECKPOINT
+            if inside == "_dynamo/eval_frame.py":
+                return COMPILED
         return LIBRARY
 
 

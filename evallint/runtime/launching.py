@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib.machinery
 import importlib.util
 import os
+import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType, ModuleType, TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
 
 
@@ -49,37 +51,34 @@ def locate_module(name: str) -> str | None:
 
 def run_script(program: Program, arguments: Sequence[str]) -> None:
     """Execute a script; its exceptions come out as they are."""
+    argv = [program.name, *arguments]
+    if os.path.isdir(program.name):
+        _prepare(ModuleType("__main__"), argv, os.path.abspath(program.name))
+        return _execute(lambda: _as_main("__main__", False))
     main = ModuleType("__main__")
     loader = importlib.machinery.SourceFileLoader("__main__", program.path)
-    main.__dict__.update(__file__=program.path, __builtins__=sys.modules["builtins"], __cached__=None, __loader__=loader)
-    folder = os.path.abspath(program.name) if os.path.isdir(program.name) else os.path.dirname(os.path.realpath(program.path))
-    _prepare(main, [program.name, *arguments], folder)
-    _execute(compile(Path(program.path).read_bytes(), program.path, "exec", dont_inherit=True), main)
+    main.__dict__.update(__file__=program.path, __builtins__=builtins, __cached__=None, __loader__=loader)
+    _prepare(main, argv, os.path.dirname(os.path.realpath(program.path)))
+    code = compile(Path(program.path).read_bytes(), program.path, "exec", dont_inherit=True)
+    _execute(lambda: exec(code, main.__dict__))
 
 
 def run_module(name: str, arguments: Sequence[str]) -> None:
     """Execute a module or a package's `__main__`; raises NoProgram if there is none."""
-    main = ModuleType("__main__")
-    _prepare(main, ["-m", *arguments], os.getcwd())
+    _prepare(ModuleType("__main__"), ["-m", *arguments], os.getcwd())
     try:
         spec = importlib.util.find_spec(name)
-        if spec is not None and spec.submodule_search_locations is not None:
-            spec = importlib.util.find_spec(f"{name}.__main__")
-            if spec is None:
-                raise NoProgram(f"No module named {name}.__main__; {name!r} is a package and cannot be directly executed")
+        if spec is not None and spec.submodule_search_locations is not None and importlib.util.find_spec(f"{name}.__main__") is None:
+            raise NoProgram(f"No module named {name}.__main__; {name!r} is a package and cannot be directly executed")
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise NoProgram(f"Error while finding module specification for {name!r} ({type(error).__name__}: {error})") from None
-    if spec is None or spec.loader is None:
+    if spec is None:
         raise NoProgram(f"No module named {name}")
-    code = spec.loader.get_code(spec.name)  # type: ignore[attr-defined]
-    if code is None:
-        raise NoProgram(f"No code object available for {name}")
-    main.__dict__.update(
-        __file__=spec.origin, __builtins__=sys.modules["builtins"], __cached__=spec.cached, __loader__=spec.loader, __package__=spec.parent
-    )
-    main.__spec__ = spec
-    sys.argv[0] = spec.origin or name
-    _execute(code, main)
+    _execute(lambda: _as_main(name, True))
+
+
+# what `python -m` itself calls: with it the program's traceback has the very lines that it has without us
+_as_main: Callable[[str, bool], object] = runpy._run_module_as_main  # type: ignore[attr-defined]
 
 
 def _prepare(main: ModuleType, argv: list[str], folder: str) -> None:
@@ -89,15 +88,15 @@ def _prepare(main: ModuleType, argv: list[str], folder: str) -> None:
         sys.path[0] = folder
 
 
-def _execute(code: CodeType, main: ModuleType) -> None:
-    exec(code, main.__dict__)
+def _execute(program: Callable[[], object]) -> None:
+    program()
 
 
 def own_traceback(traceback: TracebackType | None) -> TracebackType | None:
     """What of a traceback is the program's: what comes after `_execute`, or nothing where the program did not begin."""
     while traceback is not None:
         if traceback.tb_frame.f_code is _execute.__code__:
-            return traceback.tb_next
+            return traceback.tb_next and traceback.tb_next.tb_next  # what it calls is ours as well
         traceback = traceback.tb_next
     return None
 

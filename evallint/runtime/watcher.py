@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from evallint.runtime import modules, probing
-from evallint.runtime.frames import CHECKPOINT, MEANT, USER, Codes
+from evallint.runtime.frames import CHECKPOINT, COMPILED, MEANT, USER, Codes
 from evallint.runtime.hooks import Hooks, Inside
 from evallint.runtime.records import Model, Record, Sites, Switch
 
@@ -168,7 +168,7 @@ class Watcher:
         if known.calls % WALK_EVERY == 0 or (known.calls < 64 and known.calls & (known.calls - 1) == 0):
             self._walk(known)
         sites, flags, top = self._look(sys._getframe(3))
-        if flags & MEANT or not sites:
+        if flags & MEANT or not sites or (flags & COMPILED and isinstance(module, torch.fx.GraphModule)):
             return None
         mask = 0
         bit = 1
