@@ -37,8 +37,8 @@ def run(argv: Sequence[str]) -> int:
         _parser().error("argument -m: expected a module's name")
     try:
         program = None if is_module else launching.find_script(target[0])
-    except launching.NoProgram as error:
-        return _fail(str(error))
+    except launching.NoProgram as reason:
+        return _fail(str(reason))
     name, arguments = (target[1], target[2:]) if is_module else (target[0], target[1:])
     from evallint.runtime.companion import Companion
 
@@ -48,7 +48,7 @@ def run(argv: Sequence[str]) -> int:
     if options.eager:
         os.environ["TORCHDYNAMO_DISABLE"] = "1"
     process = {"rank": _number("RANK"), "world_size": _number("WORLD_SIZE"), "program": name, "eager": options.eager}
-    error: BaseException | None = None
+    ended: BaseException | None = None
     companion.start()
     try:
         if program is None:
@@ -59,14 +59,14 @@ def run(argv: Sequence[str]) -> int:
         companion.stop()
         return _fail(str(reason))
     except SystemExit as leaving:
-        error = leaving
+        ended = leaving
     except BaseException as raised:
-        error = raised
+        ended = raised
         launching.show(raised)
     companion.stop()
     report = _report(companion, options, {key: value for key, value in process.items() if value is not None})
-    if error is not None and not (isinstance(error, SystemExit) and error.code in (None, 0)):
-        raise error
+    if ended is not None and not (isinstance(ended, SystemExit) and ended.code in (None, 0)):
+        raise ended
     return _CHANGED if options.fail_on and report is not None and report.fails(options.fail_on) else 0
 
 

@@ -75,9 +75,8 @@ def _claim(verdict: Verdict, *, seen: bool) -> str:
     model = f"`{verdict.model}`" if verdict.model else "the model"
     confirmed = counts.get("confirmed", 0)
     if verdict.kind == "not-reached":
-        return verdict.evidence.get("reason", "") and f"{_many(calls, 'switch', 'switches')} to eval ran, but no training step followed" or (
-            "the run did not come here"
-        )
+        followed = f"{_many(calls, 'switch', 'switches')} to evaluation mode ran, and no training step followed"
+        return followed if verdict.evidence.get("reason") else "the run did not come here"
     if verdict.kind == "not-observable":
         return f"cannot be seen: {verdict.evidence.get('reason', 'unknown')}"
     if code == "EVL003":
@@ -121,11 +120,13 @@ def _details(verdict: Verdict) -> Iterator[str]:
     if names and verdict.kind in ("confirmed", "mixed"):
         shown = ", ".join(f"`{plain(name)}`" for name in names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
         yield f"{'in evaluation mode' if verdict.finding.code == 'EVL003' else 'active'}: {shown}"
+    if effect.get("relative_difference_of_children"):
+        yield f"effect: the output of its children differs by up to {_percent(effect['relative_difference_of_children'])}"
     yield from _mode_effect(effect)
     yield from _graph_effect(effect)
     if verdict.kind in ("confirmed", "mixed") and not effect:
         reasons = "; ".join(evidence.get("skipped_probes", ()))
-        yield f"effect: not measured ({reasons or 'no probe was made'})"
+        yield f"effect: not measured ({reasons or 'no probe was made, or `forward` was called directly'})"
     if evidence.get("sites") and verdict.kind not in ("refuted", "not-reached"):
         sites = evidence["sites"]
         shown = ", ".join(f"{plain(s['path'])}:{s['line']} ({s['calls']:,})" for s in sites[:4])
@@ -163,7 +164,8 @@ def _graph_effect(effect: dict[str, Any]) -> Iterator[str]:
         elif saved < _SMALL:
             timing = "; `no_grad` saves no measurable time"
         else:
-            timing = f"; `no_grad` saves about {_percent(saved)} of the forward's time ({effect['recorded_ms']:.3g} to {effect['without_ms']:.3g} ms)"
+            times = f"{effect['recorded_ms']:.3g} to {effect['without_ms']:.3g} ms"
+            timing = f"; `no_grad` saves about {_percent(saved)} of the forward's time ({times})"
         yield f"effect: the graph keeps {_bytes(effect['graph_bytes'])} a call{timing}"
     if "steps_in_wrong_mode" in effect:
         yield f"effect: {_many(effect['steps_in_wrong_mode'], 'training step')} in the wrong mode"

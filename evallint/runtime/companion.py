@@ -83,7 +83,8 @@ class Companion:
     def report(self, **more: Any) -> RunReport:
         """The verdicts on what was seen so far; `more` goes into the environment."""
         observed = observations(self.watcher) if self.watcher is not None else Observations()
-        files = {spot.place.path for seen in (*observed.calls, *observed.turns) for spot in seen.spots}
+        spots = [*(seen.spots for seen in observed.calls), *(turned.spots for turned in observed.turns)]
+        files = {spot.place.path for row in spots for spot in row}
         self._lint_late(files)
         texts = dict(self.texts)
         for path in files:

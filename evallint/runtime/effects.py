@@ -27,6 +27,8 @@ class Group:
     probes: list[Probe] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
     sensitive: bool | None = None
+    direct: bool = False
+    """Whether these are children of a module whose `forward` was called directly: each is measured, the whole is not."""
 
     @property
     def differs(self) -> bool | None:
@@ -52,7 +54,10 @@ def groups(seen: Iterable[Seen]) -> list[Group]:
         group.used = max(group.used, record.used)
         group.trained = max(group.trained, record.trained)
         group.training |= record.training
-        group.layers += [layer for place, layer in enumerate(record.model.layers, 1) if record.mask >> place & 1]
+        group.direct = bool(record.owner)
+        for place, layer in enumerate(record.model.layers, 1):
+            if record.mask >> place & 1:
+                group.layers.append(Layer(f"{record.prefix}{layer.name}".rstrip("."), layer.kind, layer.known))
         group.probes += record.probes
         for reason, number in record.skipped.items():
             group.skipped[reason] = group.skipped.get(reason, 0) + number
@@ -65,9 +70,9 @@ def sites_of(seen: Iterable[Seen]) -> list[dict[str, Any]]:
     """Where the forward calls stand: path, line, column, and how many."""
     counts: dict[tuple[str, int, int], int] = {}
     for each in seen:
-        here = each.spots[0].place
+        here = each.spots[1 if each.record.owner and len(each.spots) > 1 else 0].place
         key = (here.path, here.line, here.column)
-        counts[key] = counts.get(key, 0) + each.record.calls
+        counts[key] = max(counts.get(key, 0), each.record.calls) if each.record.owner else counts.get(key, 0) + each.record.calls
     return [{"path": path, "line": line, "column": column, "calls": calls} for (path, line, column), calls in counts.items()]
 
 
@@ -82,7 +87,10 @@ def submodules_of(together: Iterable[Group], code: str) -> list[str]:
 
 def effect_of(together: Iterable[Group], code: str, counts: Mapping[str, int]) -> dict[str, Any]:
     """The measured effect; empty where no probe was made."""
+    together = list(together)
     probes = [probe for group in together for probe in group.probes]
+    if any(group.direct for group in together):
+        return {"relative_difference_of_children": max((p.difference for p in probes), default=0.0)} if code == "EVL001" and probes else {}
     if code == "EVL001":
         return _of_mode([probe for probe in probes if probe.differs is not None])
     return _of_graph([probe for probe in probes if probe.graph_bytes is not None]) if counts.get("confirmed") else {}

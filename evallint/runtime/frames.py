@@ -17,12 +17,16 @@ CHECKPOINT: Final = 4
 
 COMPILED: Final = 8
 """A call through what `torch.compile` has made."""
+END: Final = 16
+"""Where the program began: nothing above it is the user's."""
 
 _MEANT = (
     *("jit/_trace.py", "jit/_script.py", "fx/_symbolic_trace.py", "fx/experimental/", "fx/passes/", "export/", "onnx/", "_export/"),
     *("_functorch/_aot_autograd/", "_functorch/aot_autograd.py", "_inductor/", "_dynamo/convert_frame.py"),
 )
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_LAUNCHER = os.path.join(_PACKAGE, "runtime", "launching.py")
+_PYTEST = os.path.join("_pytest", "python.py")
 _TORCH = f"{os.sep}torch{os.sep}"
 MOST_CODES = 50_000
 
@@ -56,6 +60,8 @@ class Codes:
         path = code.co_filename
         if is_users(path, self.installed) and path not in self.ignored:
             return USER
+        if path == _LAUNCHER or (code.co_name == "pytest_pyfunc_call" and path.endswith(_PYTEST)):
+            return END
         if _TORCH in path:
             inside = path.rpartition(_TORCH)[2].replace(os.sep, "/")
             if inside.startswith(_MEANT) or (inside == "optim/swa_utils.py" and code.co_name == "update_bn"):

@@ -110,7 +110,7 @@ class Hooks:
         def zero_grad(self: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
             if not torch.compiler.is_dynamo_compiling():
                 tap.zeroed(self)
-            return stock(self, *args, **kwargs)
+            stock(self, *args, **kwargs)
 
         self._replace(torch.optim.Optimizer, "zero_grad", zero_grad)
 
@@ -135,11 +135,7 @@ def fused(stock: Any, tap: Tap, inside: Inside) -> Callable[..., Any]:
     ast.increment_lineno(function, first - 2)  # columns are right already: the `if` stands for the class
     names = ", ".join([signature.args[0].arg, signature.vararg.arg, signature.kwarg.arg])
     prologue = ast.parse(
-        "if _evl_compiling() or _evl_inside.on: pass\n"
-        "try:\n"
-        f"    _evl_token = _evl_begin({names})\n"
-        "finally:\n"
-        "    _evl_inside.on = False\n"
+        f"if _evl_compiling() or _evl_inside.on: pass\ntry:\n    _evl_token = _evl_begin({names})\nfinally:\n    _evl_inside.on = False\n"
     ).body
     for node in (one for statement in prologue for one in ast.walk(statement)):
         if hasattr(node, "lineno"):

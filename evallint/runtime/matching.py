@@ -154,7 +154,7 @@ def _called(spot: Spot, texts: Mapping[str, str]) -> str:
     here = spot.place
     text = texts.get(real(here.path), "")
     lines = text.split("\n")
-    if not text or here.line == here.end_line and here.column == here.end_column or here.end_line > len(lines):
+    if not text or (here.line == here.end_line and here.column == here.end_column) or here.end_line > len(lines):
         return ""
     rows = lines[here.line - 1 : here.end_line]
     rows[-1] = rows[-1][: here.end_column - 1]

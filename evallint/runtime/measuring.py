@@ -99,7 +99,7 @@ def changed_buffers(after: Mapping[str, Tensor], before: Mapping[str, Tensor]) -
     return {name for name in after.keys() & before.keys() if not _equal(after[name], before[name])}
 
 
-class Operations(TorchDispatchMode):
+class Operations(TorchDispatchMode):  # type: ignore[misc]
     """Collects the names of the operations that tell modes apart."""
 
     def __init__(self) -> None:

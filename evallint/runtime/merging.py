@@ -21,7 +21,9 @@ def loaded(data: Any) -> RunReport:
         raise NotAReport("not a report of `evallint run` (version 1)")
     try:
         return RunReport(
-            [_verdict(row) for row in data["verdicts"]], [_verdict(row) for row in data.get("unseen", [])], dict(data.get("environment", {}))
+            [_verdict(row) for row in data["verdicts"]],
+            [_verdict(row) for row in data.get("unseen", [])],
+            dict(data.get("environment", {})),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise NotAReport(f"a damaged report ({type(error).__name__}: {error})") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -67,11 +67,12 @@ def depends_on_mode(layer: nn.Module) -> str | None:
         return f"{name} dropout={layer.dropout:g}" if layer.dropout > 0 else None
     if isinstance(layer, nn.RNNBase):
         return f"{name} dropout={layer.dropout:g}" if layer.dropout > 0 and layer.num_layers > 1 else None
-    return name if _reads_training(type(layer)) else None
+    cls: Any = type(layer)
+    return name if _reads_training(cls) else None
 
 
-@lru_cache(maxsize=4096)
-def _reads_training(cls: type) -> bool:
+@cache
+def _reads_training(cls: type[nn.Module]) -> bool:
     for base in cls.__mro__:
         if base.__module__.startswith("torch.nn."):
             continue  # judged above, or containers and wrappers

@@ -69,11 +69,11 @@ def observations(watcher: Watcher) -> Observations:
 
     return Observations(
         calls=[Seen(record, placed(record.sites)) for record in list(watcher.records.values())],
-        turns=[Turned(switch, placed(switch.sites)) for switch in list(watcher.switches.values())],
+        turns=[Turned(switch, placed(switch.sites)) for switch in list(watcher.training.switches.values())],
         compiled=compiled_functions(),
-        processes=watcher.processes,
-        workers=watcher.workers,
-        steps=watcher.steps,
+        processes=watcher.processes.others,
+        workers=watcher.processes.workers,
+        steps=watcher.clock.steps,
         probing=watcher.probes > 0,
     )
 
@@ -136,9 +136,9 @@ def environment(watcher: Watcher | None, **more: Any) -> dict[str, Any]:
         found |= {
             "seconds": round(watcher.seconds, 3),
             "forward_calls": sum(r.calls for r in watcher.records.values()),
-            "training_steps": watcher.steps,
-            "child_processes": watcher.processes,
-            "loader_workers": watcher.workers,
+            "training_steps": watcher.clock.steps,
+            "child_processes": watcher.processes.others,
+            "loader_workers": watcher.processes.workers,
         }
         if watcher.forgotten:
             found["forgotten_calls"] = watcher.forgotten

@@ -149,7 +149,9 @@ class _Runs:
         found.form = measuring.form_difference(as_is, evaluated)
         found.difference = measuring.distance(as_is, evaluated)
         unequal = not measuring.same(as_is, evaluated) and (
-            found.difference > measuring.rounding(evaluated) or bool(found.form) or not any(t.is_floating_point() for t in evaluated.values())
+            found.difference > measuring.rounding(evaluated)
+            or bool(found.form)
+            or not any(t.is_floating_point() for t in evaluated.values())
         )
         found.differs = unequal or bool(found.buffers)
         found.changed, found.predictions = measuring.predictions(as_is, evaluated)

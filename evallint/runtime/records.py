@@ -76,6 +76,8 @@ class Record:
     owner: str = ""
     """The class whose `forward` was called without `__call__`, where the site is inside it."""
     owner_serial: int = 0
+    prefix: str = ""
+    """The name of this model in the owner, with a dot behind it."""
     hot: bool = False
     """Whether a finding speaks of this place."""
     checkpointed: bool = False
@@ -94,6 +96,8 @@ class Record:
     """Calls with no training event since the call before."""
     tight: int = 0
     """Calls with exactly one optimizer step since the call before: the site is in a training loop."""
+    steady: bool = True
+    """Whether one step follows each call, as far as is known."""
     tried: int = 0
     probes: list[Probe] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)

@@ -181,15 +181,15 @@ def muted() -> Iterator[None]:
         if threading.get_ident() != thread and handle is not None:
             handle(self, record)
 
-    sys.stdout, sys.stderr = (_Muted(stream, thread) if stream is not None else None for stream in (out, err))  # type: ignore[assignment]
+    sys.stdout, sys.stderr = (_Muted(stream, thread) if stream is not None else None for stream in (out, err))
     if logging:
-        logging.Logger.handle = silent  # type: ignore[method-assign]
+        logging.Logger.handle = silent
     try:
         yield
     finally:
         sys.stdout, sys.stderr = out, err
         if logging and handle is not None:
-            logging.Logger.handle = handle  # type: ignore[method-assign]
+            logging.Logger.handle = handle
 
 
 @contextmanager

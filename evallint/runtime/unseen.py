@@ -60,9 +60,7 @@ def _add(found: dict[tuple[Place, str], Verdict], code: str, seen: Seen, texts: 
     said = "in training mode in an evaluation" if code == "EVL001" else "recorded by autograd in an evaluation"
     finding = Finding(place, code, NAMES[code], f"`{seen.record.model.name}` is {said}", function=function)
     evidence = {"sites": sites_of([seen]), "submodules": submodules_of(together, code), "probes": len(seen.record.probes)}
-    verdict = Verdict(
-        finding, "confirmed", seen.record.calls, seen.record.model.name, counts, evidence, effect_of(together, code, counts)
-    )
+    verdict = Verdict(finding, "confirmed", seen.record.calls, seen.record.model.name, counts, evidence, effect_of(together, code, counts))
     known = found.setdefault((place, code), verdict)
     if known is not verdict:
         known.calls += verdict.calls

@@ -22,8 +22,8 @@ SETTLED: tuple[Kind, ...] = ("harmless", "refuted")
 class Verdict:
     """What the run says of one finding, or (`unseen`) of a bug that had no finding.
 
-    `counts` are calls (EVL001, EVL002) or rounds of evaluation and training (EVL003) that confirm it, that are harmless, that refute it, and
-    that show nothing.
+    `counts` are calls (EVL001, EVL002) or rounds of evaluation and training (EVL003) that confirm it, are harmless, refute it, or
+    show nothing.
     """
 
     finding: Finding
@@ -85,8 +85,8 @@ class RunReport:
         return on == "any" and any(verdict.kind not in SETTLED for verdict in self.verdicts)
 
     def __str__(self) -> str:
-        from evallint.report.verdicts import render
         from evallint.report.style import Style
+        from evallint.report.verdicts import render
 
         return render(self, Style())
 
