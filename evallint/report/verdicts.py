@@ -12,7 +12,10 @@ from evallint.source.noqa import split_lines
 
 _COLOURS = {"confirmed": "31", "mixed": "31", "harmless": "36", "refuted": "32", "not-observable": "33", "not-reached": "34"}
 _SMALL = 0.01
-"""A relative difference, or share of the time, below which an effect is called small."""
+"""A relative difference below which an effect is called small."""
+_NOISE = 0.05
+"""A share of the time that cannot be told from noise, and (`_SHORT`) milliseconds too few to tell."""
+_SHORT = 0.5
 
 
 def render(report: RunReport, style: Style) -> str:
@@ -31,9 +34,9 @@ def _head(report: RunReport, style: Style) -> str:
     counts = [(kind, sum(v.kind == kind for v in report.verdicts)) for kind in KINDS]
     said = [f"{number} {kind.replace('-', ' ')}" for kind, number in counts if number]
     if report.unseen:
-        said.append(f"{len(report.unseen)} without a finding")
-    if not report.verdicts:
-        said.insert(0, "no findings")
+        said.append(f"{_many(len(report.unseen), 'bug')} that no finding told of")
+    if not said:
+        said = ["no findings"]
     rank = f", rank {about['rank']} of {about['world_size']}" if about.get("world_size", 1) > 1 else ""
     seen = f"{about.get('forward_calls', 0):,} forward calls and {about.get('training_steps', 0):,} training steps watched{rank}"
     return f"{style.bold('evallint: ' + ', '.join(said))} ({seen})"
@@ -80,7 +83,7 @@ def _claim(verdict: Verdict, *, seen: bool) -> str:
     if verdict.kind == "not-observable":
         return f"cannot be seen: {verdict.evidence.get('reason', 'unknown')}"
     if code == "EVL003":
-        return _switch_claim(verdict, model)
+        return _switch_claim(verdict, model) + ("" if seen else "; no finding told of it")
     of = _of(confirmed or counts.get("harmless", 0) or calls, calls)
     if code == "EVL001":
         if verdict.kind in ("confirmed", "mixed"):
@@ -128,9 +131,12 @@ def _details(verdict: Verdict) -> Iterator[str]:
         reasons = "; ".join(evidence.get("skipped_probes", ()))
         yield f"effect: not measured ({reasons or 'no probe was made, or `forward` was called directly'})"
     if evidence.get("sites") and verdict.kind not in ("refuted", "not-reached"):
-        sites = evidence["sites"]
-        shown = ", ".join(f"{plain(s['path'])}:{s['line']} ({s['calls']:,})" for s in sites[:4])
-        yield f"calls: {shown}{f' and {len(sites) - 4} more places' if len(sites) > 4 else ''}"
+        lines: dict[str, int] = {}
+        for site in evidence["sites"]:
+            line = f"{plain(site['path'])}:{site['line']}"
+            lines[line] = lines.get(line, 0) + site["calls"]
+        shown = ", ".join(f"{line} ({calls:,})" for line, calls in [*lines.items()][:4])
+        yield f"calls: {shown}{f' and {len(lines) - 4} more places' if len(lines) > 4 else ''}"
 
 
 def _mode_effect(effect: dict[str, Any]) -> Iterator[str]:
@@ -161,14 +167,12 @@ def _graph_effect(effect: dict[str, Any]) -> Iterator[str]:
         saved = effect.get("time_saved")
         if saved is None:
             timing = ""
-        elif saved < _SMALL:
+        elif saved < _NOISE or effect["recorded_ms"] < _SHORT:
             timing = "; `no_grad` saves no measurable time"
         else:
             times = f"{effect['recorded_ms']:.3g} to {effect['without_ms']:.3g} ms"
             timing = f"; `no_grad` saves about {_percent(saved)} of the forward's time ({times})"
         yield f"effect: the graph keeps {_bytes(effect['graph_bytes'])} a call{timing}"
-    if "steps_in_wrong_mode" in effect:
-        yield f"effect: {_many(effect['steps_in_wrong_mode'], 'training step')} in the wrong mode"
 
 
 def _percent(share: float) -> str:

@@ -84,6 +84,7 @@ class Companion:
         """The verdicts on what was seen so far; `more` goes into the environment."""
         observed = observations(self.watcher) if self.watcher is not None else Observations()
         spots = [*(seen.spots for seen in observed.calls), *(turned.spots for turned in observed.turns)]
+        observed.ranks = more.get("world_size", 1)
         files = {spot.place.path for row in spots for spot in row}
         self._lint_late(files)
         texts = dict(self.texts)

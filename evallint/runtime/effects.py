@@ -16,6 +16,7 @@ class Group:
     """Records that stand for the same calls: one, or the children of a module whose `forward` was called directly."""
 
     model: str
+    serial: int = 0
     calls: int = 0
     training: bool = False
     grad: bool = False
@@ -48,10 +49,11 @@ def groups(seen: Iterable[Seen]) -> list[Group]:
     for each in seen:
         record = each.record
         direct = (record.owner, record.owner_serial, each.spots[1:], record.grad) if record.owner else id(record)
-        group = found.setdefault(direct, Group(record.owner or record.model.name, grad=record.grad))
+        name, serial = (record.owner, record.owner_serial) if record.owner else (record.model.name, record.model.serial)
+        group = found.setdefault(direct, Group(name, serial, grad=record.grad))
         group.calls = max(group.calls, record.calls)
         group.graphs = max(group.graphs, record.graphs)
-        group.used = max(group.used, record.used)
+        group.used = max(group.used, record.used, record.inside)
         group.trained = max(group.trained, record.trained)
         group.training |= record.training
         group.direct = bool(record.owner)
@@ -73,7 +75,7 @@ def sites_of(seen: Iterable[Seen]) -> list[dict[str, Any]]:
         here = each.spots[1 if each.record.owner and len(each.spots) > 1 else 0].place
         key = (here.path, here.line, here.column)
         counts[key] = max(counts.get(key, 0), each.record.calls) if each.record.owner else counts.get(key, 0) + each.record.calls
-    return [{"path": path, "line": line, "column": column, "calls": calls} for (path, line, column), calls in counts.items()]
+    return [{"path": path, "line": line, "column": column, "calls": calls} for (path, line, column), calls in sorted(counts.items())]
 
 
 def submodules_of(together: Iterable[Group], code: str) -> list[str]:

@@ -40,9 +40,18 @@ class Tap(Protocol):
 
 
 class Inside(threading.local):
-    """Whether this thread is inside a watched forward call, or in evallint's own doing."""
+    """Where this thread is."""
 
     on = False
+    """Inside a watched forward call, or in evallint's own doing."""
+    probing = False
+    """In the twin of a probe."""
+    differentiated = False
+    """Whether the watched forward call has itself differentiated."""
+
+
+class Trains(Exception):
+    """The twin would have trained, and so touched the user's weights."""
 
 
 class Hooks:
@@ -54,11 +63,17 @@ class Hooks:
         self._call(tap, inside)
         self._train(tap, inside)
         self._zero_grad(tap, inside)
+        self._backward(inside)
+
+        def steps(_optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
+            if inside.probing:
+                raise Trains
 
         def stepped(optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
             if not torch.compiler.is_dynamo_compiling():
                 tap.stepped(optimizer)
 
+        self._undo.append(optimizers.register_optimizer_step_pre_hook(steps).remove)
         self._undo.append(optimizers.register_optimizer_step_post_hook(stepped).remove)
 
     def remove(self) -> None:
@@ -113,6 +128,22 @@ class Hooks:
             stock(self, *args, **kwargs)
 
         self._replace(torch.optim.Optimizer, "zero_grad", zero_grad)
+
+    def _backward(self, inside: Inside) -> None:
+        """What `backward` and `autograd.grad` both go through."""
+        stock = getattr(torch.autograd, "_engine_run_backward", None)
+        if stock is None:
+            return
+
+        @functools.wraps(stock)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            if inside.on:
+                inside.differentiated = True
+                if inside.probing and kwargs.get("accumulate_grad"):
+                    raise Trains  # into the gradients of the user's own parameters
+            return stock(*args, **kwargs)
+
+        self._replace(torch.autograd, "_engine_run_backward", run)
 
 
 class UnknownForm(Exception):

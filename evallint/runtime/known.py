@@ -90,8 +90,10 @@ class Knowns:
         found = modules.layers_of(inner)
         known.ignored = not modules.is_model(inner, found)
         layers = tuple(layer for layer, _ in found)
-        if [(a.name, a.kind) for a in layers] != [(b.name, b.kind) for b in known.model.layers]:
+        bits = [weakref.ref(inner), *(weakref.ref(one) for _, one in found)]
+        others = known.bits and [bit() for bit in known.bits] != [bit() for bit in bits]  # modules compare by identity
+        if others or [(a.name, a.kind) for a in layers] != [(b.name, b.kind) for b in known.model.layers]:
             known.model.layers = layers
             known.model.layout += 1
             known.model.had = 0
-        known.bits = [weakref.ref(inner), *(weakref.ref(one) for _, one in found)]
+        known.bits = bits

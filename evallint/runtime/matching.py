@@ -13,6 +13,7 @@ from evallint.runtime.observing import Observations, Seen, Spot, Turned
 
 CODES = ("EVL001", "EVL002", "EVL003")
 """The rules that a run can settle."""
+ANOTHER_RANK = "it may have run on another rank"
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
@@ -181,6 +182,8 @@ def hidden(claim: Claim, observed: Observations) -> str:
     name = claim.finding.function.rpartition(".")[2]
     if observed.workers and name in ("__getitem__", "__getitems__", "__iter__", "__call__", "collate", "collate_fn"):
         return "it may have run in a worker of a data loader"
+    if observed.ranks > 1:
+        return ANOTHER_RANK
     if observed.processes:
         return "it may have run in another process"
     return ""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from evallint.finding import Finding, Place
+from evallint.runtime.matching import ANOTHER_RANK
 from evallint.runtime.verdicts import RunReport, Verdict, decide
 
 _ADDED = ("predictions", "predictions_changed", "steps_in_wrong_mode")
@@ -42,6 +43,11 @@ def merged(reports: Iterable[RunReport]) -> RunReport:
     reports = list(reports)
     if len(reports) == 1:
         return reports[0]
+    if len(reports) >= max(report.environment.get("world_size", 1) for report in reports):
+        for verdict in (verdict for report in reports for verdict in report.verdicts):
+            if verdict.kind == "not-observable" and verdict.evidence.get("reason") == ANOTHER_RANK:  # all of them are here
+                verdict.kind = "not-reached"
+                del verdict.evidence["reason"]
     about: dict[str, Any] = {"processes": [report.environment for report in reports]}
     for name in ("forward_calls", "training_steps"):
         about[name] = sum(report.environment.get(name, 0) for report in reports)

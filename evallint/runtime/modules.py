@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from evallint.runtime.records import Layer
+from evallint.runtime.records import CUMULATIVE, Layer
 
 _WRAPPED = {
     "DistributedDataParallel": "module",
@@ -60,7 +60,9 @@ def depends_on_mode(layer: nn.Module) -> str | None:
     if isinstance(layer, (nn.modules.dropout._DropoutNd,)):
         return f"{name} p={layer.p:g}" if layer.p > 0 else None
     if isinstance(layer, (nn.modules.batchnorm._NormBase,)):
-        return name if layer.running_mean is not None else None
+        if layer.running_mean is None:
+            return None
+        return name if layer.momentum is not None else f"{name} {CUMULATIVE}"
     if isinstance(layer, nn.RReLU):
         return name if layer.lower < layer.upper else None
     if isinstance(layer, nn.MultiheadAttention):

@@ -49,6 +49,7 @@ class Observations:
     """Functions that `torch.compile` has compiled: path, first and last line."""
     processes: int = 0
     workers: int = 0
+    ranks: int = 1
     steps: int = 0
     probing: bool = True
     environment: dict[str, Any] = field(default_factory=dict)

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from evallint.runtime import measuring
+from evallint.runtime.hooks import Trains
 from evallint.runtime.modules import is_sharded
 from evallint.runtime.records import Probe, Record
+from evallint.runtime.surroundings import Surroundings
 from evallint.runtime.twins import Generators, NotCopied, brief, copied, muted, seed_all, tensors_in, twin_of, uncached_autocast
 
+LONGEST = 10.0
+"""Seconds of a call beyond which it is not run again."""
+COSTLY = 0.2
+"""Seconds of a call, or of copying the model, beyond which only what decides is run."""
 SEED = 20_260_000
 """Of the runs that show how far two seeds are apart."""
 
@@ -28,26 +37,40 @@ class Prepared:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     before: Generators
+    around: Surroundings
     versions: list[tuple[Tensor, int]]
     modes: bool
     graph: bool
+    started: float
+    copying: float
+    """Seconds that the copy took."""
+    is_users: Callable[[CodeType], bool]
 
 
-def prepare(record: Record, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prepared | None:
+def prepare(
+    record: Record, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], is_users: Callable[[CodeType], bool]
+) -> Prepared | None:
     """Set aside what a probe of this call needs; where that cannot be, count why in the record."""
     try:
         if is_sharded(module):
             raise NotCopied("the model is sharded over processes")
+        if torch.autograd._profiler_enabled():
+            raise NotCopied("a profiler is counting")
         if torch._C._functorch.peek_interpreter_stack() is not None:
             raise NotCopied("inside a torch.func transform")
         before = Generators()
+        around = Surroundings(module, (args, kwargs), is_users)
+        start = time.perf_counter()
         try:
-            with muted():
+            with muted(), _disable_current_modes():
                 mine, named = copied(args), copied(kwargs)
                 still = twin_of(module)
         finally:
             before.restore()  # a user's `__deepcopy__` or `__copy__` may draw
-        return Prepared(record, still, mine, named, before, _versions((args, kwargs)), modes=record.training, graph=record.grad)
+            around.restore()
+        now = time.perf_counter()
+        versions = _versions((args, kwargs))
+        return Prepared(record, still, mine, named, before, around, versions, record.training, record.grad, now, now - start, is_users)
     except NotCopied as reason:
         skip(record, str(reason))
     except Exception as error:
@@ -63,7 +86,7 @@ def skip(record: Record, reason: str) -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, (torch.OutOfMemoryError if hasattr(torch, "OutOfMemoryError") else torch.cuda.OutOfMemoryError, MemoryError)):
         return "out of memory in the probe"
-    return f"the twin failed ({brief(error)})"
+    return f"it could not be run a second time ({brief(error)})"
 
 
 def _versions(value: Any) -> list[tuple[Tensor, int]]:
@@ -77,15 +100,20 @@ def _versions(value: Any) -> list[tuple[Tensor, int]]:
 def probe(prepared: Prepared, live: nn.Module) -> None:
     """Run the twins and add what they show to the record. The random generators, the weights and the live model stay as they are."""
     record = prepared.record
+    took = time.perf_counter() - prepared.started
+    if took > LONGEST:
+        return skip(record, f"one call takes {took:.0f} s")
     if any(tensor._version != version for tensor, version in prepared.versions):
         return skip(record, "an input is changed in place")
     after = Generators()
+    around = Surroundings(live, (prepared.args, prepared.kwargs), prepared.is_users)
     watched = [*live.parameters(), *live.buffers()]
     versions = _versions(watched)
     values = {id(t): t.detach().clone() for t in live.buffers()}
     try:
-        with muted(), uncached_autocast():
-            result = _Runs(prepared).all(first=not record.probes)
+        with muted(), uncached_autocast(), _disable_current_modes():
+            costly = max(took, prepared.copying) > COSTLY
+            result = _Runs(prepared, costly).all(first=not record.probes and not costly)
         if any(tensor._version != version for tensor, version in versions):
             with torch.no_grad():
                 for buffer in live.buffers():
@@ -96,17 +124,21 @@ def probe(prepared: Prepared, live: nn.Module) -> None:
             record.model.sensitive = bool(record.model.sensitive) or result.differs
     except NotCopied as reason:
         skip(record, str(reason))
+    except Trains:
+        skip(record, "its forward trains")
     except Exception as error:
         skip(record, _reason(error))
     finally:
         after.restore()
+        around.restore()
 
 
 class _Runs:
     """The runs of one probe."""
 
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(self, prepared: Prepared, costly: bool) -> None:
         self.prepared = prepared
+        self.costly = costly
 
     def all(self, *, first: bool) -> Probe:
         """What the runs show; the first probe of a site also times and names operations."""
@@ -127,6 +159,7 @@ class _Runs:
             for one in twin.modules():  # not `eval()`, which a class may have overridden to change its weights
                 one.training = False
         args, kwargs = copied(self.prepared.args), copied(self.prepared.kwargs)
+        self.prepared.around.restore()
         if seed is None:
             self.prepared.before.restore()
         else:
@@ -144,8 +177,9 @@ class _Runs:
         touched = measuring.changed_buffers(measuring.buffers_of(twin), still)
         twin, evaluated = self._run(evaluate=True)
         found.buffers = tuple(sorted(touched - measuring.changed_buffers(measuring.buffers_of(twin), still)))
-        _, again = self._run(evaluate=True, seed=SEED)
-        found.noise = measuring.distance(again, evaluated)
+        if not self.costly:
+            _, again = self._run(evaluate=True, seed=SEED)
+            found.noise = measuring.distance(again, evaluated)
         found.form = measuring.form_difference(as_is, evaluated)
         found.difference = measuring.distance(as_is, evaluated)
         unequal = not measuring.same(as_is, evaluated) and (
@@ -155,7 +189,7 @@ class _Runs:
         )
         found.differs = unequal or bool(found.buffers)
         found.changed, found.predictions = measuring.predictions(as_is, evaluated)
-        if unequal:
+        if unequal and not self.costly:
             _, other = self._run(evaluate=False, seed=SEED)
             found.spread = measuring.distance(other, as_is)
         if first and (unequal or found.noise):
@@ -177,6 +211,7 @@ class _Runs:
         args, kwargs = copied(self.prepared.args), copied(self.prepared.kwargs)
         kept = measuring.Kept([*twin.parameters(), *twin.buffers(), *inputs, *tensors_in((args, kwargs))])
         self.prepared.before.restore()
+        self.prepared.around.restore()
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(kept.pack, kept.unpack):
             output = twin(*args, **kwargs)
         found.graph_bytes = kept.total

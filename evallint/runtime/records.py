@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+CUMULATIVE = "momentum=None"
+"""Of a batch norm whose statistics are being computed anew, over all data."""
+
 Sites = tuple[int, ...]
 """Of the user's frames above a call, innermost first: the id of the code object, then the offset of the instruction, in turn."""
 
@@ -86,6 +89,8 @@ class Record:
     """Calls whose output had a graph."""
     used: int = 0
     """Calls whose graph a backward or `autograd.grad` went through."""
+    inside: int = 0
+    """Calls that themselves differentiated."""
     trained: int = 0
     """Calls that an optimizer step followed through such a backward."""
     first: int = 0
@@ -129,6 +134,8 @@ class Switch:
     """The same where no layer depends on the mode."""
     recovered: int = 0
     """Times that a training step found the bits back."""
+    partial: bool = False
+    """Whether the model itself was in training mode then, and only some of its layers were not."""
     rounds: int = 0
     """Times that the first training step afterwards was such a one."""
     layers: dict[str, str] = field(default_factory=dict)

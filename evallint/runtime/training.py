@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from evallint.runtime import modules
-from evallint.runtime.known import Known
+from evallint.runtime.known import Known, Knowns
 from evallint.runtime.records import Record, Sites, Switch
 
 MOST_SWITCHES = 20_000
@@ -117,8 +117,18 @@ class Training:
         inner = known.inner()
         if inner is None:
             return
+        if lost:
+            layout = model.layout
+            Knowns.walk(known)
+            if model.layout != layout:  # a layer was replaced
+                return
         mine = {id(one) for one in inner.modules()}
         found = [s for s in self.switches.values() if not s.mode and s.last > model.trained and _reaches(s, mine)]
+        if record.mask & 1:  # the model itself is back: only a switch of one of its parts can have kept a bit
+            for switch in [s for s in found if _reaches(s, {id(inner)})]:
+                found.remove(switch)
+                switch.recovered += 1
+                switch.model = model
         model.blame = max(found, key=lambda s: s.last, default=None) if lost or not record.training else None
         for switch in found:
             if switch is model.blame:
@@ -132,11 +142,12 @@ class Training:
         switch.model = model
         layers = [layer for place, layer in enumerate(model.layers, 1) if (lost or ~record.mask) >> place & 1]
         if lost & ~1:
-            if self._evaluated(known, record, switch):
+            if self._evaluated(known, lost, switch):
                 switch.lost += 1
+                switch.partial |= bool(record.mask & 1)
         elif lost:
             switch.harmless += 1
-        elif record.mask == 0 and switch.was_training and not model.had and self._evaluated(known, record, switch):
+        elif record.mask == 0 and switch.was_training and not model.had and self._evaluated(known, ~0, switch):
             if layers:
                 switch.suspect += 1
             else:
@@ -146,12 +157,12 @@ class Training:
         switch.rounds += first
         switch.layers.update((layer.name, layer.kind) for layer in layers)
 
-    def _evaluated(self, known: Known, record: Record, switch: Switch) -> bool:
+    def _evaluated(self, known: Known, lost: int, switch: Switch) -> bool:
         """Whether the model was evaluated since: switching off a layer for good is no evaluation."""
         if switch.lost or switch.suspect:
             return True
         return any(
-            other.model is known.model and other is not record and other.last > switch.last and other.trained < other.calls
+            other.model is known.model and not other.mask & lost and other.last > switch.last and other.trained < other.calls
             for other in self.records.values()
         )
 

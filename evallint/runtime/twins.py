@@ -6,8 +6,10 @@ import copy
 import random
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -34,6 +36,9 @@ def twin_of(module: nn.Module) -> nn.Module:
         kept.append(value)
 
     for one in module.modules():
+        replaced = vars(one).get("forward")
+        if isinstance(replaced, FunctionType) and replaced.__closure__:
+            raise NotCopied("a `forward` was replaced by a function that holds the model")
         for value in one._parameters.values():
             if value is not None:
                 share(value, value)
@@ -184,9 +189,16 @@ def muted() -> Iterator[None]:
     sys.stdout, sys.stderr = (_Muted(stream, thread) if stream is not None else None for stream in (out, err))
     if logging:
         logging.Logger.handle = silent
+    always = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)  # a warning that is given once is not spent here
+    # put in by hand: through the module's functions, all that was shown would be shown again
+    ignore: Any = ("ignore", None, Warning, None, 0)
+    warnings.filters.insert(0, ignore)  # type: ignore[attr-defined]
     try:
         yield
     finally:
+        warnings.filters.remove(ignore)  # type: ignore[attr-defined]
+        torch.set_warn_always(always)
         sys.stdout, sys.stderr = out, err
         if logging and handle is not None:
             logging.Logger.handle = handle

@@ -10,6 +10,7 @@ from evallint.meaning.names import DELIBERATE_WORDS
 from evallint.runtime.effects import effect_of, groups, sites_of, submodules_of
 from evallint.runtime.matching import Claim, inside, loop_around, real
 from evallint.runtime.observing import Observations, Seen, Spot, Turned
+from evallint.runtime.records import CUMULATIVE
 from evallint.runtime.verdicts import Verdict, eval_counts, grad_counts
 from evallint.source.noqa import without_noqa
 
@@ -22,13 +23,13 @@ def unseen(claims: Iterable[Claim], observed: Observations, texts: Mapping[str, 
     found: dict[tuple[Place, str], Verdict] = {}
     for seen in observed.calls:
         record = seen.record
-        if not record.in_a_row or record.tight or record.used or record.trained or record.owner or _is_meant(seen.spots):
+        if not record.in_a_row or record.tight or record.used or record.inside or record.trained or record.owner or _is_meant(seen.spots):
             continue
         for code in ("EVL001", "EVL002"):
             if _shows(code, seen) and not any(c.finding.code == code and inside(c, seen.spots) for c in claims):
                 _add(found, code, seen, texts)
     for turned in observed.turns:
-        if turned.switch.lost and not _is_meant(turned.spots):
+        if turned.switch.lost and not turned.switch.partial and not _is_meant(turned.spots):
             if not any(c.finding.code == "EVL003" and inside(c, turned.spots) for c in claims):
                 _add_switch(found, turned, texts)
     return sorted(found.values(), key=lambda verdict: verdict.strength)
@@ -37,6 +38,8 @@ def unseen(claims: Iterable[Claim], observed: Observations, texts: Mapping[str, 
 def _shows(code: str, seen: Seen) -> bool:
     record = seen.record
     if code == "EVL001":
+        if any(layer.kind.endswith(CUMULATIVE) for layer in record.model.layers):
+            return False  # batch norm statistics are computed anew
         whole = record.mask & 1  # dropout alone switched on is Monte Carlo dropout
         return bool(whole) and any(probe.differs for probe in record.probes)
     return record.graphs == record.calls and any(probe.graph_bytes for probe in record.probes)
@@ -92,7 +95,9 @@ def _add_switch(found: dict[tuple[Place, str], Verdict], turned: Turned, texts: 
 
 def _loop(spots: tuple[Spot, ...], texts: Mapping[str, str]) -> tuple[Place, str]:
     """The header of the loop that the calls are made in, in the nearest frame that has one; else the call."""
-    for spot in spots[:6]:
+    for spot in spots[:3]:
+        if spot.function == "<module>" and spot is not spots[0]:
+            break
         here = spot.place
         text = texts.get(real(here.path), "")
         loop = loop_around(text, here.line) if text else None

@@ -118,9 +118,13 @@ def judge(claims: Iterable[Claim], observed: Observations, texts: Mapping[str, s
 def _of_calls(claim: Claim, seen: list[Seen], observed: Observations, texts: Mapping[str, str]) -> Verdict:
     code = claim.finding.code
     together = groups(seen)
+    count = eval_counts if code == "EVL001" else grad_counts
+    guilty = {group.serial for group in together if count(group).get("confirmed")}
+    if guilty:  # of several models, those that did nothing wrong do not make it mixed
+        together = [group for group in together if group.serial in guilty]
     counts = dict.fromkeys(("confirmed", "harmless", "refuted", "unmeasured"), 0)
     for group in together:
-        for name, number in (eval_counts(group) if code == "EVL001" else grad_counts(group)).items():
+        for name, number in count(group).items():
             counts[name] += number
     why = hidden(claim, observed)
     kind = decide(counts, why)

@@ -7,7 +7,7 @@ import sys
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import torch
@@ -110,6 +110,7 @@ class Watcher:
     def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An outermost forward call begins."""
         self.inside.on = True
+        self.inside.differentiated = False
         try:
             known = self.knowns.by_id.get(id(module))
             if known is None or known.outer() is not module:
@@ -131,7 +132,11 @@ class Watcher:
             bit = 1
             for reference in known.bits:
                 one = reference()
-                if one is not None and one.training:
+                if one is None:  # a layer was replaced
+                    self.knowns.walk(known)
+                    mask = self._mask(known)
+                    break
+                if one.training:
                     mask |= bit
                 bit <<= 1
             grad = _is_grad_enabled()
@@ -161,6 +166,11 @@ class Watcher:
         except Exception as error:
             self._failed(error)
             return None
+
+    @staticmethod
+    def _mask(known: Known) -> int:
+        modules = [reference() for reference in known.bits]
+        return sum(1 << place for place, one in enumerate(modules) if one is not None and one.training)
 
     def _look(self, frame: FrameType | None) -> tuple[Sites, int]:
         """The user's frames from `frame` outward, and what the others say."""
@@ -209,6 +219,10 @@ class Watcher:
             frame = frame.f_back
         return False
 
+    def _is_users(self, code: CodeType) -> bool:
+        kind = self.codes.kinds.get(id(code))
+        return (self.codes.kind(code) if kind is None else kind) == USER
+
     def _wants_probe(self, record: Record) -> bool:
         """Whether a probe would tell something new, and is affordable."""
         if not (record.grad or record.training) or record.used or record.checkpointed:
@@ -226,7 +240,7 @@ class Watcher:
     def _prepare(self, record: Record, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> probing.Prepared | None:
         record.tried += 1
         start = time.perf_counter()
-        prepared = probing.prepare(record, modules.unwrapped(module), args, kwargs)
+        prepared = probing.prepare(record, modules.unwrapped(module), args, kwargs, self._is_users)
         self._spent += time.perf_counter() - start
         return prepared
 
@@ -245,17 +259,26 @@ class Watcher:
                     self._has_graph(known, record)
             else:
                 self._other_output(known, record, output)
+            if self.inside.differentiated:
+                record.inside += 1
             if record.checkpointed:
                 known.latest = record
             if prepared is not None:
-                start = time.perf_counter()
-                live = known.inner()
-                if live is not None:
-                    probing.probe(prepared, live)
-                self._spent += time.perf_counter() - start
+                self._probe(known, prepared)
         except Exception as error:
             self._failed(error)
         return output
+
+    def _probe(self, known: Known, prepared: probing.Prepared) -> None:
+        start = time.perf_counter()
+        live = known.inner()
+        self.inside.probing = True
+        try:
+            if live is not None:
+                probing.probe(prepared, live)
+        finally:
+            self.inside.probing = False
+            self._spent += time.perf_counter() - start
 
     def _has_graph(self, known: Known, record: Record) -> None:
         record.graphs += 1
