@@ -87,12 +87,6 @@ def test_running_the_live_model_again_is_seen() -> None:
     assert broken.out != _control().out
 
 
-def test_a_twin_that_reaches_the_live_model_is_undone_and_told() -> None:
-    broken = _sabotaged("probing.twin_of = lambda module: module")
-    assert broken.out == _control().out
-    assert "the twin reaches the live model" in broken.err
-
-
 # Several processes
 
 

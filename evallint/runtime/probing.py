@@ -202,7 +202,7 @@ class _Runs:
                 self._run(evaluate=evaluate)
             seen.append(operations)
         found.operations = tuple(sorted(seen[0].names - seen[1].names))
-        found.dropout_in_eval = bool(seen[1].random_layers)
+        found.dropout_in_eval = found.noise > 0 and bool(seen[1].random_layers)
 
     def _weigh_graph(self, found: Probe, first: bool) -> None:
         still = self.prepared.still

@@ -124,6 +124,9 @@ def _undo_of(value: Any) -> Any:
     if isinstance(value, random.Random):
         python = value.getstate()
         return lambda: value.setstate(python)
+    if isinstance(value, nn.Module):
+        buffers = [(buffer, buffer.detach().clone()) for buffer in value.buffers()]
+        return lambda: _restore_buffers(buffers)
     numpy = sys.modules.get("numpy.random")
     if numpy is not None and isinstance(value, numpy.Generator):
         bits = value.bit_generator.state
@@ -141,6 +144,13 @@ def _undo_of(value: Any) -> Any:
         members = set(value)
         return lambda: value.intersection_update(members) if len(value) > len(members) else value.update(members)
     return None
+
+
+def _restore_buffers(buffers: list[tuple[Any, Any]]) -> None:
+    with torch.no_grad():
+        for buffer, kept in buffers:
+            if not torch.equal(buffer, kept):
+                buffer.copy_(kept)
 
 
 def _refill(value: Any, items: list[Any]) -> None:
