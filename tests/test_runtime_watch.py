@@ -167,7 +167,7 @@ def test_memory_grows_with_places_and_not_with_calls() -> None:
     finally:
         tracemalloc.stop()
         watcher.stop()
-    assert not watcher.errors and added < 20_000  # of 10,000 calls: 2 bytes each
+    assert not watcher.errors and added < 40_000  # 10,000 calls: less than 4 bytes each
 
 
 def test_loss_modules_are_no_models() -> None:

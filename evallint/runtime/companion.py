@@ -96,7 +96,7 @@ class Companion:
             verdict.finding = self._shown(verdict.finding)
         for verdict in (*verdicts, *others):
             for site in verdict.evidence.get("sites", ()):
-                site["path"] = self._written(site["path"])
+                site["path"] = self.written(site["path"])
         about = environment(self.watcher, probes=self.probes, **more)
         if self.watcher is None and not self.notes:
             self.notes.append("torch was not imported, so nothing was watched")
@@ -111,12 +111,12 @@ class Companion:
     def _lint_late(self, files: set[str]) -> None:
         """Lint what ran and was not known of before, such as modules imported by name; a notebook's cells are texts."""
         late = sorted(path for path in files if real(path) not in self.linted and self._real(path) not in self.linted)
-        paths = [self._written(path) for path in late if os.path.isfile(path)]
+        paths = [self.written(path) for path in late if os.path.isfile(path)]
         texts = [(path, "".join(linecache.getlines(path))) for path in late if not os.path.isfile(path)]
         if late:
             self.lint(paths, [(name, text) for name, text in texts if text])
 
-    def _written(self, path: str) -> str:
+    def written(self, path: str) -> str:
         """A path as one would write it in the folder where the run began."""
         try:
             relative = os.path.relpath(path, self.folder)
@@ -127,7 +127,7 @@ class Companion:
     def _shown(self, finding: Finding) -> Finding:
         from dataclasses import replace
 
-        return replace(finding, place=replace(finding.place, path=self._written(finding.place.path)))
+        return replace(finding, place=replace(finding.place, path=self.written(finding.place.path)))
 
 
 def project_files(folder: str) -> list[str]:

@@ -84,12 +84,6 @@ class RunReport:
             return True
         return on == "any" and any(verdict.kind not in SETTLED for verdict in self.verdicts)
 
-    def __str__(self) -> str:
-        from evallint.report.style import Style
-        from evallint.report.verdicts import render
-
-        return render(self, Style())
-
 
 def decide(counts: Mapping[str, int], why_hidden: str = "") -> Kind:
     """The verdict that counts give: what is bad outweighs what is harmless, and that what refutes."""

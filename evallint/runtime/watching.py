@@ -8,8 +8,17 @@ import sys
 from collections.abc import Sequence
 from types import TracebackType
 
+from evallint.report.style import Style
+from evallint.report.verdicts import render
 from evallint.runtime.companion import PROBES, Companion, project_files
 from evallint.runtime.verdicts import RunReport
+
+
+class WatchReport(RunReport):
+    """A report that prints itself for people."""
+
+    def __str__(self) -> str:
+        return render(self, Style())
 
 
 class watch:
@@ -34,7 +43,7 @@ class watch:
             self._companion.lint(self.paths)
         elif os.path.isfile(self._caller):
             files = project_files(os.path.dirname(os.path.abspath(self._caller)))
-            self._companion.lint(list(dict.fromkeys([self._caller, *files])))
+            self._companion.lint([self._companion.written(path) for path in dict.fromkeys([os.path.abspath(self._caller), *files])])
         else:
             text = "".join(linecache.getlines(self._caller))  # a cell
             self._companion.lint([], [(self._caller, text)] if text else [])
@@ -45,6 +54,7 @@ class watch:
         """Stop watching; an exception passes."""
         self._companion.stop()
 
-    def report(self) -> RunReport:
+    def report(self) -> WatchReport:
         """The verdicts on what has been seen so far; `str()` of it is for people, `to_json()` for programs."""
-        return self._companion.report()
+        report = self._companion.report()
+        return WatchReport(report.verdicts, report.unseen, report.environment, report.texts)
