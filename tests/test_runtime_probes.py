@@ -219,6 +219,33 @@ def test_what_a_forward_says_and_counts_is_said_and_counted_once(capsys: pytest.
     assert _equal(*states)
 
 
+def test_weights_that_a_forward_changes_are_changed_once() -> None:
+    class Momentum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.query, self.key = nn.Linear(8, 4), nn.Linear(8, 4)
+            self.drop = nn.Dropout(0.5)
+
+        def forward(self, x: Any) -> Any:
+            for q, k in zip(self.query.parameters(), self.key.parameters(), strict=True):
+                k.data = k.data * 0.9 + q.data * 0.1
+                k.data.mul_(0.99)
+            return self.drop(self.query(x)), self.key(x)
+
+    states = []
+    for watch in (False, True):
+        torch.manual_seed(0)
+        model = Momentum()
+        if watch:
+            assert calls(model, x).probes
+        else:
+            with torch.no_grad():
+                for _ in range(3):
+                    model(x)
+        states.append(_state(model))
+    assert _equal(*states)
+
+
 def test_hooks_of_the_user_are_called_once() -> None:
     model, seen = _linear(nn.Dropout(0.5)), []
     model[0].register_forward_hook(lambda module, args, output: seen.append(output))

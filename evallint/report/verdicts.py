@@ -193,7 +193,7 @@ def _many(count: int, one: str, more: str = "") -> str:
 
 
 def _of(part: int, whole: int) -> str:
-    return f"{part:,} of {_many(whole, 'call')}"
+    return "the only call" if whole == 1 else f"{part:,} of {whole:,} calls"
 
 
 def _all(calls: int) -> str:

@@ -127,6 +127,17 @@ def _functions(text: str) -> tuple[tuple[int, int], ...]:
     return tuple((node.lineno, node.end_lineno or node.lineno) for node in ast.walk(tree) if isinstance(node, kinds))
 
 
+@lru_cache(maxsize=64)
+def discarded(text: str) -> frozenset[tuple[int, int, int, int]]:
+    """The calls that are statements of their own: line, column, end line, end column, 1-based."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return frozenset()
+    values = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)]
+    return frozenset((v.lineno, v.col_offset + 1, v.end_lineno or 0, (v.end_col_offset or 0) + 1) for v in values)
+
+
 def inside(claim: Claim, spots: tuple[Spot, ...]) -> bool:
     """Whether one of the frames stood in the claim's span."""
     return any(claim.holds(spot) for spot in spots)

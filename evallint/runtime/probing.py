@@ -64,7 +64,7 @@ def prepare(
         try:
             with muted(), _disable_current_modes():
                 mine, named = copied(args), copied(kwargs)
-                still = twin_of(module)
+                still = twin_of(module, around.touches_weights)
         finally:
             before.restore()  # a user's `__deepcopy__` or `__copy__` may draw
             around.restore()
@@ -106,7 +106,10 @@ def probe(prepared: Prepared, live: nn.Module) -> None:
     if any(tensor._version != version for tensor, version in prepared.versions):
         return skip(record, "an input is changed in place")
     after = Generators()
-    around = Surroundings(live, (prepared.args, prepared.kwargs), prepared.is_users)
+    try:
+        around = Surroundings(live, (prepared.args, prepared.kwargs), prepared.is_users)
+    except NotCopied as reason:
+        return skip(record, str(reason))
     watched = [*live.parameters(), *live.buffers()]
     versions = _versions(watched)
     values = {id(t): t.detach().clone() for t in live.buffers()}
@@ -154,7 +157,7 @@ class _Runs:
         return twin, measuring.outputs_of(output)
 
     def _forward(self, *, evaluate: bool, seed: int | None = None, grad: bool = False) -> tuple[nn.Module, Any, float]:
-        twin = twin_of(self.prepared.still)
+        twin = twin_of(self.prepared.still, self.prepared.around.touches_weights)
         if evaluate:
             for one in twin.modules():  # not `eval()`, which a class may have overridden to change its weights
                 one.training = False
@@ -207,7 +210,7 @@ class _Runs:
     def _weigh_graph(self, found: Probe, first: bool) -> None:
         still = self.prepared.still
         inputs = list(tensors_in((self.prepared.args, self.prepared.kwargs)))
-        twin = twin_of(still)
+        twin = twin_of(still, self.prepared.around.touches_weights)
         args, kwargs = copied(self.prepared.args), copied(self.prepared.kwargs)
         kept = measuring.Kept([*twin.parameters(), *twin.buffers(), *inputs, *tensors_in((args, kwargs))])
         self.prepared.before.restore()

@@ -18,6 +18,8 @@ from evallint.runtime.twins import DEEPEST, NotCopied
 MOST_FUNCTIONS = 300
 MOST_ENTRIES = 10_000
 """Of one container: a bigger one is not copied, and what a forward does to it would be done twice."""
+_WEIGHTS = frozenset(("data", "parameters", "named_parameters", "weight"))
+_IN_PLACE = frozenset(("data", "copy_", "lerp_", "mul_", "add_", "sub_", "div_", "clamp_", "fill_", "zero_", "normal_"))
 _PLAIN = (int, float, str, bool, type(None))
 
 
@@ -25,6 +27,8 @@ class Surroundings:
     """The state of what the code of a module's own classes names, and of generators among the arguments. Raises NotCopied."""
 
     def __init__(self, module: nn.Module, arguments: Any, is_users: Any) -> None:
+        self.touches_weights = False
+        """Whether its code may change weights in place, as a momentum encoder's does."""
         self._undo: list[Any] = []
         self._seen: set[int] = set()
         for generator in _generators_in(arguments):
@@ -51,9 +55,11 @@ class Surroundings:
                 self._visit(value, depth - 1)
             else:
                 self._keep(value)
+        names = set(_names(function.__code__))
+        self.touches_weights |= bool(names & _WEIGHTS and names & _IN_PLACE)
         for name in _written(function.__code__):
-            value = function.__globals__.get(name)
-            if isinstance(value, _PLAIN):
+            if name in function.__globals__:
+                value = function.__globals__[name]
                 self._undo.append(lambda name=name, value=value: function.__globals__.__setitem__(name, value))
 
     def _keep(self, value: Any, depth: int = 2) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+MOST_BYTES = 1 << 30
+"""Of weights that are copied where a forward may change them."""
 DEEPEST = 5
 """Levels of containers that are looked into."""
 
@@ -23,8 +25,8 @@ class NotCopied(Exception):
     """Something cannot be copied, or copying it would touch the run; the text says what."""
 
 
-def twin_of(module: nn.Module) -> nn.Module:
-    """A copy that shares the parameters; buffers and Python state are its own. Raises NotCopied.
+def twin_of(module: nn.Module, own_weights: bool = False) -> nn.Module:
+    """A copy that shares the parameters (or not); buffers and Python state are its own. Raises NotCopied.
 
     The user's hooks are left out, since what they do outside of the model would be done twice.
     """
@@ -35,13 +37,15 @@ def twin_of(module: nn.Module) -> nn.Module:
         memo[id(value)] = instead
         kept.append(value)
 
+    if own_weights and sum(p.numel() * p.element_size() for p in module.parameters()) > MOST_BYTES:
+        raise NotCopied("its forward may change its weights, which are too big to copy")
     for one in module.modules():
         replaced = vars(one).get("forward")
         if isinstance(replaced, FunctionType) and replaced.__closure__:
             raise NotCopied("a `forward` was replaced by a function that holds the model")
         for value in one._parameters.values():
             if value is not None:
-                share(value, value)
+                share(value, _clone(value) if own_weights else value)
         for value in (*vars(one).values(), *one._buffers.values()):
             for tensor in tensors_in(value):
                 if id(tensor) not in memo and not tensor.is_leaf:
@@ -60,6 +64,11 @@ def twin_of(module: nn.Module) -> nn.Module:
         one._backward_hooks.clear()
         one._backward_pre_hooks.clear()
     return twin
+
+
+def _clone(parameter: Tensor) -> Tensor:
+    clone = parameter.detach().clone()
+    return nn.Parameter(clone, parameter.requires_grad) if isinstance(parameter, nn.Parameter) else clone
 
 
 def _of_torch(hook: Any) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from evallint.finding import Finding, Place
 from evallint.meaning.names import DELIBERATE_WORDS
 from evallint.runtime.effects import effect_of, groups, sites_of, submodules_of
-from evallint.runtime.matching import Claim, inside, loop_around, real
+from evallint.runtime.matching import Claim, discarded, inside, loop_around, real
 from evallint.runtime.observing import Observations, Seen, Spot, Turned
 from evallint.runtime.records import CUMULATIVE
 from evallint.runtime.verdicts import Verdict, eval_counts, grad_counts
@@ -24,6 +24,8 @@ def unseen(claims: Iterable[Claim], observed: Observations, texts: Mapping[str, 
     for seen in observed.calls:
         record = seen.record
         if not record.in_a_row or record.tight or record.used or record.inside or record.trained or record.owner or _is_meant(seen.spots):
+            continue
+        if _is_discarded(seen.spots[0], texts):
             continue
         for code in ("EVL001", "EVL002"):
             if _shows(code, seen) and not any(c.finding.code == code and inside(c, seen.spots) for c in claims):
@@ -51,6 +53,12 @@ def _is_meant(spots: tuple[Spot, ...]) -> bool:
     if name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py":
         return True
     return any(word in spot.function.lower() for spot in spots[:4] for word in DELIBERATE_WORDS)
+
+
+def _is_discarded(spot: Spot, texts: Mapping[str, str]) -> bool:
+    """Whether the output is thrown away: a warm-up, statistics computed anew, a hook that takes what it wants; no evaluation."""
+    here = spot.place
+    return (here.line, here.column, here.end_line, here.end_column) in discarded(texts.get(real(here.path), ""))
 
 
 def _add(found: dict[tuple[Place, str], Verdict], code: str, seen: Seen, texts: Mapping[str, str]) -> None:
