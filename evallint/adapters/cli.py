@@ -20,7 +20,7 @@ FORMAT_NAMES = ("full", "concise", "json")
 
 _USAGE = """evallint [OPTIONS] PATH...   lint files and folders (- is standard input)
        evallint rule CODE           explain a rule, such as EVL001
-       evallint run SCRIPT [ARGS]   run a program, and say which findings are real
+       evallint run SCRIPT [ARGS]   run it, and say which findings are real
        evallint report FILE...      join the reports of several processes"""
 _EPILOG = """Settings are read from [tool.evallint] of the nearest pyproject.toml. A `# noqa`
 or `# noqa: EVL001` comment silences its line.

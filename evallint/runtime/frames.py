@@ -60,6 +60,8 @@ class Codes:
         path = code.co_filename
         if is_users(path, self.installed) and path not in self.ignored:
             return USER
+        if path.startswith("<eval_with_key>"):  # the parts of a compiled graph
+            return MEANT
         if path == _LAUNCHER or (code.co_name == "pytest_pyfunc_call" and path.endswith(_PYTEST)):
             return END
         if _TORCH in path:
