@@ -11,7 +11,8 @@ import ast
 import functools
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FunctionType
 from typing import Any, Protocol
 
@@ -65,15 +66,10 @@ class Hooks:
         self._zero_grad(tap, inside)
         self._backward(inside)
 
-        def steps(_optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
-            if inside.probing:
-                raise Trains
-
         def stepped(optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
             if not torch.compiler.is_dynamo_compiling():
                 tap.stepped(optimizer)
 
-        self._undo.append(optimizers.register_optimizer_step_pre_hook(steps).remove)
         self._undo.append(optimizers.register_optimizer_step_post_hook(stepped).remove)
 
     def remove(self) -> None:
@@ -144,6 +140,22 @@ class Hooks:
             return stock(*args, **kwargs)
 
         self._replace(torch.autograd, "_engine_run_backward", run)
+
+
+@contextmanager
+def no_steps() -> Iterator[None]:
+    """Let no optimizer make a step in this thread: it would be one of the user's weights."""
+    thread = threading.get_ident()
+
+    def refuse(_optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
+        if threading.get_ident() == thread:
+            raise Trains
+
+    handle = optimizers.register_optimizer_step_pre_hook(refuse)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 class UnknownForm(Exception):

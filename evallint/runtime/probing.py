@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from evallint.runtime import measuring
-from evallint.runtime.hooks import Trains
+from evallint.runtime.hooks import Trains, no_steps
 from evallint.runtime.modules import is_sharded
 from evallint.runtime.records import Probe, Record
 from evallint.runtime.surroundings import Surroundings
@@ -114,7 +114,7 @@ def probe(prepared: Prepared, live: nn.Module) -> None:
     versions = _versions(watched)
     values = {id(t): t.detach().clone() for t in live.buffers()}
     try:
-        with muted(), uncached_autocast(), _disable_current_modes():
+        with muted(), uncached_autocast(), no_steps(), _disable_current_modes():
             costly = max(took, prepared.copying) > COSTLY
             result = _Runs(prepared, costly).all(first=not record.probes and not costly)
         if any(tensor._version != version for tensor, version in versions):
