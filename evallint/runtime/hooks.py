@@ -1,24 +1,22 @@
-"""The three places where torch is tapped: `nn.Module.__call__`, `nn.Module.train`, and the optimizers.
+"""The places where torch is tapped: `nn.Module.__call__`, `nn.Module.train`, the optimizers, and what differentiates.
 
-`nn.Module.__call__` becomes torch's own function with a few statements before it: nested calls gain no frame and about 0.2 µs, and a
-traceback shows torch's file and line, as without. It is made from torch's source, so that it follows what torch does in any version;
-where that has a form that cannot be extended (or another tool has replaced it) a plain wrapper serves, with a note.
+`nn.Module.__call__` becomes torch's own function with a few statements before it (`fusing`): nested calls gain no frame and about 0.2 µs.
+Where it has a form that cannot be extended, or another tool has replaced it, a plain wrapper serves, with a note.
 """
 
 from __future__ import annotations
 
-import ast
 import functools
-import inspect
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FunctionType
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 from torch.optim import optimizer as optimizers
+
+from evallint.runtime.fusing import UnknownForm, call_with_taps, with_prologue
 
 
 class Tap(Protocol):
@@ -89,12 +87,15 @@ class Hooks:
 
     def _call(self, tap: Tap, inside: Inside) -> None:
         stock = nn.Module.__call__
+        names = {"_evl_inside": inside, "_evl_begin": tap.begin, "_evl_finish": tap.finish}
         try:
             if stock is not nn.Module._wrapped_call_impl:
-                raise UnknownForm("another tool has replaced `nn.Module.__call__`")
-            call = fused(stock, tap, inside)
-        except UnknownForm as reason:
-            self.note = f"{reason}; a wrapper is used, which costs more and shows in tracebacks"
+                self.note = "another tool has replaced `nn.Module.__call__`"
+                raise UnknownForm
+            call = call_with_taps(stock, {"_evl_compiling": torch.compiler.is_dynamo_compiling, **names})
+        except UnknownForm:
+            known = self.note or "this torch's `nn.Module.__call__` has an unknown form"
+            self.note = f"{known}; a wrapper is used, which costs more and shows in tracebacks"
             call = wrapped(stock, tap, inside)
         self._replace(nn.Module, "__call__", call)
 
@@ -128,17 +129,19 @@ class Hooks:
     def _backward(self, inside: Inside) -> None:
         """What `backward` and `autograd.grad` both go through."""
         stock = getattr(torch.autograd, "_engine_run_backward", None)
-        if stock is None:
+        if stock is None or "kwargs" not in stock.__code__.co_varnames:
             return
 
-        @functools.wraps(stock)
-        def run(*args: Any, **kwargs: Any) -> Any:
-            if inside.on:
-                inside.differentiated = True
-                if inside.probing and kwargs.get("accumulate_grad"):
-                    raise Trains  # into the gradients of the user's own parameters
-            return stock(*args, **kwargs)
+        def differentiates(accumulates: bool) -> None:
+            inside.differentiated = True
+            if inside.probing and accumulates:
+                raise Trains  # into the gradients of the user's own parameters
 
+        prologue = "if _evl_inside.on: _evl_differentiates(bool(kwargs.get('accumulate_grad')))"
+        try:
+            run = with_prologue(stock, prologue, {"_evl_inside": inside, "_evl_differentiates": differentiates})
+        except (UnknownForm, SyntaxError):
+            return
         self._replace(torch.autograd, "_engine_run_backward", run)
 
 
@@ -156,64 +159,6 @@ def no_steps() -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-class UnknownForm(Exception):
-    """torch's `__call__` cannot be extended."""
-
-
-def fused(stock: Any, tap: Tap, inside: Inside) -> Callable[..., Any]:
-    """torch's own `__call__` with the taps in the same frame, at torch's own lines. Raises UnknownForm."""
-    try:
-        source, first = inspect.getsourcelines(stock)
-        block = ast.parse("if 1:\n" + "".join(source)).body[0]
-        assert isinstance(block, ast.If)
-        function = block.body[0]
-        assert isinstance(function, ast.FunctionDef) and not function.decorator_list
-        signature = function.args
-        assert len(signature.args) == 1 and signature.vararg is not None and signature.kwarg is not None
-        assert not signature.kwonlyargs and not signature.posonlyargs
-    except (OSError, TypeError, SyntaxError, IndexError, AssertionError):
-        raise UnknownForm("this torch's `nn.Module.__call__` has an unknown form") from None
-    ast.increment_lineno(function, first - 2)  # columns are right already: the `if` stands for the class
-    names = ", ".join([signature.args[0].arg, signature.vararg.arg, signature.kwarg.arg])
-    prologue = ast.parse(
-        f"if _evl_compiling() or _evl_inside.on: pass\ntry:\n    _evl_token = _evl_begin({names})\nfinally:\n    _evl_inside.on = False\n"
-    ).body
-    for node in (one for statement in prologue for one in ast.walk(statement)):
-        if hasattr(node, "lineno"):
-            ast.copy_location(node, function.body[0])
-    guard, watched = prologue
-    assert isinstance(guard, ast.If) and isinstance(watched, ast.Try)
-    guard.body = function.body
-    copy = ast.parse("if 1:\n" + "".join(source)).body[0]
-    ast.increment_lineno(copy, first - 2)
-    watched.body += [_Returns().visit(statement) for statement in copy.body[0].body]  # type: ignore[attr-defined]
-    function.body = [guard, watched]
-    maker = ast.parse("def make(_evl_compiling, _evl_inside, _evl_begin, _evl_finish): pass")
-    assert isinstance(maker.body[0], ast.FunctionDef)
-    maker.body[0].body = [function, ast.Return(ast.Name(function.name, ast.Load()))]
-    ast.fix_missing_locations(maker)
-    module = inspect.getmodule(stock)
-    made: dict[str, Any] = {}
-    exec(compile(maker, stock.__code__.co_filename, "exec", dont_inherit=True), vars(module), made)
-    call: FunctionType = made["make"](torch.compiler.is_dynamo_compiling, inside, tap.begin, tap.finish)
-    call.__qualname__ = stock.__qualname__
-    return call
-
-
-class _Returns(ast.NodeTransformer):
-    """Hands each returned value to `_evl_finish` first."""
-
-    def visit_Return(self, node: ast.Return) -> ast.Return:
-        value = node.value or ast.copy_location(ast.Constant(None), node)
-        finish = ast.copy_location(ast.Name("_evl_finish", ast.Load()), value)
-        token = ast.copy_location(ast.Name("_evl_token", ast.Load()), value)
-        node.value = ast.copy_location(ast.Call(finish, [token, value], []), value)
-        return node
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
-        return node
 
 
 def wrapped(stock: Any, tap: Tap, inside: Inside) -> Callable[..., Any]:
