@@ -6,7 +6,7 @@ import linecache
 import os
 import sys
 import sysconfig
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from evallint.finding import Finding
@@ -28,11 +28,9 @@ PROBES = 3
 class Companion:
     """Watches this process from `start` to `stop`. Imports torch never itself."""
 
-    def __init__(self, probes: int = PROBES, folder: str | None = None, ignored: Iterable[str] = ()) -> None:
+    def __init__(self, probes: int = PROBES, folder: str | None = None) -> None:
         self.probes = probes
         self.folder = folder or os.getcwd()
-        self.ignored = frozenset(ignored)
-        """Files whose frames say nothing, such as the caller's own machinery."""
         self.notes: list[str] = []
         self.claims: list[Claim] = []
         self.linted: set[str] = set()
@@ -66,7 +64,7 @@ class Companion:
             hot: dict[str, list[tuple[int, int]]] = {}
             for claim in self.claims:
                 hot.setdefault(claim.path, []).append((claim.span.line, claim.span.end_line))
-            self.watcher = Watcher(hot, self.probes, self.ignored)
+            self.watcher = Watcher(hot, self.probes)
             note = self.watcher.start()
             if note:
                 self.notes.append(note)

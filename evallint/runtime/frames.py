@@ -34,10 +34,9 @@ MOST_CODES = 50_000
 class Codes:
     """The kinds of the code objects met so far, by id (code objects are slow keys: their hash covers their constants)."""
 
-    def __init__(self, ignored: frozenset[str] = frozenset()) -> None:
+    def __init__(self) -> None:
         paths = sysconfig.get_paths()
         self.installed = tuple({os.path.join(paths[name], "") for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-        self.ignored = ignored
         self.kinds: dict[int, int] = {}
         self.users: dict[int, CodeType] = {}
         self.others: list[CodeType] = []
@@ -58,7 +57,7 @@ class Codes:
 
     def _kind(self, code: CodeType) -> int:
         path = code.co_filename
-        if is_users(path, self.installed) and path not in self.ignored:
+        if is_users(path, self.installed):
             return USER
         if path.startswith("<eval_with_key>"):  # the parts of a compiled graph
             return MEANT

@@ -50,9 +50,6 @@ class Observations:
     processes: int = 0
     workers: int = 0
     ranks: int = 1
-    steps: int = 0
-    probing: bool = True
-    environment: dict[str, Any] = field(default_factory=dict)
 
 
 def observations(watcher: Watcher) -> Observations:
@@ -74,8 +71,6 @@ def observations(watcher: Watcher) -> Observations:
         compiled=compiled_functions(),
         processes=watcher.processes.others,
         workers=watcher.processes.workers,
-        steps=watcher.clock.steps,
-        probing=watcher.probes > 0,
     )
 
 

@@ -75,7 +75,6 @@ class Record:
     model: Model
     mask: int
     grad: bool
-    inference: bool
     owner: str = ""
     """The class whose `forward` was called without `__call__`, where the site is inside it."""
     owner_serial: int = 0

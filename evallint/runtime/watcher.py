@@ -59,11 +59,11 @@ class _Use:
 class Watcher:
     """Records of every outermost forward call, mode switch and training step while its hooks are installed."""
 
-    def __init__(self, hot: Hot | None = None, probes: int = 3, ignored: frozenset[str] = frozenset()) -> None:
+    def __init__(self, hot: Hot | None = None, probes: int = 3) -> None:
         self.inside = Inside()
         self.hot = hot or {}
         self.probes = probes
-        self.codes = Codes(ignored)
+        self.codes = Codes()
         self.records: dict[tuple[Any, ...], Record] = {}
         self.forgotten = 0
         """Calls from further places when there were too many to keep."""
@@ -196,7 +196,7 @@ class Watcher:
     def _new(self, known: Known, sites: Sites, mask: int, grad: bool, flags: int, top: FrameType | None) -> Record:
         while top is not None and id(top.f_code) != sites[0]:
             top = top.f_back
-        record = Record(sites, known.model, mask, grad, torch.is_inference_mode_enabled())
+        record = Record(sites, known.model, mask, grad)
         record.checkpointed = bool(flags & CHECKPOINT)
         record.first = self.clock.ordinal
         record.hot = self._is_hot(top)
