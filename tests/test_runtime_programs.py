@@ -120,7 +120,7 @@ def test_compiled_code_is_seen_when_run_eagerly() -> None:
     run = next(run for run in RUNS if run.name == "compiled_step.py")
     seen = watched([run.name, *run.arguments], ["--eager"])
     assert {(line, code) for line, code, _ in run.expected} == {(line, code) for line, code, _ in seen.said}
-    assert {verdict for _, _, verdict in seen.said} == {"confirmed"}  # the CNN
+    assert {verdict for _, _, verdict in seen.said} == {"confirmed"}
 
 
 def test_the_programs_are_found() -> None:
