@@ -83,7 +83,7 @@ def test_generators_that_are_not_restored_are_seen() -> None:
 
 
 def test_running_the_live_model_again_is_seen() -> None:
-    broken = _sabotaged("probing.twin_of = lambda module: module\nprobing._versions = lambda value: []")
+    broken = _sabotaged("probing.twin_of = lambda module, own=False: module\nprobing._versions = lambda value: []")
     assert broken.out != _control().out
 
 
