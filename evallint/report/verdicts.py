@@ -58,14 +58,14 @@ def _block(verdict: Verdict, report: RunReport, style: Style, *, seen: bool) -> 
     gutter = len(str(here.line))
     scope = f" in `{plain(finding.function)}`" if finding.function else ""
     label = verdict.kind.replace("-", " ").upper() if seen else "UNSEEN"
+    colour = f"1;{_COLOURS[verdict.kind]}"
     rows = [
-        f"{style.paint(finding.code, '1;' + _COLOURS[verdict.kind])} {style.paint(label, '1;' + _COLOURS[verdict.kind])} "
-        f"{style.quoted(_claim(verdict, seen=seen))}",
+        f"{style.paint(finding.code, colour)} {style.paint(label, colour)} {style.quoted(_claim(verdict, seen=seen))}",
         f"{style.dim(' ' * gutter + '-->')} {plain(here.path)}:{here.line}:{here.column}{scope}",
     ]
     bar = style.dim(" " * gutter + " |")
     if here.line <= len(text) and text[here.line - 1].strip():
-        rows += [bar, *frame(here, text, gutter, style, style.paint("^" * span(here, text), "1;" + _COLOURS[verdict.kind]), context=1)]
+        rows += [bar, *frame(here, text, gutter, style, style.paint("^" * span(here, text), colour), context=1)]
     details = [*_details(verdict)]
     if details:
         rows += [bar, *(f"{style.dim(' ' * gutter + ' =')} {style.quoted(detail)}" for detail in details)]
@@ -77,17 +77,17 @@ def _claim(verdict: Verdict, *, seen: bool) -> str:
     code, counts, calls = verdict.finding.code, verdict.counts, verdict.calls
     model = f"`{verdict.model}`" if verdict.model else "the model"
     confirmed = counts.get("confirmed", 0)
+    told = "" if seen else "; no finding told of it"
     if verdict.kind == "not-reached":
         followed = f"{_many(calls, 'switch', 'switches')} to evaluation mode ran, and no training step followed"
         return followed if verdict.evidence.get("reason") else "the run did not come here"
     if verdict.kind == "not-observable":
         return f"cannot be seen: {verdict.evidence.get('reason', 'unknown')}"
     if code == "EVL003":
-        return _switch_claim(verdict, model) + ("" if seen else "; no finding told of it")
+        return _switch_claim(verdict, model) + told
     of = _of(confirmed or counts.get("harmless", 0) or calls, calls)
     if code == "EVL001":
         if verdict.kind in ("confirmed", "mixed"):
-            told = "" if seen else "; no finding told of it"
             return f"{model} ran in training mode in {of}, and no training step used the output{told}"
         if verdict.kind == "harmless":
             return f"{model} ran in training mode in {of}, and its output is the same in evaluation mode"
@@ -95,7 +95,6 @@ def _claim(verdict: Verdict, *, seen: bool) -> str:
             return f"a training step used the output of {model} in {_of(verdict.evidence['used_by_training'], calls)}"
         return f"{model} was in evaluation mode in {_all(calls)}"
     if verdict.kind in ("confirmed", "mixed"):
-        told = "" if seen else "; no finding told of it"
         return f"autograd recorded {model} in {of}, and nothing used the graph{told}"
     if verdict.kind == "harmless":
         return f"{model} was called with recording on, and its output kept no graph in {of}"
@@ -121,8 +120,8 @@ def _details(verdict: Verdict) -> Iterator[str]:
     evidence, effect = verdict.evidence, verdict.effect
     names = evidence.get("submodules") or []
     if names and verdict.kind in ("confirmed", "mixed"):
-        shown = ", ".join(f"`{plain(name)}`" for name in names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-        yield f"{'in evaluation mode' if verdict.finding.code == 'EVL003' else 'active'}: {shown}"
+        quoted = [f"`{plain(name)}`" for name in names]
+        yield f"{'in evaluation mode' if verdict.finding.code == 'EVL003' else 'active'}: {_some(quoted, 6)}"
     if effect.get("relative_difference_of_children"):
         yield f"effect: the output of its children differs by up to {_percent(effect['relative_difference_of_children'])}"
     yield from _mode_effect(effect)
@@ -135,8 +134,7 @@ def _details(verdict: Verdict) -> Iterator[str]:
         for site in evidence["sites"]:
             line = f"{plain(site['path'])}:{site['line']}"
             lines[line] = lines.get(line, 0) + site["calls"]
-        shown = ", ".join(f"{line} ({calls:,})" for line, calls in [*lines.items()][:4])
-        yield f"calls: {shown}{f' and {len(lines) - 4} more places' if len(lines) > 4 else ''}"
+        yield f"calls: {_some([f'{line} ({calls:,})' for line, calls in lines.items()], 4, ' places')}"
 
 
 def _mode_effect(effect: dict[str, Any]) -> Iterator[str]:
@@ -155,8 +153,7 @@ def _mode_effect(effect: dict[str, Any]) -> Iterator[str]:
             yield f"effect: {'; '.join(parts)}"
     buffers = effect.get("buffers_changed", ())
     if buffers:
-        names = ", ".join(f"`{plain(name)}`" for name in buffers[:3]) + (f" and {len(buffers) - 3} more" if len(buffers) > 3 else "")
-        yield f"effect: the evaluation's data changed {names}"
+        yield f"effect: the evaluation's data changed {_some([f'`{plain(name)}`' for name in buffers], 3)}"
     if effect.get("noise_in_eval"):
         why = "; a dropout ignores the mode, so `eval()` does not help there (EVL201)" if effect.get("dropout_in_eval") else ""
         yield f"the output is random in evaluation mode too ({_percent(effect['noise_in_eval'])} between two seeds){why}"
@@ -173,6 +170,11 @@ def _graph_effect(effect: dict[str, Any]) -> Iterator[str]:
             times = f"{effect['recorded_ms']:.3g} to {effect['without_ms']:.3g} ms"
             timing = f"; `no_grad` saves about {_percent(saved)} of the forward's time ({times})"
         yield f"effect: the graph keeps {_bytes(effect['graph_bytes'])} a call{timing}"
+
+
+def _some(rows: list[str], most: int, noun: str = "") -> str:
+    """The first of some, and how many more there are."""
+    return ", ".join(rows[:most]) + (f" and {len(rows) - most} more{noun}" if len(rows) > most else "")
 
 
 def _percent(share: float) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import linecache
 import os
 import sys
-import sysconfig
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from evallint.finding import Finding
 from evallint.runtime.ahead import Linted, lint
-from evallint.runtime.frames import is_users
+from evallint.runtime.frames import installed_folders, is_users
 from evallint.runtime.importing import After
 from evallint.runtime.matching import Claim, claims, real
 from evallint.runtime.observing import Observations, environment, observations
@@ -123,14 +123,12 @@ class Companion:
         return path if relative.startswith(os.pardir) or not os.path.isabs(path) else relative
 
     def _shown(self, finding: Finding) -> Finding:
-        from dataclasses import replace
-
         return replace(finding, place=replace(finding.place, path=self.written(finding.place.path)))
 
 
 def project_files(folder: str) -> list[str]:
     """The files below a folder that this process has imported and that are not installed."""
-    installed = tuple({os.path.join(path, "") for path in sysconfig.get_paths().values()})
+    installed = installed_folders()
     found = []
     for module in list(sys.modules.values()):
         path = getattr(module, "__file__", None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from evallint.runtime.observing import Seen
+from evallint.runtime.observing import Seen, Turned
 from evallint.runtime.records import Layer, Probe
 
 
@@ -26,7 +27,7 @@ class Group:
     layers: list[Layer] = field(default_factory=list)
     """Those that were in training mode."""
     probes: list[Probe] = field(default_factory=list)
-    skipped: dict[str, int] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
     sensitive: bool | None = None
     direct: bool = False
     """Whether these are children of a module whose `forward` was called directly: each is measured, the whole is not."""
@@ -61,8 +62,7 @@ def groups(seen: Iterable[Seen]) -> list[Group]:
             if record.mask >> place & 1:
                 group.layers.append(Layer(f"{record.prefix}{layer.name}".rstrip("."), layer.kind, layer.known))
         group.probes += record.probes
-        for reason, number in record.skipped.items():
-            group.skipped[reason] = group.skipped.get(reason, 0) + number
+        group.skipped.update(record.skipped)
         if record.model.sensitive is not None:
             group.sensitive = bool(group.sensitive) or record.model.sensitive
     return list(found.values())
@@ -84,7 +84,22 @@ def submodules_of(together: Iterable[Group], code: str) -> list[str]:
         return []
     layers = {(layer.name, layer.kind): layer for group in together for layer in group.layers}
     ordered = sorted(layers.values(), key=lambda layer: not layer.known)
-    return [f"{layer.name} ({layer.kind})" if layer.name else layer.kind for layer in ordered]
+    return described((layer.name, layer.kind) for layer in ordered)
+
+
+def described(layers: Iterable[tuple[str, str]]) -> list[str]:
+    """Layers, by name and kind, as they are shown; the model itself has no name."""
+    return [f"{name} ({kind})" if name else kind for name, kind in layers]
+
+
+def switch_evidence(turned: Sequence[Turned], layers: Mapping[str, str]) -> dict[str, Any]:
+    """How often the switches ran, which layers they left in the wrong mode, and where they stand."""
+    places = [(each.spots[0].place, each.switch.calls) for each in turned]
+    return {
+        "switches": sum(calls for _, calls in places),
+        "submodules": described(layers.items()),
+        "sites": [{"path": place.path, "line": place.line, "calls": calls} for place, calls in places],
+    }
 
 
 def effect_of(together: Iterable[Group], code: str, counts: Mapping[str, int]) -> dict[str, Any]:

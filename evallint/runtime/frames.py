@@ -35,8 +35,7 @@ class Codes:
     """The kinds of the code objects met so far, by id (code objects are slow keys: their hash covers their constants)."""
 
     def __init__(self) -> None:
-        paths = sysconfig.get_paths()
-        self.installed = tuple({os.path.join(paths[name], "") for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+        self.installed = installed_folders()
         self.kinds: dict[int, int] = {}
         self.users: dict[int, CodeType] = {}
         self.others: list[CodeType] = []
@@ -72,6 +71,12 @@ class Codes:
             if inside == "_dynamo/eval_frame.py":
                 return COMPILED
         return LIBRARY
+
+
+def installed_folders() -> tuple[str, ...]:
+    """Where the standard library and installed packages lie, each with a separator at its end."""
+    paths = sysconfig.get_paths()
+    return tuple({os.path.join(paths[name], "") for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 def is_users(path: str, installed: tuple[str, ...]) -> bool:

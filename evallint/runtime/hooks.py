@@ -106,9 +106,9 @@ class Hooks:
         def train(self: nn.Module, mode: bool = True) -> nn.Module:
             if torch.compiler.is_dynamo_compiling() or inside.on:
                 return stock(self, mode)
-            tap.switched(self, mode)
             inside.on = True  # its children are switched with it
             try:
+                tap.switched(self, mode)
                 return stock(self, mode)
             finally:
                 inside.on = False

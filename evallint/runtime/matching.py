@@ -14,6 +14,7 @@ from evallint.runtime.observing import Observations, Seen, Spot, Turned
 CODES = ("EVL001", "EVL002", "EVL003")
 """The rules that a run can settle."""
 ANOTHER_RANK = "it may have run on another rank"
+_LOOPS = (ast.For, ast.AsyncFor, ast.While)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
@@ -63,10 +64,14 @@ def span_of(finding: Finding, text: str) -> Place:
         return here
     best: ast.AST | None = None
     for node in _nodes(text):
-        if isinstance(node, (ast.For, ast.AsyncFor, ast.While)):
+        if isinstance(node, _LOOPS):
             if (node.lineno, node.col_offset) == (here.line, _bytes_before(text, here)):
                 return _place(here.path, node, text)
-        elif (node.lineno, node.col_offset) <= (here.line, _bytes_before(text, here)) and _ends(node) >= (here.line, here.column):  # type: ignore[attr-defined]
+        elif (
+            isinstance(node, _COMPREHENSIONS)
+            and (node.lineno, node.col_offset) <= (here.line, _bytes_before(text, here))
+            and _ends(node) >= (here.line, here.column)
+        ):
             if best is None or _ends(node) <= _ends(best):
                 best = node
     return _place(here.path, best, text) if best is not None and _is_part(best, here) else here
@@ -82,11 +87,11 @@ def _is_part(comprehension: ast.AST, here: Place) -> bool:
 
 @lru_cache(maxsize=64)
 def _nodes(text: str) -> tuple[ast.AST, ...]:
+    """Every node of a text; none if it does not parse."""
     try:
-        tree = ast.parse(text)
+        return tuple(ast.walk(ast.parse(text)))
     except (SyntaxError, ValueError, RecursionError):
         return ()
-    return tuple(node for node in ast.walk(tree) if isinstance(node, (ast.For, ast.AsyncFor, ast.While, *_COMPREHENSIONS)))
 
 
 def _ends(node: ast.AST) -> tuple[int, int]:
@@ -106,36 +111,20 @@ def _bytes_before(text: str, here: Place) -> int:
     return len(lines[here.line - 1][: here.column - 1].encode()) if here.line <= len(lines) else 0
 
 
-def loop_around(text: str, line: int) -> tuple[int, int, int] | None:
-    """The innermost loop whose body holds a line, as its line, column and last line; None outside of any in the same function."""
-    found: tuple[int, int, int] | None = None
-    inner = max((span for span in _functions(text) if span[0] <= line <= span[1]), default=(0, 1 << 30))
-    for node in _nodes(text):
-        first, last = node.lineno, node.end_lineno  # type: ignore[attr-defined]
-        if first <= line <= last and inner[0] <= first and (found is None or first >= found[0]):
-            found = (first, node.col_offset + 1, last)  # type: ignore[attr-defined]
-    return found
+def loop_around(path: str, text: str, line: int) -> Place | None:
+    """The innermost loop around a line, in the same function; None outside of any."""
+    functions = (node for node in _nodes(text) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)))
+    begins = max((node.lineno for node in functions if node.lineno <= line <= (node.end_lineno or 0)), default=0)
+    loops = (node for node in _nodes(text) if isinstance(node, (*_LOOPS, *_COMPREHENSIONS)))
+    around = [node for node in loops if begins <= node.lineno <= line <= (node.end_lineno or 0)]
+    return _place(path, max(reversed(around), key=lambda node: node.lineno), text) if around else None  # the walk goes inward
 
 
 @lru_cache(maxsize=64)
-def _functions(text: str) -> tuple[tuple[int, int], ...]:
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
-        return ()
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-    return tuple((node.lineno, node.end_lineno or node.lineno) for node in ast.walk(tree) if isinstance(node, kinds))
-
-
-@lru_cache(maxsize=64)
-def discarded(text: str) -> frozenset[tuple[int, int, int, int]]:
-    """The calls that are statements of their own: line, column, end line, end column, 1-based."""
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
-        return frozenset()
-    values = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)]
-    return frozenset((v.lineno, v.col_offset + 1, v.end_lineno or 0, (v.end_col_offset or 0) + 1) for v in values)
+def discarded(text: str) -> frozenset[Place]:
+    """The calls that are statements of their own, as places without a path."""
+    statements = (node for node in _nodes(text) if isinstance(node, ast.Expr))
+    return frozenset(_place("", node.value, text) for node in statements if isinstance(node.value, ast.Call))
 
 
 def inside(claim: Claim, spots: tuple[Spot, ...]) -> bool:

@@ -57,9 +57,9 @@ def layers_of(module: nn.Module) -> list[tuple[Layer, nn.Module]]:
 def depends_on_mode(layer: nn.Module) -> str | None:
     """What the layer is (`Dropout p=0.5`) if its own forward depends on its mode, else None."""
     name = class_name(layer)
-    if isinstance(layer, (nn.modules.dropout._DropoutNd,)):
+    if isinstance(layer, nn.modules.dropout._DropoutNd):
         return f"{name} p={layer.p:g}" if layer.p > 0 else None
-    if isinstance(layer, (nn.modules.batchnorm._NormBase,)):
+    if isinstance(layer, nn.modules.batchnorm._NormBase):
         if layer.running_mean is None:
             return None
         return name if layer.momentum is not None else f"{name} {CUMULATIVE}"

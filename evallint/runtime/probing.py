@@ -16,7 +16,7 @@ from evallint.runtime import measuring
 from evallint.runtime.hooks import Trains, no_steps
 from evallint.runtime.modules import is_sharded
 from evallint.runtime.records import Probe, Record
-from evallint.runtime.surroundings import Surroundings
+from evallint.runtime.surroundings import Surroundings, buffers_undo
 from evallint.runtime.twins import Generators, NotCopied, brief, copied, muted, seed_all, tensors_in, twin_of, uncached_autocast
 
 LONGEST = 10.0
@@ -44,7 +44,6 @@ class Prepared:
     started: float
     copying: float
     """Seconds that the copy took."""
-    is_users: Callable[[CodeType], bool]
 
 
 def prepare(
@@ -70,7 +69,7 @@ def prepare(
             around.restore()
         now = time.perf_counter()
         versions = _versions((args, kwargs))
-        return Prepared(record, still, mine, named, before, around, versions, record.training, record.grad, now, now - start, is_users)
+        return Prepared(record, still, mine, named, before, around, versions, record.training, record.grad, now, now - start)
     except NotCopied as reason:
         skip(record, str(reason))
     except Exception as error:
@@ -80,7 +79,7 @@ def prepare(
 
 def skip(record: Record, reason: str) -> None:
     """Count a probe that could not be made."""
-    record.skipped[reason] = record.skipped.get(reason, 0) + 1
+    record.skipped[reason] += 1
 
 
 def _reason(error: Exception) -> str:
@@ -107,20 +106,18 @@ def probe(prepared: Prepared, live: nn.Module) -> None:
         return skip(record, "an input is changed in place")
     after = Generators()
     try:
-        around = Surroundings(live, (prepared.args, prepared.kwargs), prepared.is_users)
+        around = Surroundings(live, (prepared.args, prepared.kwargs), prepared.around.is_users)
     except NotCopied as reason:
         return skip(record, str(reason))
     watched = [*live.parameters(), *live.buffers()]
     versions = _versions(watched)
-    values = {id(t): t.detach().clone() for t in live.buffers()}
+    put_back = buffers_undo(live)
     try:
         with muted(), uncached_autocast(), no_steps(), _disable_current_modes():
             costly = max(took, prepared.copying) > COSTLY
             result = _Runs(prepared, costly).all(first=not record.probes and not costly)
         if any(tensor._version != version for tensor, version in versions):
-            with torch.no_grad():
-                for buffer in live.buffers():
-                    buffer.copy_(values[id(buffer)])
+            put_back()
             raise NotCopied("the twin reaches the live model")
         record.probes.append(result)
         if result.differs is not None:
@@ -156,16 +153,20 @@ class _Runs:
         twin, output, _ = self._forward(evaluate=evaluate, seed=seed, grad=grad)
         return twin, measuring.outputs_of(output)
 
-    def _forward(self, *, evaluate: bool, seed: int | None = None, grad: bool = False) -> tuple[nn.Module, Any, float]:
+    def _fresh(self) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
+        """A twin and arguments as they were before the call, and the generators and surroundings as well."""
         twin = twin_of(self.prepared.still, self.prepared.around.touches_weights)
+        args, kwargs = copied(self.prepared.args), copied(self.prepared.kwargs)
+        self.prepared.before.restore()
+        self.prepared.around.restore()
+        return twin, args, kwargs
+
+    def _forward(self, *, evaluate: bool, seed: int | None = None, grad: bool = False) -> tuple[nn.Module, Any, float]:
+        twin, args, kwargs = self._fresh()
         if evaluate:
             for one in twin.modules():  # not `eval()`, which a class may have overridden to change its weights
                 one.training = False
-        args, kwargs = copied(self.prepared.args), copied(self.prepared.kwargs)
-        self.prepared.around.restore()
-        if seed is None:
-            self.prepared.before.restore()
-        else:
+        if seed is not None:
             seed_all(seed)
         with torch.set_grad_enabled(grad):
             _synchronize()
@@ -208,13 +209,8 @@ class _Runs:
         found.dropout_in_eval = found.noise > 0 and bool(seen[1].random_layers)
 
     def _weigh_graph(self, found: Probe, first: bool) -> None:
-        still = self.prepared.still
-        inputs = list(tensors_in((self.prepared.args, self.prepared.kwargs)))
-        twin = twin_of(still, self.prepared.around.touches_weights)
-        args, kwargs = copied(self.prepared.args), copied(self.prepared.kwargs)
-        kept = measuring.Kept([*twin.parameters(), *twin.buffers(), *inputs, *tensors_in((args, kwargs))])
-        self.prepared.before.restore()
-        self.prepared.around.restore()
+        twin, args, kwargs = self._fresh()
+        kept = measuring.Kept([*twin.parameters(), *twin.buffers(), *tensors_in((args, kwargs))])
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(kept.pack, kept.unpack):
             output = twin(*args, **kwargs)
         found.graph_bytes = kept.total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,7 +93,6 @@ class Record:
     """Calls that themselves differentiated."""
     trained: int = 0
     """Calls that an optimizer step followed through such a backward."""
-    first: int = 0
     last: int = 0
     event: int = -1
     step: int = -1
@@ -104,7 +104,7 @@ class Record:
     """Whether one step follows each call, as far as is known."""
     tried: int = 0
     probes: list[Probe] = field(default_factory=list)
-    skipped: dict[str, int] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
 
     @property
     def training(self) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dis
 import io
 import random
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -26,7 +28,8 @@ _PLAIN = (int, float, str, bool, type(None))
 class Surroundings:
     """The state of what the code of a module's own classes names, and of generators among the arguments. Raises NotCopied."""
 
-    def __init__(self, module: nn.Module, arguments: Any, is_users: Any) -> None:
+    def __init__(self, module: nn.Module, arguments: Any, is_users: Callable[[CodeType], bool]) -> None:
+        self.is_users = is_users
         self.touches_weights = False
         """Whether its code may change weights in place, as a momentum encoder's does."""
         self._undo: list[Any] = []
@@ -116,11 +119,10 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def _written(code: CodeType) -> set[str]:
+@lru_cache(maxsize=1024)
+def _written(code: CodeType) -> frozenset[str]:
     """The global names that the code assigns."""
-    import dis
-
-    return {str(one.argval) for one in dis.get_instructions(code) if one.opname == "STORE_GLOBAL"}
+    return frozenset({str(one.argval) for one in dis.get_instructions(code) if one.opname == "STORE_GLOBAL"})
 
 
 def _undo_of(value: Any) -> Any:
@@ -131,8 +133,7 @@ def _undo_of(value: Any) -> Any:
         python = value.getstate()
         return lambda: value.setstate(python)
     if isinstance(value, nn.Module):
-        buffers = [(buffer, buffer.detach().clone()) for buffer in value.buffers()]
-        return lambda: _restore_buffers(buffers)
+        return buffers_undo(value)
     numpy = sys.modules.get("numpy.random")
     if numpy is not None and isinstance(value, numpy.Generator):
         bits = value.bit_generator.state
@@ -152,11 +153,17 @@ def _undo_of(value: Any) -> Any:
     return None
 
 
-def _restore_buffers(buffers: list[tuple[Any, Any]]) -> None:
-    with torch.no_grad():
-        for buffer, kept in buffers:
-            if not torch.equal(buffer, kept):
-                buffer.copy_(kept)
+def buffers_undo(module: nn.Module) -> Callable[[], None]:
+    """What puts a module's buffers back as they are now."""
+    buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+
+    def undo() -> None:
+        with torch.no_grad():
+            for buffer, kept in buffers:
+                if not torch.equal(buffer, kept):
+                    buffer.copy_(kept)
+
+    return undo
 
 
 def _refill(value: Any, items: list[Any]) -> None:

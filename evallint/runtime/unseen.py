@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from evallint.finding import Finding, Place
 from evallint.meaning.names import DELIBERATE_WORDS
-from evallint.runtime.effects import effect_of, groups, sites_of, submodules_of
+from evallint.runtime.effects import effect_of, groups, sites_of, submodules_of, switch_evidence
 from evallint.runtime.matching import Claim, discarded, inside, loop_around, real
 from evallint.runtime.observing import Observations, Seen, Spot, Turned
 from evallint.runtime.records import CUMULATIVE
@@ -57,8 +58,7 @@ def _is_meant(spots: tuple[Spot, ...]) -> bool:
 
 def _is_discarded(spot: Spot, texts: Mapping[str, str]) -> bool:
     """Whether the output is thrown away: a warm-up, statistics computed anew, a hook that takes what it wants; no evaluation."""
-    here = spot.place
-    return (here.line, here.column, here.end_line, here.end_column) in discarded(texts.get(real(here.path), ""))
+    return replace(spot.place, path="") in discarded(texts.get(real(spot.place.path), ""))
 
 
 def _add(found: dict[tuple[Place, str], Verdict], code: str, seen: Seen, texts: Mapping[str, str]) -> None:
@@ -92,11 +92,7 @@ def _add_switch(found: dict[tuple[Place, str], Verdict], turned: Turned, texts: 
         switch.calls,
         switch.model.name,
         {"confirmed": max(switch.rounds, 1)},
-        {
-            "switches": switch.calls,
-            "submodules": [f"{name} ({what})" if name else what for name, what in switch.layers.items()],
-            "sites": [{"path": spot.place.path, "line": spot.place.line, "calls": switch.calls}],
-        },
+        switch_evidence([turned], switch.layers),
         {"steps_in_wrong_mode": switch.lost},
     )
 
@@ -108,11 +104,10 @@ def _loop(spots: tuple[Spot, ...], texts: Mapping[str, str]) -> tuple[Place, str
             break
         here = spot.place
         text = texts.get(real(here.path), "")
-        loop = loop_around(text, here.line) if text else None
+        loop = loop_around(here.path, text, here.line)
         if loop is not None:
-            line, column, _ = loop
-            row = text.split("\n")[line - 1].rstrip()
-            return Place(here.path, line, column, line, len(row) + 1), spot.function
+            row = text.split("\n")[loop.line - 1].rstrip()
+            return replace(loop, end_line=loop.line, end_column=len(row) + 1), spot.function
     return spots[0].place, spots[0].function
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from evallint.finding import Finding, Place
-from evallint.runtime.effects import Group, effect_of, groups, sites_of, submodules_of
+from evallint.runtime.effects import Group, effect_of, groups, sites_of, submodules_of, switch_evidence
 from evallint.runtime.matching import Claim, calls_of, hidden, turns_of
 from evallint.runtime.observing import Observations, Seen, Turned
 
@@ -102,14 +103,15 @@ def judge(claims: Iterable[Claim], observed: Observations, texts: Mapping[str, s
     """A verdict for each claim, strongest first. `texts` are by absolute path."""
     found = []
     for claim in claims:
+        why = hidden(claim, observed)
         if claim.finding.code == "EVL003":
-            found.append(_of_switches(claim, turns_of(claim, observed), hidden(claim, observed)))
+            found.append(_of_switches(claim, turns_of(claim, observed), why))
         else:
-            found.append(_of_calls(claim, calls_of(claim, observed, texts), observed, texts))
+            found.append(_of_calls(claim, calls_of(claim, observed, texts), why))
     return sorted(found, key=lambda verdict: verdict.strength)
 
 
-def _of_calls(claim: Claim, seen: list[Seen], observed: Observations, texts: Mapping[str, str]) -> Verdict:
+def _of_calls(claim: Claim, seen: list[Seen], why: str) -> Verdict:
     code = claim.finding.code
     together = groups(seen)
     count = eval_counts if code == "EVL001" else grad_counts
@@ -117,10 +119,11 @@ def _of_calls(claim: Claim, seen: list[Seen], observed: Observations, texts: Map
     if guilty:  # of several models, those that did nothing wrong do not make it mixed
         together = [group for group in together if group.serial in guilty]
     counts = dict.fromkeys(("confirmed", "harmless", "refuted", "unmeasured"), 0)
+    skipped: Counter[str] = Counter()
     for group in together:
+        skipped.update(group.skipped)
         for name, number in count(group).items():
             counts[name] += number
-    why = hidden(claim, observed)
     kind = decide(counts, why)
     evidence: dict[str, Any] = {"sites": sites_of(seen), "submodules": submodules_of(together, code)}
     if code == "EVL001":
@@ -131,10 +134,6 @@ def _of_calls(claim: Claim, seen: list[Seen], observed: Observations, texts: Map
         evidence["recording"] = sum(g.calls for g in together if g.grad)
         evidence["with_graph"] = sum(g.graphs for g in together)
         evidence["used_by_backward"] = sum(g.used for g in together)
-    skipped: dict[str, int] = {}
-    for group in together:
-        for reason, number in group.skipped.items():
-            skipped[reason] = skipped.get(reason, 0) + number
     evidence["probes"] = sum(len(group.probes) for group in together)
     if skipped:
         evidence["skipped_probes"] = skipped
@@ -190,12 +189,8 @@ def _of_switches(claim: Claim, turned: list[Turned], why: str) -> Verdict:
             steps += switch.harmless
         counts["refuted"] += switch.recovered
     kind = decide(counts, why if not switches else "")
-    calls = sum(switch.calls for switch in switches)
-    evidence: dict[str, Any] = {
-        "switches": calls,
-        "submodules": [f"{name} ({what})" if name else what for name, what in layers.items()],
-        "sites": [{"path": t.spots[0].place.path, "line": t.spots[0].place.line, "calls": t.switch.calls} for t in turned],
-    }
+    evidence = switch_evidence(turned, layers)
+    calls = evidence["switches"]
     if kind == "not-reached" and calls:
         evidence["reason"] = "no training step followed"
     elif kind == "not-observable":

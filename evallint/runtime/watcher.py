@@ -83,8 +83,7 @@ class Watcher:
             self._hooks = Hooks(self, self.inside)
             self.processes.start()
             self._started = time.perf_counter()
-            mine = weakref.ref(self)
-            os.register_at_fork(after_in_child=lambda: _stop(mine()))  # workers run unwatched
+            _LIVE.add(self)
         return self._hooks.note
 
     def stop(self) -> None:
@@ -198,7 +197,6 @@ class Watcher:
             top = top.f_back
         record = Record(sites, known.model, mask, grad)
         record.checkpointed = bool(flags & CHECKPOINT)
-        record.first = self.clock.ordinal
         record.hot = self._is_hot(top)
         if top is not None and top.f_code.co_name == "forward":
             owner = top.f_locals.get("self")
@@ -297,15 +295,12 @@ class Watcher:
 
     def switched(self, module: nn.Module, mode: bool) -> None:
         """`module.train(mode)`."""
-        self.inside.on = True
         try:
             sites, _ = self._look(sys._getframe(2))
             if sites:
                 self.training.switched(module, bool(mode), sites)
         except Exception as error:
             self._failed(error)
-        finally:
-            self.inside.on = False
 
     def zeroed(self, optimizer: torch.optim.Optimizer) -> None:
         """`optimizer.zero_grad()`."""
@@ -329,6 +324,13 @@ def _is_steady(record: Record) -> bool:
     return record.steady and not record.hot and record.used == record.graphs
 
 
-def _stop(watcher: Watcher | None) -> None:
-    if watcher is not None:
+_LIVE: weakref.WeakSet[Watcher] = weakref.WeakSet()
+
+
+def _stop_all() -> None:
+    for watcher in _LIVE:
         watcher.stop()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_stop_all)  # workers run unwatched
