@@ -10,7 +10,7 @@ from evallint.meaning import names
 from evallint.meaning.constructors import Constructors
 from evallint.meaning.facts import Stop
 from evallint.meaning.machine import MOST_FRAMES, Args, Frame, last_name, text_of
-from evallint.meaning.values import OFF, ON, UNKNOWN, V, World, constants, flowed, join, meet, of
+from evallint.meaning.values import OFF, ON, UNKNOWN, V, World, flowed, join, meet, of
 from evallint.meaning.vocabulary import SAME_OBJECT
 from evallint.meaning.walk import decorator_names, is_told, is_told_to_record, steps_environment, updates_by_hand
 
@@ -178,7 +178,6 @@ class Calls(Constructors):
 
     def set_grad(self, w: World, setting: str) -> None:
         """Enter a grad mode."""
-        self.effects += 1
         w.grad = {"on": ON, "off": OFF}.get(setting, ON | OFF)
         w.grad_at = len(self.frames) - 1
 
@@ -281,26 +280,19 @@ class Calls(Constructors):
                 and not (fn.name == "__init__" and cls is not None and self.project.holds_something(cls))
             )
         ):
-            self.effects += 1
+            if self.records and id(fn) in self.project.relevant:
+                self.cut(fn, act)
             return self.skipped(fn, args, node, w, cls)
         self.visited.add(id(fn))
-        key = self.inert_key(fn, act, self_value, args, cls) if node is not None else None
-        if key is not None and node is not None and key in self.inert:
-            known = self.inert[key]
-            return known if known.atoms else self.result(node, args)
-        effects = self.effects
-        self.tick += 1
-        mark = [self.tick, 0]
-        self.watched.append(mark)
+        given = (*args.pos, *args.kw.values()) if self_value is None else (self_value, *args.pos, *args.kw.values())
+        key = self.summary_key(fn, act, given, args, cls, w)
+        if key is not None and (known := self.summaries.get(key[0])) is not None:
+            return self.replay(known, key[1], node, w)
+        self.begin_record(key, w).visited.add(id(fn))
         frame = self.enter(fn, act, self_value, node, cls)
         self.bind_args(frame, fn, args, w)
         value = self.finish(frame, w)
-        self.watched.pop()
-        if key is not None and self.effects == effects and not mark[1]:
-            if constants(value) is not None:
-                self.inert[key] = value
-            elif self.is_plain(value):
-                self.inert[key] = UNKNOWN
+        self.end_record(value, w)
         return value
 
     def skipped(self, fn: Function, args: Args, node: Call | None, w: World, cls: Class | None) -> V:

@@ -104,7 +104,6 @@ class Conditions(Containers):
 
     def meet_key(self, key: Any, site: int) -> None:
         """Remember that a condition was met; the second place that tests it splits the run. Raises Fork."""
-        self.effects += 1
         places = self.met.setdefault(key, set())
         places.add(site)
         if len(places) > 1 and key not in self.assumptions and len(self.assumptions) < 6:

@@ -25,9 +25,8 @@ class Constructors(Decorators):
         if loc in self.things and self.things[loc].cls not in (cls, None):
             loc = (*loc, cls.name)  # one call may make objects of several classes
         thing = Thing(cls, cls.name, name=self.things[loc].name if loc in self.things else "")
-        self.things[loc] = thing
         self.tick += 1
-        self.births[loc] = self.tick
+        self.make(loc, thing)
         w.attrs.drop(loc)
         value = of(("o", loc))
         if self.project.is_module(cls):
@@ -81,7 +80,7 @@ class Constructors(Decorators):
 
     def build_in_time(self, init: tuple[Class, Function], value: V, args: Args, node: Call, w: World) -> None:
         """Run a constructor, with those inside it, for no more than its share of a run: what follows matters more than every part."""
-        limit, depth, watched, muted = self.most_steps, len(self.frames), len(self.watched), self.muted
+        limit, depth, records, muted = self.most_steps, len(self.frames), len(self.records), self.muted
         share = self.steps + MOST_STEPS_OF_CONSTRUCTOR
         self.most_steps = min(limit, share)
         try:
@@ -89,7 +88,8 @@ class Constructors(Decorators):
         except TooLong:
             if self.most_steps < share:
                 raise  # one around it is at its end
-            del self.frames[depth:], self.watched[watched:]
+            self.notice()
+            del self.frames[depth:], self.records[records:]
             self.muted = muted
         finally:
             self.most_steps = limit

@@ -8,8 +8,8 @@ from typing import Any
 from evallint import events as ev
 from evallint.events import Function
 from evallint.meaning.facts import Stop
-from evallint.meaning.inert import Inert
 from evallint.meaning.machine import Frame, last_name
+from evallint.meaning.summaries import Summaries
 from evallint.meaning.values import World
 from evallint.meaning.vocabulary import names_evaluation
 
@@ -18,7 +18,7 @@ PLAIN_DECORATORS = frozenset(
 )
 
 
-class Decorators(Inert):
+class Decorators(Summaries):
     """Reads decorators, once a function."""
 
     def undecorated(self, fn: Function) -> Function:

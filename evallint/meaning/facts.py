@@ -138,6 +138,20 @@ class Forward:
     framework: bool = False
     """Met in a framework's hook, which it enters in a mode and grad mode of its choice."""
 
+    def news(self) -> tuple[Any, ...]:
+        """What tells it from other forwards of the same call."""
+        used = (
+            self.trained,
+            self.stepped,
+            self.grad_used,
+            self.escapes,
+            self.stored,
+            self.carries_no_grad,
+            self.spoiled,
+            frozenset(self.uses),
+        )
+        return self.path, self.span, self.modes, self.grad, self.frozen, len(self.stops), len(self.loops), used
+
 
 def wholes(loc: tuple[Any, ...] | None) -> Iterator[tuple[Any, ...]]:
     """An object, and what it is a part of."""

@@ -71,7 +71,7 @@ class Forwards(Layers, Contexts):
         return found
 
     def forward(self, loc: Any, method: str, args: Args, node: Call, w: World, display: Value, known: bool) -> V:
-        self.effects += 1
+        self.notice()
         if self.muted or self.path in self.project.foreign:
             return self.result(node, args)
         key = (id(node), loc, self.context())

@@ -17,6 +17,8 @@ from evallint.meaning.walk import last_name, text_of
 MOST_STEPS = 6000
 MOST_STEPS_OF_CONSTRUCTOR = 1200
 MOST_FRAMES = 14
+CHAIN = 3
+"""How many of the last calls tell objects apart that one line makes."""
 
 
 class Fork(Exception):
@@ -135,8 +137,7 @@ class Machine(ABC):
         """For each file, the state that its body left."""
         self.given: dict[tuple[int, str], set[Mode]] = {}
         """For each constructor and parameter, the modes of the models that it was handed."""
-        self.effects = 0
-        self.inert: dict[tuple[Any, ...], V] = {}
+        self.summaries: dict[tuple[Any, ...], Any] = {}
         self.begin({})
 
     def begin(self, assumptions: dict[tuple[Any, ...], bool]) -> None:
@@ -153,11 +154,12 @@ class Machine(ABC):
         self.pending: set[int] = set()
         self.muted = 0
         self.tick = 0
-        self.births: dict[Loc, int] = {}
+        self.made_at: dict[Loc, tuple[int, int]] = {}
+        """When in the run each object was made, and under how many calls; what is not in it was there before."""
         self.loaded: set[Loc] = set()
         self.twins: dict[int, Loc] = {}
         """For each module class, the first part of it that a constructor has built."""
-        self.watched: list[list[int]] = []
+        self.records: list[Any] = []
         self.steps = 0
         self.most_steps = MOST_STEPS
 
@@ -172,6 +174,11 @@ class Machine(ABC):
                 found.name = loc[2]
         return found
 
+    def make(self, loc: Loc, thing: Thing) -> None:
+        """A new object."""
+        self.things[loc] = thing
+        self.made_at[loc] = self.tick, len(self.frames)
+
     def child(self, loc: Loc, name: str) -> Loc:
         """The location of an attribute or item that nobody has assigned."""
         depth, up = 0, loc
@@ -183,7 +190,7 @@ class Machine(ABC):
 
     def chain(self) -> tuple[Any, ...]:
         """The last calls: tells apart objects made by one line for two callers."""
-        return tuple(f.stop.span for f in self.frames[-3:])
+        return tuple(f.stop.span for f in self.frames[-CHAIN:])
 
     def context(self) -> tuple[Any, ...]:
         """The whole stack of calls and the rounds of unrolled loops: what one fact is told apart by."""
@@ -192,9 +199,8 @@ class Machine(ABC):
     def set_attr(self, w: World, loc: Loc, name: str, value: V) -> None:
         """Assign an attribute."""
         w.attrs[loc, name] = value
-        born = self.births.get(loc, 0)
-        for mark in self.watched:
-            mark[1] |= mark[0] > born
+        if self.records:
+            self.records[-1].written[loc, name] = None
         self.children.setdefault(loc, set()).add(name)
         child = ("child", loc, name)
         if child in w.modes and ("o", child) not in value.atoms:
@@ -240,7 +246,7 @@ class Machine(ABC):
         seen = seen if seen is not None else set()
         if loc in seen or len(seen) > 400:
             return
-        self.effects += 1
+        self.touch(loc)
         seen.add(loc)
         for other in [k for k in w.modes if k[0] == "child" and is_below(k, loc)]:
             del w.modes[other]
@@ -332,6 +338,14 @@ class Machine(ABC):
     @abstractmethod
     def call_later(self, func: V, args: Args, node: Call, w: World) -> V:
         """Call a function that was handed to code outside the project."""
+
+    @abstractmethod
+    def notice(self) -> None:
+        """Note that something happens that a rule may ask for."""
+
+    @abstractmethod
+    def touch(self, loc: Loc) -> None:
+        """Note that an object is switched."""
 
     @abstractmethod
     def is_empty(self, cls: Class) -> bool:

@@ -172,7 +172,7 @@ class Objects(Owned):
     def new_unknown(self, node: Call, name: str) -> V:
         """A model of a class that cannot be seen: in a mode that nobody here knows."""
         loc = ("ret", self.path, node.span, self.chain())
-        self.things[loc] = Thing(None, name, "model", "")
+        self.make(loc, Thing(None, name, "model", ""))
         return of(("o", loc))
 
     def looped_over(self, source: str, name: str) -> bool:

@@ -62,6 +62,7 @@ class Owned(TorchCalls):
         if method in MODE_METHODS and method in fn.called and "super" not in fn.called:
             value = self.call_function(fn, 0, of(("o", loc)), args, node, w, owner)
             if not args.all():  # a shell around what it runs
+                self.touch(loc)
                 w.modes[loc] = made(method, self.path, node.span, self.frame.stop.function, text_of(node.func))
             return value
         if method in NOT_FORWARDS or method.startswith(NO_FORWARD_PREFIXES):

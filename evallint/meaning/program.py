@@ -20,10 +20,12 @@ from evallint.meaning.states import States, self_loc, strip
 from evallint.meaning.values import UNKNOWN, Mode, V, World, const, of
 from evallint.meaning.walk import decorator_names, steps_environment
 
-MOST_RUNS = 12
-MOST_JOINED = 3
+MOST_RUNS = 8
+MOST_STALE = 2
+"""After so many runs of a root that say nothing new, no more conditions are told apart."""
 PREPARING = frozenset("load get build create make prepare setup init initialize from restore resume model net network read fetch".split())
-MOST_STEPS_OF_ROOT = 24000
+MOST_STEPS_OF_ROOT = 8000
+LEAST_STEPS_OF_RUN = 3000
 MOST_PLAYED = 20
 PLAIN_BASES = (".object", ".ABC", ".Generic", ".Protocol", ".Mixin")
 OFFERED = (("sample",), ("generate",), ("infer",), ("inference",), ("fit",), ("train",))
@@ -387,15 +389,16 @@ class Program(States):
     def root(self, run: Root, start: World) -> None:
         """Run a root under every combination of answers to the conditions that matter, and keep the facts."""
         waiting: list[dict[Any, bool]] = [{}]
-        runs = spent = 0
-        may_fork = self.may_fork
-        while waiting and runs < MOST_RUNS + MOST_JOINED:
-            joined = runs >= MOST_RUNS  # what is left is run as it comes, the broadest first
+        runs = spent = stale = 0
+        told: set[Any] = set()
+        may_fork, joined = self.may_fork, False
+        while waiting and not joined:
+            joined = runs >= MOST_RUNS or stale >= MOST_STALE  # the broadest of what is left is run as it comes
             assumptions = waiting.pop(0 if joined else -1)
             self.may_fork = may_fork and not joined
             runs += 1
             self.begin(assumptions)
-            self.most_steps = max(MOST_STEPS_OF_ROOT - spent, MOST_STEPS_OF_ROOT // 3)
+            self.most_steps = max(MOST_STEPS_OF_ROOT - spent, LEAST_STEPS_OF_RUN)
             w = start.copy()
             value = UNKNOWN
             try:
@@ -417,6 +420,9 @@ class Program(States):
                 forward.mode_by_caller, forward.grad_by_caller, forward.train_by_caller = self.unsure
                 forward.offered, forward.midway = self.offered, self.midway
                 forward.unswitched = not forward.hidden and self.is_unswitched(forward.path)
+            new = {forward.news() for forward in self.forwards}
+            stale = stale + 1 if new <= told else 0
+            told |= new
             self.facts.forwards += self.forwards
         self.may_fork = may_fork
 

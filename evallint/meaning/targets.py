@@ -16,7 +16,8 @@ class Targets(Flow):
 
     def used(self, value: V, use: str) -> None:
         """Remember how the outputs of forwards are used."""
-        self.effects += 1
+        if value.data:
+            self.notice()
         for number in value.data:
             self.forwards[number].uses.add(use)
 
@@ -50,9 +51,9 @@ class Targets(Flow):
         act = frame.act
         if name in frame.globals:
             act = self.owner(self.path)
-            self.effects += 1
+            self.notice()
         elif name in frame.nonlocals:
-            self.effects += 1
+            self.notice()
             while act and (act, name) not in w.vars:
                 act = self.parents.get(act, 0)
         for atom in value.atoms:
@@ -81,7 +82,7 @@ class Targets(Flow):
 
     def stain(self, target: Value, value: V, w: World) -> None:
         """What flowed into the object that `target` names."""
-        self.effects += 1
+        self.notice()
         if isinstance(target, (ev.Name, ev.Attr, ev.Sub)):
             base = self.value(target, w)
             for atom in base.atoms:

@@ -69,7 +69,7 @@ class TorchCalls(Switches):
             return self.copied(args.pos[0], node, w)
         if dotted == "torch.load":
             loaded = ("ret", self.path, node.span, self.chain())
-            self.things[loaded] = Thing(None, dotted, "", "")
+            self.make(loaded, Thing(None, dotted, "", ""))
             return of(("o", loaded))
         if tail in LAZY_IMPORTS and node.args and isinstance(first := node.args[0], ev.Const) and isinstance(first.value, str):
             return of(("x", first.value))
@@ -79,7 +79,7 @@ class TorchCalls(Switches):
         literal = tail not in TENSORS or all(is_literal(a) for a in node.args)
         if converted or (dotted in MADE_UP and literal and not flowed(args.all()).data):
             made_up = ("ret", self.path, node.span, self.chain())
-            self.things[made_up] = Thing(None, "torch.tensor" if converted else dotted, "data", "")
+            self.make(made_up, Thing(None, "torch.tensor" if converted else dotted, "data", ""))
             return of(("o", made_up))
         if dotted.startswith("builtins."):
             return self.builtin(tail, args, node, w)
@@ -123,7 +123,7 @@ class TorchCalls(Switches):
             and (names.words(tail)[-1] not in VAGUE_CLASSES or dotted.split(".")[0] in self.project.libraries.libraries)
         ):
             loc = ("ret", self.path, node.span, self.chain())
-            self.things[loc] = Thing(None, dotted, "model", "")
+            self.make(loc, Thing(None, dotted, "model", ""))
             return of(("o", loc))
         return self.passed(dotted, tail, args, node, w)
 
@@ -178,7 +178,7 @@ class TorchCalls(Switches):
                 loc = ("new", self.path, node.span, self.chain(), atom[1][0])
                 old = self.thing(atom[1])
                 kind = old.kind or ("model" if self.modelness(atom[1], last_name(node.args[0])) else "")
-                self.things[loc] = Thing(old.cls, old.made_by, kind, "")
+                self.make(loc, Thing(old.cls, old.made_by, kind, ""))
                 for name in self.children.get(atom[1], set()):
                     inner = w.attrs.get((atom[1], name))
                     if inner is not None and not any(a[0] == "o" for a in inner.atoms):
@@ -275,7 +275,7 @@ class TorchCalls(Switches):
         said = node.args[0] if node.args else next((v for k, v in node.keywords if k == "params"), None)
         if not isinstance(said, (ev.Call, ev.Seq, ev.Comprehension)):
             owners = set()  # collected elsewhere: some may have been lost on the way
-        self.things[loc] = Thing(None, dotted, "optimizer", "optimizer", trains=tuple(owners), opaque=opaque)
+        self.make(loc, Thing(None, dotted, "optimizer", "optimizer", trains=tuple(owners), opaque=opaque))
         return of(("o", loc))
 
     def eval_context(self, dotted: str, tail: str, args: Args, node: Call) -> V | None:
@@ -292,12 +292,12 @@ class TorchCalls(Switches):
                 self.used(flow, "metric")
             return V((("o", ("ret", self.path, node.span, self.chain())),), flow.data, flow.graph)
         loc = ("new", self.path, node.span, self.chain())
-        self.things[loc] = Thing(None, dotted, kind, "")
+        self.make(loc, Thing(None, dotted, kind, ""))
         return of(("o", loc))
 
     def new_model(self, dotted: str, mode: str, args: Args, node: Call, w: World) -> V:
         loc = ("new", self.path, node.span, self.chain(), *self.tags)
-        self.things[loc] = Thing(None, dotted, "model", self.things[loc].name if loc in self.things else "", call=node)
+        self.make(loc, Thing(None, dotted, "model", self.things[loc].name if loc in self.things else "", call=node))
         inner: Modes = frozenset()
         holds = dotted.startswith("torch.nn.") and dotted.rsplit(".", 1)[-1] in HOLDERS
         if holds and len(args.pos) > 1 and all(map(self.owns_nothing, args.pos)):  # what begins with one part is built on
@@ -357,7 +357,7 @@ class TorchCalls(Switches):
     # Training
 
     def training_step(self, ids: Ids, w: World, graph: Ids = NO_IDS) -> None:
-        self.effects += 1
+        self.notice()
         for fact, _ in self.loops:
             fact.trains = True
         for frame in self.frames:
@@ -390,7 +390,7 @@ class TorchCalls(Switches):
 
     def optimizer_step(self, loc: Any, w: World) -> None:
         """`optimizer.step()`: what was back-propagated since the last one is trained by it."""
-        self.effects += 1
+        self.notice()
         thing = self.things.get(loc)
         for fact, _ in self.loops:
             fact.trains = True
