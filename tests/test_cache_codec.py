@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 
 from evallint import events as ev
 from evallint.cache.codec import decode, decode_findings, encode, encode_findings
+from evallint.cache.columns import Tables
 from evallint.finding import Edit, Finding, Fix, Place, Step
 from evallint.linting import lint_paths
 from evallint.syntax.visitor import Unparsable, lower_file
@@ -301,6 +302,22 @@ def test_the_one_is_not_read_as_the_other() -> None:
         decode(encode_findings([]))
     with pytest.raises(ValueError):
         decode_findings(encode(module()))
+
+
+def test_what_classes_of_another_shape_wrote_is_refused() -> None:
+    before = make_dataclass("Pair", [("left", "str"), ("right", "str")], slots=True)
+    after = make_dataclass("Pair", [("right", "str"), ("left", "str")], slots=True)
+    data = Tables([before]).dump([before("l", "r")])
+    (same,) = Tables([before]).load(data)
+    assert (same.left, same.right) == ("l", "r")
+    with pytest.raises(ValueError):
+        Tables([after]).load(data)
+
+
+def test_a_tree_that_was_read_is_written_as_it_was(trees: dict[str, ev.File]) -> None:
+    for name, tree in trees.items():
+        data = encode(tree)
+        assert encode(decode(data)) == data, name
 
 
 HERE = Place("a\udc80b.py", 1, 2, 3, 4)

@@ -102,6 +102,9 @@ def test_every_damaged_byte_is_noticed(store: Store) -> None:
     for wrong in (whole + b"\0", b"\0" + whole, whole * 2, whole[::-1], DATA, os.urandom(5000)):
         path.write_bytes(wrong)
         assert store.get(KEY) is None
+    foreign = b"written by something that does not compress"
+    path.write_bytes(blake2b(KEY.encode() + b"\0" + foreign, digest_size=16).digest() + foreign)
+    assert store.get(KEY) is None
     path.write_bytes(whole)
     assert store.get(KEY) == DATA
 
@@ -262,7 +265,10 @@ def test_marks_of_others_are_not_ours(tmp_path: Path, marks: dict[str, str]) -> 
 @pytest.mark.parametrize("name", [".gitignore", "CACHEDIR.TAG"])
 def test_a_mark_of_another_tool_alone_in_a_folder(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("of another tool")
-    Store(str(tmp_path)).put(KEY, DATA)
+    store = Store(str(tmp_path))
+    store.put(KEY, DATA)
+    assert store.get(KEY) is None
+    assert names(tmp_path) == [name]
     with pytest.raises(NotACache):
         clean(str(tmp_path))
     assert (tmp_path / name).read_text() == "of another tool"

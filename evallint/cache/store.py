@@ -188,12 +188,11 @@ def _adopt(folder: str) -> bool:
     names = os.listdir(folder)
     if not all(_is_mark(name) or _VERSIONS.fullmatch(name) for name in names):
         return is_cache(folder)
-    for name, content in MARKERS.items():
-        path = os.path.join(folder, name)
-        if name not in names:
-            _write(path, content)
-        elif _content(path) != content:
-            return False
+    missing = [name for name in MARKERS if name not in names]
+    if any(_content(os.path.join(folder, name)) != content for name, content in MARKERS.items() if name not in missing):
+        return False
+    for name in missing:
+        _write(os.path.join(folder, name), MARKERS[name])
     return True
 
 
