@@ -93,7 +93,15 @@ def test_rules_import_plain_data_alone(module: str) -> None:
     assert [name for name in ours if not within(name, *RULES_MAY_IMPORT)] == []
 
 
+@pytest.mark.parametrize("module", [module for module in FILES if within(module, "evallint.cache")])
+def test_the_cache_knows_plain_data_alone(module: str) -> None:
+    found = list(imports(module, for_types=True))
+    ours = [name for name in found if within(name, "evallint")]
+    assert [name for name in ours if name != "evallint" and not within(name, "evallint.cache", "evallint.events", "evallint.finding")] == []
+    assert [name for name in found if within(name, "pickle", "marshal", "shelve")] == [], "entries are data, and reading them runs nothing"
+
+
 def test_nothing_before_the_rules_imports_them() -> None:
     for module in FILES:
-        if within(module, "evallint.source", "evallint.syntax", "evallint.meaning", "evallint.events", "evallint.finding"):
+        if within(module, *(f"evallint.{room}" for room in ("cache", "source", "syntax", "meaning", "events", "finding"))):
             assert not [name for name in imports(module, for_types=True) if within(name, "evallint.rules", "evallint.report")]
