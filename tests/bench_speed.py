@@ -59,7 +59,7 @@ NAMES = tuple(
 GROWTH = (100, 250, 500, 1000, 2000, 4000)
 STARTS = 10
 """How often what takes milliseconds is run at least."""
-PAIRS = 20
+PAIRS = 40
 """Runs of flake8 on one file, without and with the plugin."""
 PLAIN_FILES = 200
 
@@ -178,8 +178,8 @@ def _environment(tool: str, tools: Path) -> Path:
         _said([*pip, "--only-binary=:all:", *REQUIREMENTS[tool]])
     except (OSError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-        reason = next((text for text in said if text.startswith("ERROR:")), said[-1])
-        raise Missing(f"cannot be installed: {reason}") from None
+        errors = [text for text in said if text.startswith("ERROR: ")] or said  # pip prints warnings after them
+        raise Missing(f"cannot be installed: {errors[-1].removeprefix('ERROR: ')}") from None
     stamp.write_text(wanted, encoding="utf-8")
     return commands
 
@@ -221,7 +221,7 @@ def run(command: Sequence[str], bench: Bench) -> tuple[Row, Path]:
     row = Row("", usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / unit)
     said = complaints.read_text(encoding="utf-8", errors="replace").strip()
     if child.returncode == -signal.SIGKILL and wall >= bench.timeout:
-        row.failed = f"stopped after {bench.timeout:.0f} s"
+        row = Row("", failed=f"stopped after {bench.timeout:.0f} s")  # what it had cost by then is no figure to compare
     elif child.returncode not in (0, 1) or "Traceback (most recent call last)" in said:  # 1 is how linters say that they found something
         row.failed = f"exit code {child.returncode}: {said.splitlines()[-1] if said else 'no message'}"
     return row, output
@@ -298,7 +298,8 @@ def jobs(bench: Bench) -> Iterator[Job]:
     yield Job("flake8-without", "flake8 -j 1", "flake8", flake8, r":\d+:\d+: ", lines=lines)
     yield Job("flake8-with", "flake8 -j 1 with evallint", EVALLINT, flake8, r":\d+:\d+: ", lines=lines)
     for suffix, what, few in (("", ", 1 job", ["--jobs", "1"]), ("-all", ", all cores", [])):
-        yield Job(f"torchfix{suffix}", f"TorchFix{what}", "torchfix", ["torchfix", *few, folder], r": TOR\d+ ", lines=lines)
+        says = "" if suffix else r": TOR\d+ "  # its workers are ended before they have written all that they print into a file
+        yield Job(f"torchfix{suffix}", f"TorchFix{what}", "torchfix", ["torchfix", *few, folder], says, lines=lines)
         arguments = ["torch-preflight", "check", "--format", "json", *few, folder]
         yield Job(f"torch-preflight{suffix}", f"torch-preflight{what}", "torch-preflight", arguments, r'^ *"code": ', lines=lines)
 
@@ -329,7 +330,7 @@ def _count_lines(files: Iterable[str]) -> int:
 
 
 def one_file(bench: Bench) -> dict[str, float] | str:
-    """What the plugin costs flake8 on one file without PyTorch: mean differences and their standard error, in milliseconds."""
+    """What the plugin costs flake8 on one file without PyTorch: differences in milliseconds, and the mean's standard error."""
     path = bench.scratch / "one_file.py"
     shutil.copyfile(Path(sysconfig.get_path("stdlib")) / "textwrap.py", path)
     try:
@@ -344,7 +345,8 @@ def one_file(bench: Bench) -> dict[str, float] | str:
             cpu.append(1000 * (pair[with_plugin].cpu - pair[without].cpu))
             wall.append(1000 * (pair[with_plugin].wall - pair[without].wall))
     error = statistics.stdev(cpu) / math.sqrt(PAIRS)
-    return {"cpu_ms": statistics.mean(cpu), "cpu_ms_error": error, "wall_ms": statistics.mean(wall), "pairs": PAIRS}
+    means = {"cpu_ms": statistics.mean(cpu), "cpu_ms_error": error, "wall_ms": statistics.mean(wall)}
+    return means | {"cpu_ms_median": statistics.median(cpu), "wall_ms_median": statistics.median(wall), "pairs": PAIRS}
 
 
 def growth(bench: Bench) -> Iterator[tuple[int, Row]]:
@@ -407,14 +409,14 @@ def ratios(rows: dict[str, Row]) -> dict[str, dict[str, float]]:
 def _say_what_lacks(bench: Bench) -> None:
     known = _flags(bench.program(EVALLINT, EVALLINT))
     if "--jobs" not in known:
-        print("this evallint has no --jobs: it is measured as it is, and not on all cores\n")
+        print("this evallint has no --jobs: it is measured as it is, and not on all cores")
     if not {"--no-cache", "--cache-dir"} <= known:
-        print("this evallint has no --no-cache and --cache-dir: it is measured as it is, and not with a cache\n")
+        print("this evallint has no --no-cache and --cache-dir: it is measured as it is, and not with a cache")
 
 
 def _table(bench: Bench, chosen: Callable[[str], bool]) -> dict[str, Any]:
     _say_what_lacks(bench)
-    print(HEAD)
+    print(f"\n{HEAD}")
     base, whole = parse_only(bench)
     rows = {"ast-parsing": base, "ast-process": whole}
     for row in rows.values():
@@ -437,8 +439,8 @@ def _table(bench: Bench, chosen: Callable[[str], bool]) -> dict[str, Any]:
         if isinstance(more, str):
             print(more)
         else:
-            cpu = f"{more['cpu_ms']:.1f} ± {more['cpu_ms_error']:.1f} ms CPU"
-            print(f"{cpu} more, {more['wall_ms']:.1f} ms wall (means of {PAIRS} pairs)")
+            mean = f"{more['cpu_ms']:.1f} ± {more['cpu_ms_error']:.1f} ms of CPU more, {more['wall_ms']:.1f} ms of wall time"
+            print(f"{mean} (means of {PAIRS} pairs; medians {more['cpu_ms_median']:.1f} and {more['wall_ms_median']:.1f} ms)")
     result["ratios"] = ratios(rows)
     for name, ratio in result["ratios"].items():
         print(f"{name}: CPU {ratio['cpu']:.2f}, wall {ratio['wall']:.2f}")
@@ -446,7 +448,7 @@ def _table(bench: Bench, chosen: Callable[[str], bool]) -> dict[str, Any]:
 
 
 def _growth_table(bench: Bench) -> dict[str, Any]:
-    print(HEAD)
+    print(f"\n{HEAD}")
     rows = []
     for _, row in growth(bench):
         rows.append(row)
@@ -496,7 +498,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         versions |= {"Python": platform.python_version(), **dict(row[0].split("==") for row in REQUIREMENTS.values())}
         machine = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
         print(f"{folder}: {len(bench.files):,} files, {bench.lines:,} lines; {machine}")
-        print(", ".join(f"{name} {version}" for name, version in versions.items()), end="\n\n")
+        print(", ".join(f"{name} {version}" for name, version in versions.items()))
         result = _growth_table(bench) if options.growth else _table(bench, options.only)
     if options.json:
         about = {"folder": str(folder), "files": len(bench.files), "lines": bench.lines, "machine": machine, "versions": versions}
