@@ -304,13 +304,14 @@ def test_program_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_files_that_are_not_read_make_one_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     marked: dict[str, tuple[bool, bool, bool]] = {}
 
-    def analysed(sources: Sequence[Source], settings: Settings) -> list[Finding]:
+    def analysed(sources: Sequence[Source], settings: Settings, cache: object = None) -> list[Finding]:
         marked.update({Path(s.path).name: (s.context, s.helper, s.imported) for s in sources})
         return []
 
     monkeypatch.setattr(analysis, "analyse", analysed)
     files = {f"m{n}.py": f"import torch\nimport m{n + 1}\n" for n in range(6)}
-    folder = _project(tmp_path / "p", {**files, "m5.py": "import helper", "helper.py": "def f(model, x): return model(x)"})
+    files |= {"m4.py": "import torch\nimport helper\n", "m5.py": "", "helper.py": "def f(model, x): return model(x)"}
+    folder = _project(tmp_path / "p", files)
     lint_paths([folder / "m4.py"], Settings())
     assert marked == {
         "m2.py": (True, False, True),
@@ -462,7 +463,7 @@ def test_flake8_looks_around_only_for_files_that_matter(tmp_path: Path, monkeypa
 
     marked: list[bool] = []
 
-    def analysed(sources: Sequence[Source], settings: Settings) -> list[Finding]:
+    def analysed(sources: Sequence[Source], settings: Settings, cache: object = None) -> list[Finding]:
         marked.extend(source.imported for source in sources)
         return analyse(sources, settings)
 

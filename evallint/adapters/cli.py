@@ -12,6 +12,7 @@ from evallint import __version__
 from evallint.finding import CONFIDENCES, SEVERITIES
 
 if TYPE_CHECKING:
+    from evallint.cache.store import Keeper
     from evallint.linting import Report, Text
 
 CLEAN, FOUND, FAILED, INTERRUPTED = 0, 1, 2, 130
@@ -21,7 +22,8 @@ FORMAT_NAMES = ("full", "concise", "json")
 _USAGE = """evallint [OPTIONS] PATH...   lint files and folders (- is standard input)
        evallint rule CODE           explain a rule, such as EVL001
        evallint run SCRIPT [ARGS]   run it, and say which findings are real
-       evallint report FILE...      join the reports of several processes"""
+       evallint report FILE...      join the reports of several processes
+       evallint clean [DIR]         remove the cache"""
 _EPILOG = """Settings are read from [tool.evallint] of the nearest pyproject.toml. A `# noqa`
 or `# noqa: EVL001` comment silences its line.
 Exit codes: 0 nothing found, 1 findings, 2 the run itself failed."""
@@ -61,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     if argv[:1] == ["rule"] and (len(argv) == 2 or not os.path.exists("rule")):
         return _rule(argv[1:])
+    if argv[:1] == ["clean"] and (len(argv) == 2 or not os.path.exists("clean")):
+        return _clean(argv[1:])
     if argv[:1] == ["report"]:
         from evallint.adapters.run import report
 
@@ -109,6 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--statistics", action="store_true", help="count the findings of each code")
     parser.add_argument("--exit-zero", action="store_true", help="exit with 0 even if there are findings")
     parser.add_argument("--stdin-filename", metavar="NAME", help="what to call standard input")
+    parser.add_argument("--jobs", type=_jobs, default=0, metavar="N", help="processes that share the work (default: one a core)")
+    parser.add_argument("--no-cache", action="store_true", help="neither use nor keep what earlier runs found out")
+    parser.add_argument("--cache-dir", metavar="DIR", help="where that is kept (default: .evallint_cache)")
     parser.add_argument("--version", action="version", version=f"evallint {__version__}", help="print the version")
     return parser
 
@@ -122,13 +129,51 @@ def _lint(options: argparse.Namespace) -> int:
     names = ("select", "ignore", "extend_select", "confidence", "severity")
     changes = {name: _frozen(getattr(options, name)) for name in names if getattr(options, name) is not None}
     with Progress(sys.stderr) as progress:
-        report = lint_paths(paths, changes=changes, texts=texts, say=progress.say)
+        report = lint_paths(paths, changes=changes, texts=texts, say=progress.say, jobs=options.jobs, cache=_cache(options))
     _print(report, options, sys.stdout)
     for problem in report.errors:
         _fail(f"{problem.path}: {problem.message}")
     if report.errors:
         return FAILED
     return FOUND if report.findings and not options.exit_zero else CLEAN
+
+
+def _cache(options: argparse.Namespace) -> Keeper:
+    from evallint.cache.store import NoStore, Store
+
+    return NoStore() if options.no_cache else Store(options.cache_dir or _cache_folder())
+
+
+def _cache_folder() -> str:
+    """The cache of the project that the working folder is in."""
+    from evallint.cache.store import default_folder
+    from evallint.settings import find_settings
+
+    return default_folder(find_settings(os.getcwd()).root or None)
+
+
+def _clean(arguments: list[str]) -> int:
+    if len(arguments) > 1 or arguments[:1] in (["-h"], ["--help"]):
+        print("usage: evallint clean [DIR]\n\nRemoves the cache: that of the working folder's project, or the one in DIR.")
+        return CLEAN if len(arguments) == 1 else FAILED
+    from evallint.cache.store import NotACache, clean
+
+    folder = arguments[0] if arguments else _cache_folder()
+    try:
+        print(f"{folder}: removed {clean(folder)} entries")
+    except (NotACache, OSError) as error:
+        return _fail(str(error))
+    return CLEAN
+
+
+def _jobs(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes (0 is one a core)")
+    return number
 
 
 def _frozen(value: Any) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
+from typing import Protocol
 
 from evallint import __version__
 
@@ -108,6 +109,19 @@ class Store:
 
     def _path(self, key: str) -> str:
         return os.path.join(self.folder, VERSION, key[:2], key[2:])
+
+
+class Keeper(Protocol):
+    """What keeps things for the next run, or does not."""
+
+    def get(self, key: str) -> bytes | None:
+        """What was put under `key`, or None."""
+
+    def put(self, key: str, data: bytes) -> None:
+        """Keep `data` under `key`."""
+
+    def prune(self) -> int:
+        """Remove what was not used for long; how much."""
 
 
 class NoStore:

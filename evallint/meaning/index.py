@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import posixpath
-import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from evallint.events import (
@@ -25,13 +23,9 @@ from evallint.events import (
 from evallint.meaning import names
 from evallint.meaning.libraries import LIBRARIES, Libraries
 from evallint.meaning.values import Atom
+from evallint.modules import Modules, plain_path
 
 NO_MODULES = frozenset(("?.object", "?.ABC", "?.Protocol", "?.Generic", "?.Exception"))
-
-
-def plain_path(path: str) -> str:
-    """A path with forward slashes, without `.` and `..` where they can be resolved."""
-    return posixpath.normpath(path.replace("\\", "/"))
 
 
 class Index:
@@ -52,17 +46,12 @@ class Index:
         self.libraries = libraries
         self.extend_models = frozenset(extend_models)
         self.evaluation_functions = frozenset(evaluation_functions)
-        self.by_stem: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
+        self.modules = Modules(self.files, libraries.libraries)
         self.globals: dict[str, dict[str, Event]] = {}
         self.stars: dict[str, list[Import]] = {}
         self.class_of_method: dict[int, Class] = {}
         self.methods: dict[str, list[tuple[Class, Function]]] = defaultdict(list)
         for path, file in self.files.items():
-            parts = tuple(p for p in plain_path(path).split("/") if p)
-            stem = parts[-1].rsplit(".", 1)[0]
-            dotted = parts[:-1] if stem == "__init__" else (*parts[:-1], stem)
-            if dotted:
-                self.by_stem[dotted[-1]].append((dotted, path))
             table: dict[str, Event] = {}
             stars: list[Import] = []
             collect(file.body.body, table, stars)
@@ -82,43 +71,8 @@ class Index:
         """The file that `dotted`, imported in `path` with `level` leading dots, stands for; None outside the project."""
         key = (path, dotted, level)
         if key not in self._modules:
-            self._modules[key] = self._find_module(path, dotted, level)
+            self._modules[key] = self.modules.find(path, dotted, level)
         return self._modules[key]
-
-    def _find_module(self, path: str, dotted: str, level: int) -> str | None:
-        here = tuple(p for p in plain_path(path).split("/") if p)[:-1]
-        wanted = tuple(p for p in dotted.split(".") if p)
-        if level:
-            base = here[: len(here) - level + 1]
-            target = base + wanted
-            if not target:
-                return None
-            return next((f for d, f in self.by_stem.get(target[-1], ()) if d == target), None)
-        if not wanted:
-            return None
-        best: str | None = None
-        score = -1
-        for parts, file in self.by_stem.get(wanted[-1], ()):
-            if parts[-len(wanted) :] != wanted:
-                continue
-            root = parts[: -len(wanted)]
-            common = sum(1 for _ in common_prefix(root, here))
-            outside = wanted[0] in self.libraries.libraries or wanted[0] in sys.stdlib_module_names
-            if outside and (self.is_package(root) or common < len(root)):
-                continue  # a module of a package does not hide a library of the same name
-            if common == len(root):  # a folder above the importing file, or its own
-                rank = 1000 + common
-            elif len(root) - common <= 2:  # a sibling folder: src layouts, scripts beside packages
-                rank = common
-            else:
-                continue
-            if rank > score and file != path:
-                best, score = file, rank
-        return best
-
-    def is_package(self, folder: tuple[str, ...]) -> bool:
-        """Whether a folder is a package of the program."""
-        return bool(folder) and any(d == folder for d, _ in self.by_stem.get(folder[-1], ()))
 
     def lookup(self, path: str, name: str, depth: int = 0) -> Atom | None:
         """What a global name of a module stands for, if it is a definition or an import."""
@@ -308,14 +262,6 @@ def collect(body: Sequence[Event], table: dict[str, Event], stars: list[Import])
         else:
             for block in blocks(event):
                 collect(block, table, stars)
-
-
-def common_prefix(a: Sequence[str], b: Sequence[str]) -> Iterator[str]:
-    """The leading items that both share."""
-    for x, y in zip(a, b, strict=False):
-        if x != y:
-            return
-        yield x
 
 
 def public_name(dotted: str) -> str:

@@ -7,7 +7,6 @@ it, the nearest folders first, and never more than `MOST_FILES`. Links are follo
 from __future__ import annotations
 
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +14,9 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
+from evallint.modules import Modules
 from evallint.settings import Settings, SettingsError, find_settings
+from evallint.source.imports import ALL, Import, imports_in
 from evallint.source.patterns import excludes
 from evallint.source.walking import SUFFIXES
 
@@ -30,26 +31,6 @@ MOST = 30
 """Files that one answer names."""
 
 _MARKERS = (".git", "pyproject.toml")
-_ALL = frozenset("*")
-_IMPORT = re.compile(
-    rb"""
-    (?: ^ | [;:] ) [ \t]*
-    (?: from \b [ \t]* (?P<module> [.\w\x80-\xff]+? ) [ \t]* \b import \b [ \t]*
-        (?: \( (?P<block> [^)]{0,4000} ) \) | (?P<names> (?: \\\r?\n | [^\r\n\#;\\(] )* ) )
-      | import [ \t]+ (?P<whole> (?: \\\r?\n | [^\r\n\#;\\] )* ) )
-    """,
-    re.VERBOSE | re.MULTILINE,
-)
-_COMMENT = re.compile(rb"#[^\r\n]*")
-
-
-@dataclass(frozen=True, slots=True)
-class _Import:
-    """One import: of a whole module (no names), or of names from it; an alias counts as a name as well."""
-
-    module: str
-    level: int
-    names: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -67,7 +48,7 @@ def importers(path: str) -> list[str]:
     here = _real(path)
     links = _links(_surroundings(os.path.dirname(here)))
     found: set[str] = set()
-    queue = [(here, _ALL)]
+    queue = [(here, ALL)]
     while queue:
         target, wanted = queue.pop()
         for importer in links.back.get(target, ()):
@@ -227,25 +208,17 @@ def _entries(folder: str) -> tuple[list[str], list[str]]:
 
 @lru_cache(maxsize=16)
 def _links(files: tuple[str, ...]) -> _Links:
-    by_stem: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
-    for file in files:
-        dotted = _dotted(file)
-        by_stem[dotted[-1] if dotted else ""].append((dotted, file))
+    modules = Modules(files, frozenset())
     links = _Links()
     for file in files:
-        links.to[file] = _targets(file, by_stem)
+        links.to[file] = _targets(file, modules)
         for target in links.to[file]:
             links.back[target].append(file)
     return links
 
 
-def _dotted(file: str) -> tuple[str, ...]:
-    parts = Path(os.path.splitext(file)[0]).parts
-    return parts[:-1] if parts[-1] == "__init__" else parts
-
-
-def _targets(file: str, by_stem: dict[str, list[tuple[tuple[str, ...], str]]] | None) -> dict[str, frozenset[str]]:
-    """The files that `file` imports and the names that it takes; without `by_stem`, looked up on the disk."""
+def _targets(file: str, modules: Modules | None) -> dict[str, frozenset[str]]:
+    """The files that `file` imports and the names that it takes; without `modules`, looked up on the disk."""
     folder = Path(file).parts[:-1]
     found: dict[str, frozenset[str]] = {}
     try:
@@ -255,36 +228,18 @@ def _targets(file: str, by_stem: dict[str, list[tuple[tuple[str, ...], str]]] | 
         return found
 
     def add(dotted: str, level: int, names: frozenset[str]) -> None:
-        wanted = tuple(part for part in dotted.split(".") if part)
-        target = _on_disk(folder, wanted, level) if by_stem is None else _among(by_stem, folder, wanted, level, file)
+        if modules is not None:
+            target = modules.find(file, dotted, level)
+        else:
+            target = _on_disk(folder, tuple(part for part in dotted.split(".") if part), level)
         if target is not None and target != file:
             found[target] = found.get(target, frozenset()) | names
 
     for one in statements:
-        add(one.module, one.level, one.names or _ALL)
-        for name in one.names - _ALL:
-            add(f"{one.module}.{name}", one.level, _ALL)
+        add(one.module, one.level, one.names or ALL)
+        for name in one.names - ALL:
+            add(f"{one.module}.{name}", one.level, ALL)
     return found
-
-
-def _among(
-    by_stem: dict[str, list[tuple[tuple[str, ...], str]]], folder: tuple[str, ...], wanted: tuple[str, ...], level: int, importer: str
-) -> str | None:
-    """The file that an import in `folder` stands for, as the analysis would find it (Project.find_module)."""
-    if level:
-        target = folder[: len(folder) - level + 1] + wanted
-        return next((file for dotted, file in by_stem.get(target[-1], ()) if dotted == target), None) if target else None
-    best: str | None = None
-    score = -1
-    for dotted, file in by_stem.get(wanted[-1], ()) if wanted else ():
-        if dotted[-len(wanted) :] != wanted or file == importer:
-            continue
-        root = dotted[: -len(wanted)]
-        common = next((n for n, (a, b) in enumerate(zip(root, folder, strict=False)) if a != b), min(len(root), len(folder)))
-        rank = 1000 + common if common == len(root) else common if len(root) - common <= 2 else -1
-        if rank > score:
-            best, score = file, rank
-    return best
 
 
 def _on_disk(folder: tuple[str, ...], wanted: tuple[str, ...], level: int) -> str | None:
@@ -304,34 +259,13 @@ def _on_disk(folder: tuple[str, ...], wanted: tuple[str, ...], level: int) -> st
 
 
 @lru_cache(maxsize=20_000)
-def _imports(file: str, _time: int, _size: int) -> tuple[_Import, ...]:
-    """The imports that a file's bytes show, also those in strings; none if it cannot be read."""
+def _imports(file: str, _time: int, _size: int) -> tuple[Import, ...]:
+    """The imports that a file's bytes show; none if it cannot be read."""
     try:
         with Path(file).open("rb") as stream:
-            data = stream.read(MOST_BYTES)
+            return imports_in(stream.read(MOST_BYTES))
     except (OSError, ValueError):
         return ()
-    found: dict[_Import, None] = {}
-    for match in _IMPORT.finditer(data):
-        module, block, names, whole = match.group("module", "block", "names", "whole")
-        if module is None:
-            for words in _words(whole):
-                found[_Import(words[0], 0)] = None
-            continue
-        text = module.decode("utf-8", "replace")
-        dotted = text.lstrip(".")
-        taken = frozenset(words[place] for words in _words(names if block is None else block) for place in (0, -1))
-        if taken:
-            found[_Import(dotted, len(text) - len(dotted), taken)] = None
-    return tuple(found)
-
-
-def _words(data: bytes) -> Iterator[list[str]]:
-    """The words of each part between commas: a name, or a name, `as` and another."""
-    for part in _COMMENT.sub(b"", data).replace(b"\\", b" ").decode("utf-8", "replace").split(","):
-        words = part.split()
-        if words:
-            yield words
 
 
 # Answers

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
+from typing import Any
 
 BRACKETS = 200
 """Python's own limit for nested brackets."""
@@ -11,6 +14,10 @@ CHAIN = 1000
 ELIFS = 2500
 """Branches of a file, as if all were of one chain."""
 
+SHORT = 2 * BRACKETS
+"""Characters in which nothing can be too deep."""
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _TOKEN = re.compile(
     r"""
     (?P<skip> \#[^\r\n]* | \\\r?\n
@@ -34,10 +41,44 @@ def too_deep(text: str) -> tuple[str, int] | None:
     level = _first_too_deep(text)
     if level is not None:
         reason, position = level
-        return f"cannot parse the file: {reason}", len(re.findall(r"\r\n|\r|\n", text[:position])) + 1
+        return reason, len(_LINE_END.findall(text, 0, position)) + 1
+    return too_many_branches(text)
+
+
+def too_many_branches(text: str) -> tuple[str, int] | None:
+    """The same for branches alone, before anything parses the text."""
     if text.count("elif") > ELIFS and len(_ELIF.findall(text)) > ELIFS:
-        return f"cannot parse the file: it has more than {ELIFS} `elif` branches", 1
+        return f"it has more than {ELIFS} `elif` branches", 1
     return None
+
+
+def too_deep_in(tree: ast.Module, text: str) -> tuple[str, int] | None:
+    """`too_deep` for a text that Python has parsed: only the statements that are long enough are looked at."""
+    ends = [0, *(match.end() for match in _LINE_END.finditer(text)), len(text)]
+    for first, last in _extents(tree.body):
+        start, end = ends[first - 1], ends[min(last, len(ends) - 1)]
+        if end - start > SHORT:
+            deep = too_deep(text[start:end])
+            if deep is not None:
+                return deep[0], deep[1] + first - 1
+    return None
+
+
+def _extents(body: list[ast.stmt]) -> Iterator[tuple[int, int]]:
+    """The first and last lines of every simple statement, and of every head of a compound one."""
+    pending: list[Any] = [*body]
+    while pending:
+        node = pending.pop()
+        inner: list[Any] = getattr(node, "body", None) or getattr(node, "cases", None) or []
+        if not inner:
+            if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+                yield node.lineno, node.end_lineno
+            continue
+        pending += inner
+        for name in ("handlers", "orelse", "finalbody"):
+            pending += getattr(node, name, ())
+        first = min((d.lineno for d in getattr(node, "decorator_list", ())), default=getattr(node, "pattern", node).lineno)
+        yield first, getattr(inner[0], "pattern", inner[0]).lineno
 
 
 def _first_too_deep(text: str) -> tuple[str, int] | None:

@@ -13,6 +13,7 @@ import libcst as cst
 
 from evallint import events as ev
 from evallint.events import NOTHING, Event, Span, Value
+from evallint.source.nesting import too_deep_in, too_many_branches
 from evallint.syntax.expressions import Expressions
 from evallint.syntax.places import Columns
 
@@ -27,6 +28,8 @@ class Unparsable(Exception):
 
 def lower_file(path: str, text: str) -> ev.File:
     """The event tree of a file's text. Raises Unparsable."""
+    if (deep := too_many_branches(text)) is not None:
+        raise Unparsable(*deep)
     try:
         tree = ast.parse(text)
     except SyntaxError as e:
@@ -35,6 +38,9 @@ def lower_file(path: str, text: str) -> ev.File:
         raise Unparsable(str(e)) from None
     except (RecursionError, MemoryError):
         raise Unparsable("too deeply nested to be parsed") from None
+    deep = too_deep_in(tree, text)
+    if deep is not None:
+        raise Unparsable(*deep)
     try:
         return Visitor(path, Columns(text)).file(parse(text), tree)
     except cst.ParserSyntaxError as e:

@@ -1,0 +1,260 @@
+"""Paths to programs: what is read, what is passed over, and which files belong together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from dataclasses import replace as changed
+from hashlib import blake2b
+from typing import Any
+
+from evallint.finding import Finding, Place
+from evallint.settings import Settings, SettingsError, replace, settings_for
+from evallint.source import neighbours
+from evallint.source.file import Source
+from evallint.source.naming import program_names
+from evallint.source.parts import parts
+from evallint.source.reading import Unreadable, decode, read_bytes
+from evallint.source.screening import bytes_call, bytes_help, bytes_matter
+from evallint.source.walking import Problem, find_files
+
+Say = Callable[[str], None]
+SettingsOf = Callable[[str], Settings]
+
+NEIGHBOURS = 40
+"""Files that are read around one that the user named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text to lint in place of a file, under the name `path`: standard input, or an editor's buffer."""
+
+    path: str
+    data: bytes
+
+
+@dataclass(slots=True)
+class Gathered:
+    """The files to analyse, by their settings; what could not be read; and how many files were seen and kept."""
+
+    programs: dict[Settings, list[Source]] = field(default_factory=dict)
+    raw: dict[Settings, list[Finding]] = field(default_factory=dict)
+    errors: list[Problem] = field(default_factory=list)
+    files: int = 0
+    parsed: int = 0
+    contents: bytes = b""
+    """The digest of all that was read."""
+    paths: dict[str, str] = field(default_factory=dict)
+    """For each name that a file has in its program, its path, where they differ."""
+
+    def parts(self, sources: Sequence[Source], settings: Settings) -> list[list[Source]]:
+        """The parts of a program, with the files under the names by which their imports find each other."""
+        names = program_names(source.path for source in sources)
+        self.paths.update((name, path) for path, name in names.items())
+        named = [changed(source, path=names[source.path]) for source in sources] if names else sources
+        return parts(named, _libraries(settings))
+
+    def as_given(self, findings: Iterable[Finding]) -> list[Finding]:
+        """Findings with the files named as the user names them."""
+        if not self.paths:
+            return list(findings)
+        return [
+            changed(f, place=self._written(f.place), trail=tuple(changed(step, place=self._written(step.place)) for step in f.trail))
+            for f in findings
+        ]
+
+    def _written(self, place: Place) -> Place:
+        return changed(place, path=self.paths.get(place.path, place.path))
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What a run over folders is told apart by before anything of it is worked out, and what it says beside the findings."""
+
+    key: str
+    contents: bytes
+    settings: tuple[Settings, ...]
+    files: int
+    errors: list[Problem]
+
+
+def _libraries(settings: Settings) -> frozenset[str]:
+    from evallint.meaning.libraries import extended
+
+    return extended(settings.knowledge()).libraries
+
+
+def _settings_of(fixed: Settings | None, changes: Mapping[str, Any]) -> SettingsOf:
+    def settings_of(path: str) -> Settings:
+        return fixed or replace(settings_for(path), changes)
+
+    return settings_of
+
+
+def _digest(path: str, data: bytes) -> bytes:
+    return blake2b(path.encode("utf-8", "surrogateescape") + b"\0" + data, digest_size=16).digest()
+
+
+def fingerprint(
+    paths: Iterable[str], fixed: Settings | None, changes: Mapping[str, Any], texts: Sequence[Text], say: Say
+) -> Fingerprint | None:
+    """What the answer for `paths` depends on; None where files are named themselves: then it depends on others around them."""
+    settings_of = _settings_of(fixed, changes)
+    used: dict[Settings, int] = {}
+    contents = blake2b(digest_size=16)
+    errors: list[Problem] = []
+    files = 0
+    if texts:
+        return None
+    for found in find_files(paths, fixed):
+        if isinstance(found, Problem):
+            errors.append(found)
+            continue
+        if found.named:
+            return None
+        files += 1
+        if files % 100 == 0:
+            say(f"reading: {files} files")
+        number = used.setdefault(settings_of(found.path), len(used))
+        try:
+            contents.update(_digest(found.path, read_bytes(found.path)) + b"%d" % number)
+        except Unreadable as error:
+            contents.update(_digest(found.path, error.reason.encode()) + b"?")
+    asked = repr([(s.knowledge(), s.extend_models, s.evaluation_functions) for s in used])
+    key = blake2b(contents.digest() + os.getcwd().encode("utf-8", "surrogateescape") + asked.encode(), digest_size=20).hexdigest()
+    return Fingerprint(key, contents.digest(), tuple(used), files, errors)
+
+
+def gather(paths: Iterable[str], fixed: Settings | None, changes: Mapping[str, Any], texts: Sequence[Text], say: Say) -> Gathered:
+    """Read the files of `paths` and those around the ones that are named themselves. Raises SettingsError."""
+    settings_of = _settings_of(fixed, changes)
+    gathered = Gathered()
+    programs, raw = gathered.programs, gathered.raw
+    helpers: list[tuple[str, bytes]] = []
+    callers: list[tuple[str, frozenset[str]]] = []
+    read: list[str] = []
+    centres: list[str] = []
+    used: dict[Settings, int] = {}
+    contents = blake2b(digest_size=16)
+
+    def take(path: str, named: bool, data: bytes | None = None) -> None:
+        gathered.files += 1
+        read.append(path)
+        number = used.setdefault(settings_of(path), len(used))
+        try:
+            if data is None:
+                data = read_bytes(path)
+            contents.update(_digest(path, data) + b"%d" % number)
+            if path.endswith(".ipynb"):  # JSON often parses as Python, so silence would look like a clean notebook
+                raise Unreadable("cannot read the file: notebooks are not supported yet")
+            matters = bytes_matter(data)
+            if not matters and (bytes_help(data) or path.endswith("__init__.py")):
+                helpers.append((path, data))
+            elif not matters and (imported := bytes_call(data)):
+                callers.append((path, imported))
+            if not matters and not named:
+                return
+            text = decode(data)
+            # a file that the user named is told to be broken even where it has nothing to do with PyTorch
+            if not matters and compiles(text):
+                return
+            programs.setdefault(settings_of(path), []).append(Source(path, text))
+            gathered.parsed += 1
+            if named:
+                centres.append(path)
+        except Unreadable as error:
+            if data is None:
+                contents.update(_digest(path, error.reason.encode()) + b"?")
+            raw.setdefault(settings_of(path), []).append(error.finding(path))
+
+    for given in texts:
+        take(given.path, True, given.data)
+    for found in find_files(paths, fixed):
+        if isinstance(found, Problem):
+            gathered.errors.append(found)
+        else:
+            take(found.path, found.named)
+            if gathered.files % 100 == 0:
+                say(f"reading: {gathered.files} files")
+    for path, data in helpers:
+        if settings_of(path) in programs:
+            programs[settings_of(path)] += _read_for_others(path, data, context=False)
+    for path, imported in callers:
+        sources = programs.get(settings_of(path), [])
+        if any(_stem(source.path) in imported for source in sources):
+            with suppress(Unreadable):
+                sources += _read_for_others(path, read_bytes(path), context=False)
+    if centres:
+        _surround(programs, centres, read, settings_of)
+    gathered.contents = contents.digest()
+    return gathered
+
+
+def compiles(text: str) -> bool:
+    """Whether the running Python parses `text`; a cheap guard, after which the analysis has the word."""
+    import ast
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def _read_for_others(path: str, data: bytes, *, context: bool) -> list[Source]:
+    """A file that is read for the sake of others, unless it cannot be read or has nothing for them."""
+    matters = bytes_matter(data)
+    helps = not matters and (bytes_help(data) or path.endswith("__init__.py"))
+    if matters or helps or bytes_call(data):
+        with suppress(Unreadable):
+            return [Source(path, decode(data), context=context, helper=helps)]
+    return []
+
+
+def _stem(path: str) -> str:
+    """The name by which a file is imported: a package's is its folder's."""
+    folder, name = os.path.split(path)
+    return os.path.basename(folder) if name == "__init__.py" else name.removesuffix(".py")
+
+
+def _surround(programs: dict[Settings, list[Source]], centres: Sequence[str], read: Sequence[str], settings_of: SettingsOf) -> None:
+    """Add to each program the files around its `centres` that are not in it, and mark those that files out of sight import."""
+    neighbours.forget()
+    seen = {os.path.realpath(path) for path in read}
+    around: set[str] = set()
+    for centre in centres:
+        count = 0
+        for path in _around(centre):
+            if count == NEIGHBOURS:
+                break
+            real = os.path.realpath(path)
+            if real in seen:
+                continue
+            seen.add(real)
+            with suppress(Unreadable, SettingsError):
+                if settings_of(path) == settings_of(centre):
+                    found = _read_for_others(path, read_bytes(path), context=True)
+                    programs[settings_of(centre)] += found
+                    around.update(source.path for source in found)
+                    count += len(found)
+    around.update(centres)
+    for sources in programs.values():
+        for place, source in enumerate(sources):
+            if source.path in around and any(os.path.realpath(path) not in seen for path in neighbours.importers(source.path)):
+                sources[place] = changed(source, imported=True)
+
+
+def _around(path: str) -> Iterator[str]:
+    """What lies around a file, first what tells most: who imports it, what it imports, and the same for who imports it."""
+    callers = neighbours.importers(path)
+    yield from callers
+    yield from neighbours.imported(path)
+    above = [other for caller in callers for other in neighbours.importers(caller)]
+    yield from above
+    for caller in dict.fromkeys((*callers, *above)):
+        yield from neighbours.imported(caller)

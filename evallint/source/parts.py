@@ -1,0 +1,43 @@
+"""The parts of a program: files that imports connect. What is in none of its imports' reach cannot touch a model there.
+
+Each part is analysed by itself: that is less to look at, some can be done at the same time, and a change in one leaves the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evallint.modules import Modules
+from evallint.source.file import Source
+from evallint.source.imports import ALL, imports_in
+
+
+def parts(sources: Sequence[Source], libraries: frozenset[str]) -> list[list[Source]]:
+    """The sources in groups that no import connects, in the order of their first files, but for groups in which nothing is reported.
+
+    `libraries` are the names of packages outside the program. A package's modules belong together: what lies in it decides what
+    names mean there.
+    """
+    modules = Modules((source.path for source in sources), libraries)
+    leader = {source.path: source.path for source in sources}
+
+    def find(path: str) -> str:
+        while leader[path] != path:
+            leader[path] = path = leader[leader[path]]
+        return path
+
+    def connect(path: str, dotted: str, level: int) -> None:
+        target = modules.find(path, dotted, level)
+        if target is not None:
+            leader[find(path)] = find(target)
+
+    for source in sources:
+        connect(source.path, "", 1)
+        for one in imports_in(source.text.encode("utf-8", "surrogatepass")):
+            connect(source.path, one.module, one.level)
+            for name in one.names - ALL:
+                connect(source.path, f"{one.module}.{name}", one.level)
+    groups: dict[str, list[Source]] = {}
+    for source in sources:
+        groups.setdefault(find(source.path), []).append(source)
+    return [group for group in groups.values() if not all(source.context or source.helper for source in group)]

@@ -1,0 +1,170 @@
+"""Parts of programs to raw findings: known from an earlier run, worked out here, or in other processes."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from evallint.cache.store import Keeper, NoStore, Store
+from evallint.finding import Finding
+from evallint.settings import Settings
+from evallint.source.file import Source
+from evallint.source.reading import unreadable
+
+WORTH_A_PROCESS = 200_000
+"""Characters of code from which on a second process pays for its start."""
+CHUNK = 100_000
+"""Characters that one errand of a process has at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A part of a program, to be analysed by itself."""
+
+    sources: Sequence[Source]
+    settings: Settings
+
+    @property
+    def size(self) -> int:
+        """The characters of its code."""
+        return sum(len(source.text) for source in self.sources)
+
+    def key(self) -> str:
+        """What its findings are kept under: a digest of all that they depend on."""
+        asked = self.settings
+        digest = _begun("part", asked.knowledge(), asked.extend_models, asked.evaluation_functions)
+        for source in self.sources:
+            digest.update(
+                repr((source.path, source.context, source.helper, source.imported, len(source.text))).encode("utf-8", "surrogatepass")
+            )
+            digest.update(source.text.encode("utf-8", "surrogatepass"))
+        return str(digest.hexdigest())
+
+
+def findings_of(sources: Sequence[Source], settings: Settings, cache: Keeper | None = None) -> list[Finding]:
+    """The raw findings of one part; if the analysis itself fails, of each file alone, so that one file cannot take down the run."""
+    from evallint.analysis import analyse  # imports libcst
+
+    with _without_collector():
+        if os.environ.get("EVALLINT_DEBUG"):
+            return analyse(sources, settings, cache)
+        try:
+            return analyse(sources, settings, cache)
+        except Exception as error:
+            if len(sources) == 1:
+                said = f"{type(error).__name__}: {error}".split("\n")[0][:200]
+                return [unreadable(sources[0].path, f"evallint itself failed on this file ({said}); please report it")]
+    return [finding for source in sources if not source.context for finding in findings_of([source], settings, cache)]
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Trees are large, live until the end and hold no circles: to look for some again and again takes a third of the time."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
+
+
+def answers(works: Sequence[Work], jobs: int, cache: Keeper, tell: Callable[[int], None]) -> list[list[Finding]]:
+    """The raw findings of each part, in the order of `works`; `tell` is told how many are done."""
+    from evallint.cache import codec
+
+    found: dict[int, list[Finding]] = {}
+    keys: dict[int, str] = {}
+    if not isinstance(cache, NoStore):
+        for number, work in enumerate(works):
+            keys[number] = work.key()
+            kept = cache.get(keys[number])
+            if kept is not None:
+                with suppress(ValueError):
+                    found[number] = codec.decode_findings(kept)
+    missing = sorted((n for n in range(len(works)) if n not in found), key=lambda n: (-works[n].size, n))
+
+    def take(number: int, rows: list[Finding]) -> None:
+        found[number] = rows
+        if number in keys:
+            with suppress(ValueError):
+                cache.put(keys[number], codec.encode_findings(rows))
+        tell(len(found))
+
+    processes = min(jobs or _cores(), len(missing))
+    if processes > 1 and sum(works[n].size for n in missing) - works[missing[0]].size >= WORTH_A_PROCESS:
+        from evallint.processes import in_processes
+
+        chunks: list[list[int]] = [[]]
+        for number in missing:
+            if sum(works[n].size for n in chunks[-1]) >= CHUNK:
+                chunks.append([])
+            chunks[-1].append(number)
+        folder = cache.folder if isinstance(cache, Store) else None
+        for chunk, rows in in_processes(findings_of_works, [(tuple(works[n] for n in c), folder) for c in chunks], processes):
+            for number, each in zip(chunks[chunk], rows, strict=True):
+                take(number, each)
+    for number in missing:
+        if number not in found:
+            take(number, findings_of(works[number].sources, works[number].settings, cache))
+    return [found[number] for number in range(len(works))]
+
+
+def findings_of_works(works: Sequence[Work], folder: str | None) -> list[list[Finding]]:
+    """What a process does of its own: the raw findings of some parts, with the cache in `folder`."""
+    cache: Keeper = Store(folder) if folder is not None else NoStore()
+    return [findings_of(work.sources, work.settings, cache) for work in works]
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _begun(*what: Any) -> Any:
+    return blake2b(repr(what).encode("utf-8", "surrogatepass"), digest_size=20)
+
+
+# Whole runs
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRun:
+    """What a run found out: the files that it parsed, and the raw findings of each of its settings."""
+
+    parsed: int
+    findings: list[list[Finding]]
+
+
+def known_run(cache: Keeper, key: str, count: int) -> KnownRun | None:
+    """What a run with this key found out, with `count` different settings; None if that is not kept."""
+    kept = cache.get(key)
+    if kept is None:
+        return None
+    from evallint.cache import codec
+
+    rows: list[list[Finding]] = []
+    try:
+        parsed, *sizes = json.loads(kept[: kept.index(b"\n")])
+        rest = kept[kept.index(b"\n") + 1 :]
+        for size in sizes:
+            rows.append(codec.decode_findings(rest[:size]))
+            rest = rest[size:]
+        return KnownRun(int(parsed), rows) if len(rows) == count else None
+    except (ValueError, TypeError):
+        return None
+
+
+def remember_run(cache: Keeper, key: str, parsed: int, findings: Sequence[Sequence[Finding]]) -> None:
+    """Keep what a run found out."""
+    from evallint.cache import codec
+
+    with suppress(ValueError):
+        rows = [codec.encode_findings(some) for some in findings]
+        cache.put(key, json.dumps([parsed, *map(len, rows)]).encode() + b"\n" + b"".join(rows))
