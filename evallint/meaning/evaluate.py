@@ -37,19 +37,19 @@ class Evaluate(Conditions):
 
     def variable(self, node: ev.Name, w: World) -> V:
         """What a name stands for where it is read."""
-        act = self.frame.act
-        if node.id in self.frame.globals:
-            act = self.owner(self.path)
+        frame, name, rows = self.frames[-1], node.id, w.vars.rows
+        act = self.owner(self.path) if name in frame.globals else frame.act
         while act:
-            found = w.vars.get((act, node.id))
+            row = rows.get(act)
+            found = row.get(name) if row is not None else None
             if found is not None and not (
-                found.atoms == NONE.atoms and act == self.module_acts.get(self.path) and self.frame.function.name != "<module>"
+                found.atoms == NONE.atoms and act == self.module_acts.get(self.path) and frame.function.name != "<module>"
             ):
                 if not found.atoms:
-                    found = self.placed(found, ("var", act, node.id), node.id)
-                return self.stained(found, w)
+                    found = self.placed(found, ("var", act, name), name)
+                return self.stained(found, w) if w.stained else found
             act = self.parents.get(act, 0)
-        return self.global_value(self.path, node.id, w)
+        return self.global_value(self.path, name, w)
 
     def placed(self, value: V, loc: tuple[Any, ...], name: str) -> V:
         """A value of which nothing is known, as an object with a place of its own."""
@@ -189,12 +189,10 @@ class Evaluate(Conditions):
                 if any(last_name(d) in ("property", "cached_property", "lazy_property") for d in method[1].decorators):
                     return self.call_function(method[1], 0, of(("o", loc)), self.no_args(), None, w, method[0])
                 return of(("f", method[1], 0, of(("o", loc))))
-            for owner in self.project.mro(thing.cls):
-                for event in owner.body:
-                    if isinstance(event, ev.Assign) and isinstance(event.value, ev.Const) and event.annotation is None:
-                        if any(isinstance(t, ev.Name) and t.id == name for t in event.targets):
-                            value = const(event.value.value)
-                            return of(("o", self.child(loc, name))) if is_setting(thing.cls, value) else value
+            constant = self.project.constants_of(thing.cls).get(name)
+            if constant is not None:
+                value = const(constant.value)
+                return of(("o", self.child(loc, name))) if is_setting(thing.cls, value) else value
         return of(("o", self.child(loc, name)))
 
     def no_args(self) -> Any:

@@ -10,6 +10,7 @@ from evallint.events import (
     Assign,
     Attr,
     Class,
+    Const,
     Define,
     DefineClass,
     Event,
@@ -60,6 +61,11 @@ class Index:
                 for name, method in cls.methods.items():
                     self.class_of_method[id(method)] = cls
                     self.methods[name].append((cls, method))
+        self._mro: dict[int, list[Class]] = {}
+        self._outside: dict[int, list[str]] = {}
+        self._module_classes: dict[int, bool] = {}
+        self._constants: dict[int, dict[str, Const]] = {}
+        self._methods: dict[tuple[int, str], tuple[Class, Function] | None] = {}
         self._bases: dict[int, tuple[list[Class], list[str]]] = {}
         self._found: dict[tuple[str, str], Atom | None] = {}
         self._holders: dict[int, bool] = {}
@@ -157,7 +163,10 @@ class Index:
         return self._bases[id(cls)]
 
     def mro(self, cls: Class) -> list[Class]:
-        """The class and its bases of the project, nearest first."""
+        """The class and its bases of the project, nearest first. Not to be changed."""
+        known = self._mro.get(id(cls))
+        if known is not None:
+            return known
         order: list[Class] = []
         queue = [cls]
         while queue and len(order) < 30:
@@ -165,22 +174,37 @@ class Index:
             if head not in order:
                 order.append(head)
                 queue = self.bases(head)[0] + queue
+        self._mro[id(cls)] = order
         return order
 
     def outside_bases(self, cls: Class) -> list[str]:
-        """Dotted names of all bases outside the project."""
-        return [name for c in self.mro(cls) for name in self.bases(c)[1]]
+        """Dotted names of all bases outside the project. Not to be changed."""
+        known = self._outside.get(id(cls))
+        if known is None:
+            known = self._outside[id(cls)] = [name for c in self.mro(cls) for name in self.bases(c)[1]]
+        return known
 
     def method(self, cls: Class, name: str, after: Class | None = None) -> tuple[Class, Function] | None:
         """The method that `name` finds on the class (with `after`: beyond that class, as super() does)."""
+        if after is None:
+            key = id(cls), name
+            if key not in self._methods:
+                self._methods[key] = first_with(self.mro(cls), name)
+            return self._methods[key]
         order = self.mro(cls)
-        if after is not None and after in order:
-            order = order[order.index(after) + 1 :]
-        for owner in order:
-            found = owner.methods.get(name)
-            if found is not None:
-                return owner, found
-        return None
+        return first_with(order[order.index(after) + 1 :] if after in order else order, name)
+
+    def constants_of(self, cls: Class) -> dict[str, Const]:
+        """The plain constants in the bodies of a class and its bases, by name; annotated ones are left out."""
+        known = self._constants.get(id(cls))
+        if known is None:
+            known = self._constants[id(cls)] = {}
+            for event in (event for owner in self.mro(cls) for event in owner.body):
+                if isinstance(event, Assign) and isinstance(event.value, Const) and event.annotation is None:
+                    for target in event.targets:
+                        if isinstance(target, Name):
+                            known.setdefault(target.id, event.value)
+        return known
 
     def entries(self, cls: Class, hooks: Sequence[str]) -> list[Function]:
         """The inherited methods that nothing of the class calls itself and from which one of its `hooks` is reached through `self`."""
@@ -224,6 +248,12 @@ class Index:
 
     def is_module(self, cls: Class) -> bool:
         """Whether the class is an `nn.Module`."""
+        known = self._module_classes.get(id(cls))
+        if known is None:
+            known = self._module_classes[id(cls)] = self._is_module(cls)
+        return known
+
+    def _is_module(self, cls: Class) -> bool:
         for name in self.outside_bases(cls):
             if self.libraries.is_module_class(name) or (name.endswith(".Module") and "forward" in cls.methods):
                 return True
@@ -240,6 +270,11 @@ class Index:
     def is_a(self, cls: Class, table: str) -> bool:
         """Whether a base outside the project is in this table of libraries.toml."""
         return any(self.libraries.matches(table, name) for name in self.outside_bases(cls))
+
+
+def first_with(order: Sequence[Class], name: str) -> tuple[Class, Function] | None:
+    """The first class that has a method, with it."""
+    return next(((owner, found) for owner in order if (found := owner.methods.get(name)) is not None), None)
 
 
 def collect(body: Sequence[Event], table: dict[str, Event], stars: list[Import]) -> None:

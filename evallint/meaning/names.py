@@ -76,6 +76,7 @@ REHEARSAL_WORDS = frozenset(
 )
 
 
+@lru_cache(maxsize=20000)
 def is_model_name(name: str) -> bool:
     """Whether a variable of this name is usually a model."""
     if name in MODEL_SHORT:
@@ -93,12 +94,14 @@ def is_model_name(name: str) -> bool:
     return any(p in ("model", "net", "network") for p in parts) and not any(p in NOT_MODEL_WORDS for p in parts)
 
 
+@lru_cache(maxsize=20000)
 def is_not_model_name(name: str) -> bool:
     """Whether a variable of this name is usually no model, even if it has an `eval` or a `train`."""
     parts = words(name)
     return bool(parts) and parts[-1] in NOT_MODEL_WORDS and not any(p in ("model", "net", "network") for p in parts[-1:])
 
 
+@lru_cache(maxsize=20000)
 def is_optimizer_name(name: str) -> bool:
     """Whether a variable of this name is usually an optimizer (or a gradient scaler that steps one)."""
     parts = words(name)
@@ -110,11 +113,13 @@ def is_optimizer_name(name: str) -> bool:
 MEASURES = frozenset("criterion criterions loss losses metric metrics cost crit objective ssim msssim psnr evaluator".split())
 
 
+@lru_cache(maxsize=20000)
 def is_loss_name(name: str) -> bool:
     """Whether a callable of this name is usually a loss or a metric."""
     return has_words(name, MEASURES)
 
 
+@lru_cache(maxsize=20000)
 def is_transform_name(name: str) -> bool:
     """Whether a class of this name prepares data, even where it is a Module."""
     return not TRANSFORM_WORDS.isdisjoint(words(name)[-1:])

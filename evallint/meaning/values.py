@@ -25,6 +25,7 @@ A location is a tuple: ("new", site, chain), ("param", function, name), ("child"
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 Atom = tuple[Any, ...]
@@ -37,9 +38,9 @@ MOST_ATOMS = 6
 MOST_ADOPTED = 100
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class V:
-    """An abstract value: what it can be (nothing known when empty), and which forwards' outputs flowed into it.
+    """An abstract value: what it can be (nothing known when empty), and which forwards' outputs flowed into it. Never changed.
 
     `data` are forwards whose numbers reach this value; `graph` those whose autograd graph does.
     """
@@ -61,9 +62,10 @@ def united(a: Atoms, b: Atoms) -> Atoms:
 
 def of(*atoms: Atom) -> V:
     """A value that is one of `atoms`."""
-    return V(tuple(dict.fromkeys(atoms)))
+    return V(atoms if len(atoms) == 1 else tuple(dict.fromkeys(atoms)))
 
 
+@lru_cache(maxsize=20000, typed=True)
 def const(value: Any) -> V:
     """A constant's value."""
     return V((("c", type(value).__name__, value),))
