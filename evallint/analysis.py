@@ -18,7 +18,8 @@ from evallint.rules.registry import rules
 from evallint.settings import Settings
 from evallint.source.file import Source
 from evallint.source.reading import unreadable
-from evallint.syntax.visitor import Unparsable, lower_file
+from evallint.syntax.bodies import Unparsable
+from evallint.syntax.visitor import attach, lower_file
 
 
 def analyse(sources: Sequence[Source], settings: Settings, cache: Keeper | None = None) -> list[Finding]:
@@ -26,36 +27,71 @@ def analyse(sources: Sequence[Source], settings: Settings, cache: Keeper | None 
 
     `cache` keeps the event trees of files.
     """
-    files = []
+    trees: list[Tree] = []
     findings: list[Finding] = []
     for source in sources:
         try:
-            files.append(replace(_lowered(source, cache), context=source.helper, imported=source.imported))
+            trees.append(Tree(source, cache))
         except Unparsable as e:
             if source.context or source.helper:
                 continue
             findings.append(unreadable(source.path, f"cannot parse the file: {e.reason}", e.line, e.column))
+    files = [replace(tree.file, context=tree.source.helper, imported=tree.source.imported) for tree in trees]
     libraries = extended(settings.knowledge())
     facts = Program(Project(files, libraries, settings.extend_models, settings.evaluation_functions)).analyse()
+    for tree in trees:
+        tree.keep()
+        if tree.failure is not None and not tree.source.helper:
+            reason, line, column = tree.failure
+            findings.append(unreadable(tree.source.path, f"cannot parse the file: {reason}", line, column))
     context = {source.path for source in sources if source.context}
     for rule in rules():
         findings += rule.check(facts)
     return ordered(f for f in findings if f.place.path not in context)
 
 
-def _lowered(source: Source, cache: Keeper | None) -> File:
-    """The event tree of a file, as it is kept or made anew. Raises Unparsable."""
-    if cache is None or isinstance(cache, NoStore):
-        return lower_file(source.path, source.text)
+class Tree:
+    """The event tree of a file, as it is kept or made anew; functions that nobody asks for stay unread. Raises Unparsable."""
+
+    def __init__(self, source: Source, cache: Keeper | None) -> None:
+        self.source = source
+        self._cache = None if cache is None or isinstance(cache, NoStore) else cache
+        self._key = ""
+        kept = None
+        if self._cache is not None:
+            about = blake2b(b"tree\0" + source.path.encode("utf-8", "surrogateescape") + b"\0", digest_size=20)
+            about.update(source.text.encode("utf-8", "surrogatepass"))
+            self._key = about.hexdigest()
+            kept = self._cache.get(self._key)
+        self.file = _decoded(kept, source.text) or lower_file(source.path, source.text)
+        self._unread = self._count() if kept is not None else -1
+
+    @property
+    def failure(self) -> tuple[str, int, int] | None:
+        """Why the body of some function could not be read, and where."""
+        return next((f.reader.failure for f in self.file.functions if f.reader is not None and f.reader.failure), None)
+
+    def keep(self) -> None:
+        """Keep the tree, if more of it has been read than is kept; not one that is broken, which is to be told again."""
+        if self._cache is not None and self.failure is None and self._count() != self._unread:
+            from evallint.cache import codec
+
+            with suppress(ValueError):
+                self._cache.put(self._key, codec.encode(self.file))
+
+    def _count(self) -> int:
+        return sum(f.unread for f in self.file.functions)
+
+
+def _decoded(kept: bytes | None, text: str) -> File | None:
+    """The tree of a file of which `kept` is in the cache."""
+    if kept is None:
+        return None
     from evallint.cache import codec
 
-    text = source.text.encode("utf-8", "surrogatepass")
-    key = blake2b(b"tree\0" + source.path.encode("utf-8", "surrogateescape") + b"\0" + text, digest_size=20).hexdigest()
-    kept = cache.get(key)
-    if kept is not None:
-        with suppress(ValueError):
-            return codec.decode(kept)
-    file = lower_file(source.path, source.text)
-    with suppress(ValueError):
-        cache.put(key, codec.encode(file))
+    try:
+        file = codec.decode(kept)
+    except ValueError:
+        return None
+    attach(file, text)
     return file

@@ -8,7 +8,8 @@ Spans are `(line, column, end_line, end_column)`, 1-based, in characters, the en
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 Span = tuple[int, int, int, int]
 
@@ -282,6 +283,15 @@ ANY_METHOD = "<any>"
 """In `Function.called`: `getattr` with a name that is not written there."""
 
 
+class Reader(Protocol):
+    """Reads the bodies of functions, and remembers why one could not be read, and at which line and column."""
+
+    failure: tuple[str, int, int] | None
+
+    def read(self, function: Function) -> tuple[Event, ...]:
+        """The events of a function's body."""
+
+
 @dataclass(slots=True, eq=False)
 class Function:
     """A function, method, lambda or (name `<module>`) a module's body."""
@@ -289,7 +299,8 @@ class Function:
     name: str
     qualname: str
     params: tuple[Param, ...]
-    body: tuple[Event, ...]
+    events: tuple[Event, ...]
+    """What the body does; empty while it is `unread`."""
     decorators: tuple[Value, ...]
     span: Span
     is_generator: bool
@@ -304,6 +315,20 @@ class Function:
     """A nested function or lambda can outlive a call."""
     aliased: frozenset[str] = frozenset()
     """Attributes of `self` that an assignment gives another name: a method may be called by it."""
+    imports: tuple[Import, ...] = ()
+    """Of an unread body: its imports."""
+    statements: int = 0
+    """… and how many events it has at least."""
+    unread: bool = False
+    """The body is read when somebody asks for it: of most functions nobody does."""
+    reader: Reader | None = field(default=None, metadata={"kept": False})
+
+    @property
+    def body(self) -> tuple[Event, ...]:
+        """What the body does."""
+        if self.unread and self.reader is not None:
+            self.events, self.unread = self.reader.read(self), False
+        return self.events
 
 
 @dataclass(slots=True, eq=False)

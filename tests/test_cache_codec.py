@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass, make_dataclass, replace
+from dataclasses import is_dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ import pytest
 
 from evallint import events as ev
 from evallint.cache.codec import decode, decode_findings, encode, encode_findings
-from evallint.cache.columns import Tables
+from evallint.cache.columns import Tables, kept
 from evallint.finding import Edit, Finding, Fix, Place, Step
 from evallint.linting import lint_paths
-from evallint.syntax.visitor import Unparsable, lower_file
+from evallint.syntax.bodies import Unparsable
+from evallint.syntax.visitor import lower_file
 from tests.examples import MISSING_EVAL, ROOT, environment
 from tests.fixture_files import FIXTURES
 
@@ -101,7 +102,7 @@ def dump(root: object) -> list[Any]:
         return [dump(item) for item in root]
     while pending:
         thing: Any = pending.pop()
-        rows.append((type(thing), [(f.name, seen(getattr(thing, f.name))) for f in fields(thing)]))
+        rows.append((type(thing), [(f.name, seen(getattr(thing, f.name))) for f in kept(type(thing))]))
     return rows
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import Field, fields
 from hashlib import blake2b
 from itertools import chain, islice, repeat
 from operator import attrgetter
@@ -198,13 +198,19 @@ def kind_of(hint: Any) -> Kind:
     return Reference(hint, False)
 
 
+def kept(cls: Any) -> list[Field[Any]]:
+    """The fields of a class that are written; the others are None when it is read."""
+    return [f for f in fields(cls) if f.metadata.get("kept", True)]
+
+
 class Table:
     """A class with its fields: how to get, set and write each."""
 
     def __init__(self, cls: type) -> None:
         self.cls = cls
         hints = get_type_hints(cls)
-        self.columns = [(attrgetter(f.name), getattr(cls, f.name).__set__, kind_of(hints[f.name])) for f in fields(cls)]
+        self.columns = [(attrgetter(f.name), getattr(cls, f.name).__set__, kind_of(hints[f.name])) for f in kept(cls)]
+        self.empty = [getattr(cls, f.name).__set__ for f in fields(cls) if f not in kept(cls)]
         self.ways = [(get, kind.children) for get, _, kind in self.columns if kind.leads]
 
 
@@ -223,7 +229,7 @@ class Tables:
             for cls in table.cls.__mro__[:-1]:
                 first = self.spans[cls][0] if cls in self.spans else place
                 self.spans[cls] = (first, place + 1, sum(isinstance(thing, cls) for thing in known))
-        shape = [(cls.__name__, [(f.name, str(f.type)) for f in fields(cls)]) for cls in classes]
+        shape = [(cls.__name__, [(f.name, str(f.type)) for f in kept(cls)]) for cls in classes]
         self.mark = blake2b(repr(shape).encode(), digest_size=8).hexdigest()
         """Names the classes and fields: what was written by others is refused."""
 
@@ -282,5 +288,7 @@ class Tables:
             if group:
                 for (_, fill, kind), column in zip(table.columns, mine, strict=True):
                     deque(map(fill, group, kind.read(column, len(group), reading)), maxlen=0)
+                for fill in table.empty:
+                    deque(map(fill, group, repeat(None)), maxlen=0)
         check_numbers(roots, len(roots), 1, len(objects))
         return [objects[number] for number in roots]

@@ -409,6 +409,8 @@ class Calls(Constructors):
 
 def is_small(fn: Function) -> bool:
     """A getter, a setter or the like: what it returns or keeps may be a model."""
+    if fn.unread and fn.statements > 3:
+        return False
     if len(fn.body) <= 3 and any(isinstance(e, ev.Assign) for e in fn.body):
         return all(isinstance(e, (ev.Assign, ev.Return)) for e in fn.body)
     return len(fn.body) <= 2 and isinstance(fn.body[-1] if fn.body else None, ev.Return)

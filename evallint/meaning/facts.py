@@ -139,7 +139,7 @@ class Forward:
     """Met in a framework's hook, which it enters in a mode and grad mode of its choice."""
 
     def news(self) -> tuple[Any, ...]:
-        """What tells it from other forwards of the same call."""
+        """What tells it from other forwards, for a rule."""
         used = (
             self.trained,
             self.stepped,
@@ -150,7 +150,7 @@ class Forward:
             self.spoiled,
             frozenset(self.uses),
         )
-        return self.path, self.span, self.modes, self.grad, self.frozen, len(self.stops), len(self.loops), used
+        return self.path, self.span, self.modes, self.grad, self.frozen, tuple(loop.span for loop in self.loops), used
 
 
 def wholes(loc: tuple[Any, ...] | None) -> Iterator[tuple[Any, ...]]:

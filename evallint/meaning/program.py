@@ -21,8 +21,6 @@ from evallint.meaning.values import UNKNOWN, Mode, V, World, const, of
 from evallint.meaning.walk import decorator_names, steps_environment
 
 MOST_RUNS = 8
-MOST_STALE = 2
-"""After so many runs of a root that say nothing new, no more conditions are told apart."""
 PREPARING = frozenset("load get build create make prepare setup init initialize from restore resume model net network read fetch".split())
 MOST_STEPS_OF_ROOT = 8000
 LEAST_STEPS_OF_RUN = 3000
@@ -38,6 +36,8 @@ class Program(States):
     def __init__(self, project: Project) -> None:
         super().__init__(project)
         self.facts = Facts()
+        self.told: set[Any] = set()
+        """What the runs so far have said; after one that says nothing new, no more of its root's conditions are told apart."""
         self.unsure = False, False, False
         self.offered = False
         self.midway = False
@@ -389,11 +389,11 @@ class Program(States):
     def root(self, run: Root, start: World) -> None:
         """Run a root under every combination of answers to the conditions that matter, and keep the facts."""
         waiting: list[dict[Any, bool]] = [{}]
-        runs = spent = stale = 0
-        told: set[Any] = set()
+        runs = spent = 0
+        stale = False
         may_fork, joined = self.may_fork, False
         while waiting and not joined:
-            joined = runs >= MOST_RUNS or stale >= MOST_STALE  # the broadest of what is left is run as it comes
+            joined = runs >= MOST_RUNS or stale  # the broadest of what is left is run as it comes
             assumptions = waiting.pop(0 if joined else -1)
             self.may_fork = may_fork and not joined
             runs += 1
@@ -421,8 +421,8 @@ class Program(States):
                 forward.offered, forward.midway = self.offered, self.midway
                 forward.unswitched = not forward.hidden and self.is_unswitched(forward.path)
             new = {forward.news() for forward in self.forwards}
-            stale = stale + 1 if new <= told else 0
-            told |= new
+            stale = new <= self.told
+            self.told |= new
             self.facts.forwards += self.forwards
         self.may_fork = may_fork
 

@@ -222,7 +222,7 @@ class Project(Index):
     @cached_property
     def inner_imports(self) -> dict[str, list[Import]]:
         """The imports inside functions, by file."""
-        return {path: [e for f in file.functions for e in imports_in(f.body)] for path, file in self.files.items()}
+        return {path: [e for f in file.functions for e in imports_of(f)] for path, file in self.files.items()}
 
     def names_it(self, caller: Function, f: Function) -> bool:
         """Whether a function that calls something of `f`'s name can only mean `f`: by its import, or as a method of its own object."""
@@ -338,9 +338,9 @@ def union(bits: Iterable[int]) -> int:
     return total
 
 
-def imports_in(body: Sequence[Event]) -> Iterator[Import]:
+def imports_of(function: Function) -> Iterable[Import]:
     """The imports of a function's body."""
-    return (event for event in every(body) if isinstance(event, Import))
+    return function.imports if function.unread else (event for event in every(function.body) if isinstance(event, Import))
 
 
 def makes(value: Value, classes: set[str]) -> bool:

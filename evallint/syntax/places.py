@@ -20,13 +20,41 @@ class Columns:
     """Turns `ast` offsets (UTF-8 bytes) into 1-based columns (characters)."""
 
     def __init__(self, text: str) -> None:
+        self.text = text
         self._lines = None if text.isascii() else _NEWLINE.split(text)
+        self._starts: list[int] | None = None
 
     def of(self, line: int, offset: int) -> int:
         """The 1-based column of a byte offset in a line."""
         if self._lines is None or line > len(self._lines):
             return offset + 1
         return len(self._lines[line - 1].encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "replace")) + 1
+
+    def offset(self, line: int, column: int) -> int:
+        """The byte offset in a line of a 1-based column: what `of` was given."""
+        if self._lines is None or line > len(self._lines):
+            return column - 1
+        return len(self._lines[line - 1][: column - 1].encode("utf-8", "surrogatepass"))
+
+    def place(self, line: int, offset: int) -> int:
+        """Where in the text a byte offset of a line is."""
+        return self._line_starts()[line - 1] + self.of(line, offset) - 1
+
+    def end_of_line(self, line: int) -> int:
+        """Where in the text a line ends, before what ends it."""
+        starts = self._line_starts()
+        if line >= len(starts):
+            return len(self.text)
+        return starts[line] - (2 if self.text.startswith("\r\n", starts[line] - 2) else 1)
+
+    def lines(self, first: int, last: int) -> str:
+        """The text of some lines, without the end of the last one."""
+        return self.text[self._line_starts()[first - 1] : self.end_of_line(last)]
+
+    def _line_starts(self) -> list[int]:
+        if self._starts is None:
+            self._starts = [0, *(match.end() for match in _NEWLINE.finditer(self.text))]
+        return self._starts
 
     def span(self, first: ast.AST, last: ast.AST | None = None) -> Span:
         """The span from the start of `first` to the end of `last` (default: of `first`)."""

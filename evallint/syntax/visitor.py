@@ -6,7 +6,7 @@ It walks statements by type instead of `CSTVisitor`'s generic traversal, which r
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import libcst as cst
@@ -14,20 +14,14 @@ import libcst as cst
 from evallint import events as ev
 from evallint.events import NOTHING, Event, Span, Value
 from evallint.source.nesting import too_deep_in, too_many_branches
+from evallint.syntax.bodies import Bodies, Definition, Unparsable, outlines, without_bodies
 from evallint.syntax.expressions import Expressions
+from evallint.syntax.outline import Outline, imports_of
 from evallint.syntax.places import Columns
 
 
-class Unparsable(Exception):
-    """A file that cannot be read as Python: the reason, and where (1-based)."""
-
-    def __init__(self, reason: str, line: int = 1, column: int = 1) -> None:
-        super().__init__(reason)
-        self.reason, self.line, self.column = reason, line, column
-
-
-def lower_file(path: str, text: str) -> ev.File:
-    """The event tree of a file's text. Raises Unparsable."""
+def lower_file(path: str, text: str, *, lazily: bool = True) -> ev.File:
+    """The event tree of a file's text; `lazily`, without the bodies that nobody has asked for yet. Raises Unparsable."""
     if (deep := too_many_branches(text)) is not None:
         raise Unparsable(*deep)
     try:
@@ -41,8 +35,41 @@ def lower_file(path: str, text: str) -> ev.File:
     deep = too_deep_in(tree, text)
     if deep is not None:
         raise Unparsable(*deep)
+    columns = Columns(text)
+    waiting = outlines(tree, columns) if lazily else {}
+    bodies = Bodies(text, columns, lower_body, tree)
     try:
-        return Visitor(path, Columns(text)).file(parse(text), tree)
+        try:
+            return Visitor(path, columns, waiting, bodies).file(parse(without_bodies(tree, columns, waiting)), tree)
+        except cst.ParserSyntaxError:
+            if not waiting:
+                raise
+        return Visitor(path, columns).file(parse(text), tree)  # says where in the whole text
+    except cst.ParserSyntaxError as e:
+        raise Unparsable(e.message.splitlines()[0], e.raw_line, e.raw_column + 1) from None
+    except RecursionError:
+        raise Unparsable("too deeply nested to be analysed") from None
+
+
+def attach(file: ev.File, text: str) -> None:
+    """Let the bodies of a file's tree that are still unread be read from its text."""
+    bodies = Bodies(text, Columns(text), lower_body)
+    for function in file.functions:
+        if function.unread:
+            function.reader = bodies
+
+
+def lower_body(segment: str, node: Definition, function: ev.Function, columns: Columns) -> tuple[Event, ...]:
+    """The events of a definition's body, from its own segment of the text. Raises Unparsable, with the place in the segment."""
+    try:
+        statements: Any = parse(segment).body
+        found = statements[0]
+        definition: Any = found.body.body[0] if isinstance(found, cst.ClassDef) else found
+        visitor = Visitor(function.path, columns)
+        visitor.enter("<module>")
+        visitor.names = function.qualname.split(".")[:-1]
+        visitor.enter(function.name)
+        return visitor.block(definition.body, node.body)
     except cst.ParserSyntaxError as e:
         raise Unparsable(e.message.splitlines()[0], e.raw_line, e.raw_column + 1) from None
     except RecursionError:
@@ -79,8 +106,9 @@ def pairs(body: Sequence[cst.CSTNode], statements: Sequence[ast.stmt]) -> Iterat
 class Visitor(Expressions):
     """Lowers the statements of one file."""
 
-    def __init__(self, path: str, columns: Columns) -> None:
+    def __init__(self, path: str, columns: Columns, waiting: Mapping[int, Outline] | None = None, bodies: Bodies | None = None) -> None:
         super().__init__(path, columns)
+        self.waiting, self.bodies = waiting or {}, bodies
         self.functions: list[ev.Function] = []
         self.classes: list[ev.Class] = []
 
@@ -154,15 +182,10 @@ class Visitor(Expressions):
         yield ev.Exit("continue")
 
     def import_(self, node: cst.Import, at: ast.Import) -> Iterator[Event]:
-        for alias in at.names:
-            if alias.asname:
-                yield ev.Import(alias.name, 0, None, alias.asname)
-            else:
-                yield ev.Import(alias.name, 0, None, alias.name)
+        yield from imports_of(at)
 
     def import_from(self, node: cst.ImportFrom, at: ast.ImportFrom) -> Iterator[Event]:
-        for alias in at.names:
-            yield ev.Import(at.module or "", at.level, alias.name, alias.asname or alias.name)
+        yield from imports_of(at)
 
     def outer(self, node: cst.Global | cst.Nonlocal, at: ast.Global | ast.Nonlocal) -> Iterator[Event]:
         yield ev.Outer(tuple(at.names), isinstance(node, cst.Global))
@@ -236,9 +259,16 @@ class Visitor(Expressions):
         params = self.params(node.params)
         if node.returns is not None:
             self.annotation(node.returns)
+        outline = self.waiting.get(id(at))
         scope = self.enter(node.name.value)
-        body = self.block(node.body, at.body)
+        if outline is not None:
+            scope.called, scope.receivers, scope.aliased = outline.called, outline.receivers, outline.aliased
+            scope.is_generator, scope.has_closures = outline.is_generator, outline.has_closures
+        body = self.block(node.body, at.body) if outline is None else ()
         function = self.leave(scope, params, body, decorators, self.columns.span(at))
+        if outline is not None:
+            function.unread, function.reader = True, self.bodies
+            function.imports, function.statements = tuple(outline.imports), outline.statements
         self.functions.append(function)
         yield ev.Define(function)
 
