@@ -7,7 +7,7 @@ with the least CPU of N.
 
 This checkout and the tools it is compared with are installed in environments of their own below `--tools DIR`, made on first use; none of
 them gets torch. The checkout is installed anew in every run, so that what is measured is what a user gets. What cannot be installed or
-run is a line that says why. An evallint without --jobs, or without --no-cache and --cache-dir, is measured as far as it goes.
+run is a line that says why.
 
 `--growth` measures instead how the cost of a cold run grows with the number of files.
 """
@@ -145,16 +145,9 @@ class Bench:
         """The path of a command in a tool's environment, which is made if need be. Raises Missing."""
         return str(_environment(tool, self.tools) / command)
 
-    def evallint(self, *arguments: str, wanted: Sequence[str] = ()) -> list[str]:
-        """Arguments for evallint, with those of `wanted` (such as `--jobs=1`) that it knows."""
-        known = _flags(self.program(EVALLINT, EVALLINT))
-        return [
-            EVALLINT,
-            "--exit-zero",
-            "--output-format=concise",
-            *(flag for flag in wanted if flag.partition("=")[0] in known),
-            *arguments,
-        ]
+    def evallint(self, *arguments: str) -> list[str]:
+        """The command of evallint with these arguments."""
+        return [EVALLINT, "--exit-zero", "--output-format=concise", *arguments]
 
 
 @cache
@@ -182,11 +175,6 @@ def _environment(tool: str, tools: Path) -> Path:
         raise Missing(f"cannot be installed: {errors[-1].removeprefix('ERROR: ')}") from None
     stamp.write_text(wanted, encoding="utf-8")
     return commands
-
-
-@cache
-def _flags(program: str) -> frozenset[str]:
-    return frozenset(re.findall(r"--[a-z-]+", _said([program, "--help"])))
 
 
 def _said(command: Sequence[str]) -> str:
@@ -271,26 +259,22 @@ def parse_only(bench: Bench) -> tuple[Row, Row]:
 def jobs(bench: Bench) -> Iterator[Job]:
     """What is measured, in the order of the table."""
     folder, lines = str(bench.folder), bench.lines
-    known = _flags(bench.program(EVALLINT, EVALLINT))
     one, cached = ["--jobs=1"], [f"--cache-dir={bench.cache}"]
     says = r": EVL\d+ "
     yield Job("startup-python", PYTHON_ONLY_PASS, EVALLINT, ["python", "-c", "pass"], times=STARTS)
     yield Job("startup-version", "evallint --version", EVALLINT, [EVALLINT, "--version"], times=STARTS)
     plain = _plain_files(bench.scratch / "plain")
-    arguments = bench.evallint(str(plain), wanted=["--no-cache", *one])
+    arguments = bench.evallint(str(plain), "--no-cache", *one)
     lines_there = _count_lines(map(str, plain.iterdir()))
     name = f"evallint, {PLAIN_FILES} files without PyTorch"
     yield Job("startup-plain", name, EVALLINT, arguments, says, lines=lines_there, times=STARTS)
 
-    yield Job(
-        "evallint-none", "evallint, no cache, 1 job", EVALLINT, bench.evallint(folder, wanted=["--no-cache", *one]), says, lines=lines
-    )
+    yield Job("evallint-none", "evallint, no cache, 1 job", EVALLINT, bench.evallint(folder, "--no-cache", *one), says, lines=lines)
     for jobs_name, suffix, wanted in (("1 job", "", one), ("all cores", "-all", ["--jobs=0"])):
-        if "--cache-dir" in known and (not suffix or "--jobs" in known):
-            for state in ("cold", "warm"):
-                arguments = bench.evallint(folder, wanted=[*cached, *wanted])
-                what = f"evallint, {state} cache, {jobs_name}"
-                yield Job(f"evallint-{state}{suffix}", what, EVALLINT, arguments, says, cache=state, lines=lines)
+        for state in ("cold", "warm"):
+            arguments = bench.evallint(folder, *cached, *wanted)
+            what = f"evallint, {state} cache, {jobs_name}"
+            yield Job(f"evallint-{state}{suffix}", what, EVALLINT, arguments, says, cache=state, lines=lines)
 
     ruff = ["ruff", "check", "--isolated", "--no-cache", "--exit-zero", "--output-format=concise", folder]
     yield Job("ruff", "ruff check", "ruff", ruff, r":\d+:\d+: ", lines=lines)
@@ -367,7 +351,7 @@ def growth(bench: Bench) -> Iterator[tuple[int, Row]]:
             target = copy / Path(path).relative_to(bench.folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
-        arguments = bench.evallint(str(copy), wanted=["--no-cache", "--jobs=1"])
+        arguments = bench.evallint(str(copy), "--no-cache", "--jobs=1")
         what = f"{len(chosen)} files"
         yield len(chosen), measure(Job("growth", what, EVALLINT, arguments, r": EVL\d+ ", lines=_count_lines(chosen)), bench)
 
@@ -406,16 +390,7 @@ def ratios(rows: dict[str, Row]) -> dict[str, dict[str, float]]:
     return found
 
 
-def _say_what_lacks(bench: Bench) -> None:
-    known = _flags(bench.program(EVALLINT, EVALLINT))
-    if "--jobs" not in known:
-        print("this evallint has no --jobs: it is measured as it is, and not on all cores")
-    if not {"--no-cache", "--cache-dir"} <= known:
-        print("this evallint has no --no-cache and --cache-dir: it is measured as it is, and not with a cache")
-
-
 def _table(bench: Bench, chosen: Callable[[str], bool]) -> dict[str, Any]:
-    _say_what_lacks(bench)
     print(f"\n{HEAD}")
     base, whole = parse_only(bench)
     rows = {"ast-parsing": base, "ast-process": whole}
