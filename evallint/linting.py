@@ -18,7 +18,7 @@ from evallint.source.patterns import ignored_codes
 from evallint.source.reading import Unreadable, decode, read_bytes, unreadable
 from evallint.source.screening import text_matters
 from evallint.source.walking import Found, Problem
-from evallint.working import Work, answers, findings_of, known_run, remember_run
+from evallint.working import Work, answers, known_run, remember_run
 
 
 @dataclass(slots=True)
@@ -41,16 +41,19 @@ def lint_source(source: str, filename: str) -> list[Finding]:
     return lint_text(source, filename, Settings())
 
 
-def lint_text(source: str, filename: str, settings: Settings, *, noqa: bool = True, imported: bool = False) -> list[Finding]:
+def lint_text(
+    source: str, filename: str, settings: Settings, *, noqa: bool = True, imported: bool = False, cache: Keeper | None = None
+) -> list[Finding]:
     """`lint_source` by other settings, and (`noqa` false) with the findings that comments silence.
 
-    `imported` says that other files import this one, so that callers of its functions may be out of sight.
+    `imported` says that other files import this one, so that callers of its functions may be out of sight. `cache` keeps the answer.
     """
     source = source.removeprefix("\ufeff")
     if "\0" in source:
         raw = [unreadable(filename, "cannot parse the file: it contains a zero byte", source.count("\n", 0, source.index("\0")) + 1)]
     elif text_matters(source) or not compiles(source):
-        raw = findings_of([Source(filename, source, imported=imported)], settings)
+        work = Work([Source(filename, source, imported=imported)], settings)
+        raw = answers([work], 1, cache or NoStore(), _silent)[0]
     else:
         return []
     return _shown(raw, {filename: source}, settings, noqa=noqa)
@@ -95,7 +98,7 @@ def lint_paths(
     return report
 
 
-def _silent(_: str) -> None:
+def _silent(_: object) -> None:
     pass
 
 

@@ -77,22 +77,21 @@ def _without_collector() -> Iterator[None]:
 
 def answers(works: Sequence[Work], jobs: int, cache: Keeper, tell: Callable[[int], None]) -> list[list[Finding]]:
     """The raw findings of each part, in the order of `works`; `tell` is told how many are done."""
-    from evallint.cache import codec
-
     found: dict[int, list[Finding]] = {}
     keys: dict[int, str] = {}
     if not isinstance(cache, NoStore):
         for number, work in enumerate(works):
             keys[number] = work.key()
-            kept = cache.get(keys[number])
-            if kept is not None:
-                with suppress(ValueError):
-                    found[number] = codec.decode_findings(kept)
+            rows = _kept_findings(cache.get(keys[number]))
+            if rows is not None:
+                found[number] = rows
     missing = sorted((n for n in range(len(works)) if n not in found), key=lambda n: (-works[n].size, n))
 
     def take(number: int, rows: list[Finding]) -> None:
         found[number] = rows
         if number in keys:
+            from evallint.cache import codec
+
             with suppress(ValueError):
                 cache.put(keys[number], codec.encode_findings(rows))
         tell(len(found))
@@ -114,6 +113,17 @@ def answers(works: Sequence[Work], jobs: int, cache: Keeper, tell: Callable[[int
         if number not in found:
             take(number, findings_of(works[number].sources, works[number].settings, cache))
     return [found[number] for number in range(len(works))]
+
+
+def _kept_findings(kept: bytes | None) -> list[Finding] | None:
+    if kept is None:
+        return None
+    from evallint.cache import codec
+
+    try:
+        return codec.decode_findings(kept)
+    except ValueError:
+        return None
 
 
 def findings_of_works(works: Sequence[Work], folder: str | None) -> list[list[Finding]]:
@@ -147,14 +157,15 @@ def known_run(cache: Keeper, key: str, count: int) -> KnownRun | None:
     kept = cache.get(key)
     if kept is None:
         return None
-    from evallint.cache import codec
-
-    rows: list[list[Finding]] = []
     try:
         parsed, *sizes = json.loads(kept[: kept.index(b"\n")])
         rest = kept[kept.index(b"\n") + 1 :]
+        rows: list[list[Finding]] = []
         for size in sizes:
-            rows.append(codec.decode_findings(rest[:size]))
+            some = _kept_findings(rest[:size])
+            if some is None:
+                return None
+            rows.append(some)
             rest = rest[size:]
         return KnownRun(int(parsed), rows) if len(rows) == count else None
     except (ValueError, TypeError):

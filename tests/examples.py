@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,7 +53,15 @@ NO_TORCH = "import json\n\n\ndef load(text):\n    return json.loads(text)\n"
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment without what would colour or redirect output."""
     kept = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "TERM", "EVALLINT_DEBUG")}
-    return {**kept, "PYTHONIOENCODING": "utf-8", **changes}
+    return {**kept, "PYTHONIOENCODING": "utf-8", "EVALLINT_CACHE_DIR": _cache_folder(), **changes}
+
+
+@cache
+def _cache_folder() -> str:
+    """A cache for this run of the tests alone, outside of the folders that they look into."""
+    folder = tempfile.mkdtemp(prefix="evallint-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def run(*command: str, cwd: Path, stdin: bytes = b"", **changes: str) -> subprocess.CompletedProcess[str]:

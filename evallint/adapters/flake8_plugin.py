@@ -1,6 +1,7 @@
 """The flake8 plugin: findings that the command line has as well, at the same places.
 
-It reads no other file's code. Where other files import the one at hand, what their calls decide is left unsaid.
+It reads no other file's code, and keeps what it found out, as the command line does. Where other files import the one at hand,
+what their calls decide is left unsaid.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Plugin:
         text = "".join(self._lines)
         if not text_matters(text):
             return
+        from evallint.cache.store import keeper
         from evallint.linting import lint_text
         from evallint.settings import SettingsError, settings_for
         from evallint.source.neighbours import imported, importers
@@ -37,5 +39,6 @@ class Plugin:
             yield 1, 0, f"EVL900 {error}", type(self)
             return
         hidden = bool(importers(self._filename) or imported(self._filename))  # what decides may be in a file that is not read here
-        for finding in lint_text(text, self._filename, settings, noqa=False, imported=hidden):
+        cache = keeper(settings.root or None)
+        for finding in lint_text(text, self._filename, settings, noqa=False, imported=hidden, cache=cache):
             yield finding.place.line, finding.place.column - 1, f"{finding.code} {finding.message}", type(self)
