@@ -82,9 +82,9 @@ def answers(works: Sequence[Work], jobs: int, cache: Keeper, tell: Callable[[int
     if not isinstance(cache, NoStore):
         for number, work in enumerate(works):
             keys[number] = work.key()
-            rows = _kept_findings(cache.get(keys[number]))
-            if rows is not None:
-                found[number] = rows
+            known = _kept_findings(cache.get(keys[number]))
+            if known is not None:
+                found[number] = known
     missing = sorted((n for n in range(len(works)) if n not in found), key=lambda n: (-works[n].size, n))
 
     def take(number: int, rows: list[Finding]) -> None:

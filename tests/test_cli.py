@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import evallint as package
-from tests.examples import CLEAN, COLUMN, LINE, MISSING_EVAL, NO_TORCH, SILENCED, environment, evallint
+from tests.examples import CLEAN, COLUMN, LINE, MISSING_EVAL, NO_TORCH, SILENCED, environment, evallint, run
 
 BROKEN = "import torch\n\ndef f(:\n    pass\n"
 
@@ -208,9 +208,7 @@ print(status, *sorted(m for m in ("libcst", "evallint.analysis", "torch") if m i
     [("--version", "0"), ("plain.py", "0"), ("good.py", "0 evallint.analysis libcst")],
 )
 def test_nothing_heavy_is_imported_without_need(folder: Path, argument: str, imported: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTS, argument], cwd=folder, capture_output=True, text=True, env=environment(EVALLINT_NO_CACHE="1")
-    )
+    done = run(sys.executable, "-c", IMPORTS, argument, cwd=folder, EVALLINT_NO_CACHE="1")
     assert done.stdout.splitlines()[-1] == imported, done.stderr
 
 

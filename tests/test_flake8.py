@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples import CLEAN, COLUMN, LINE, MISSING_EVAL, NO_TORCH, SILENCED, environment, evallint, run
+from tests.examples import CLEAN, COLUMN, LINE, MISSING_EVAL, NO_TORCH, SILENCED, evallint, run
 
 ROW = re.compile(r"(?P<path>[^:]+):(?P<line>\d+):(?P<column>\d+): (?P<code>\w+) (?P<message>.*)")
 
@@ -116,5 +116,5 @@ print(status, *sorted(m for m in ("libcst", "evallint.analysis", "pathspec", "to
 
 @pytest.mark.parametrize(("name", "imported"), [("plain.py", "0"), ("good.py", "0 evallint.analysis libcst")])
 def test_nothing_heavy_is_imported_without_need(folder: Path, name: str, imported: str) -> None:
-    done = subprocess.run([sys.executable, "-c", IMPORTS, name], cwd=folder, capture_output=True, text=True, env=environment())
+    done = run(sys.executable, "-c", IMPORTS, name, cwd=folder, EVALLINT_NO_CACHE="1")
     assert done.stdout.splitlines()[-1] == imported, done.stderr
