@@ -283,6 +283,21 @@ ANY_METHOD = "<any>"
 """In `Function.called`: `getattr` with a name that is not written there."""
 
 
+@dataclass(slots=True, eq=False)
+class Glance:
+    """What is known of a function's body without reading it."""
+
+    statements: int
+    """How many events it has at least."""
+    imports: tuple[Import, ...]
+    raises: bool
+    """It does nothing but raise, or nothing at all."""
+    named: frozenset[str]
+    """The names that it calls as they are: `f(x)`."""
+    assigned: tuple[str, ...]
+    """The attributes of `self` that it assigns, in the order of the text."""
+
+
 class Reader(Protocol):
     """Reads the bodies of functions, and remembers why one could not be read, and at which line and column."""
 
@@ -315,10 +330,8 @@ class Function:
     """A nested function or lambda can outlive a call."""
     aliased: frozenset[str] = frozenset()
     """Attributes of `self` that an assignment gives another name: a method may be called by it."""
-    imports: tuple[Import, ...] = ()
-    """Of an unread body: its imports."""
-    statements: int = 0
-    """… and how many events it has at least."""
+    glance: Glance | None = None
+    """What is known of the body while it is unread."""
     unread: bool = False
     """The body is read when somebody asks for it: of most functions nobody does."""
     reader: Reader | None = field(default=None, metadata={"kept": False})

@@ -22,7 +22,8 @@ from evallint.cache.codec import encode
 from evallint.cache.store import Keeper, NoStore, Store
 from evallint.finding import Finding
 from evallint.linting import Report, lint_paths
-from evallint.meaning.walk import every
+from evallint.meaning.methods import is_abstract
+from evallint.meaning.walk import attributes_set, calls_parameter, every
 from evallint.settings import Settings
 from evallint.source.file import Source
 from evallint.source.reading import Unreadable, decode
@@ -82,10 +83,13 @@ def test_bodies_read_late_are_those_read_at_once(path: Path) -> None:
     assert not any(f.unread for f in at_once.functions)
     for function in late.functions:
         if function.unread:
-            known, imports, least = (function.called, function.receivers), function.imports, function.statements
-            assert len(function.body) >= least and not function.unread and known == (function.called, function.receivers)
-            function.imports, function.statements = (), 0
-            assert [told(event) for event in imports] == [told(e) for e in every(function.body) if isinstance(e, ev.Import)]
+            glance = function.glance
+            assert glance is not None
+            before = is_abstract(function), list(attributes_set(function)), calls_parameter(function), [*map(told, glance.imports)]
+            assert len(function.body) >= glance.statements and not function.unread
+            function.glance = None
+            imports = [told(e) for e in every(function.body) if isinstance(e, ev.Import)]
+            assert before == (is_abstract(function), list(attributes_set(function)), calls_parameter(function), imports)
     assert encode(late) == encode(at_once)
 
 

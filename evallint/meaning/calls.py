@@ -409,7 +409,7 @@ class Calls(Constructors):
 
 def is_small(fn: Function) -> bool:
     """A getter, a setter or the like: what it returns or keeps may be a model."""
-    if fn.unread and fn.statements > 3:
+    if fn.glance is not None and fn.glance.statements > 3:
         return False
     if len(fn.body) <= 3 and any(isinstance(e, ev.Assign) for e in fn.body):
         return all(isinstance(e, (ev.Assign, ev.Return)) for e in fn.body)

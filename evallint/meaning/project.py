@@ -159,7 +159,7 @@ class Project(Index):
                 or calls_parameter(f)
                 or any(names.is_model_name(n) and not self.is_imported(f.path, n) for n in f.called)
                 or any(names.is_model_name(r) and len(r) > 1 for r, _ in f.receivers)
-                or (f.name == "__init__" and id(f) in in_modules and "training" in attributes_set(f.body))
+                or (f.name == "__init__" and id(f) in in_modules and "training" in attributes_set(f))
             ):
                 take(f)
         owner = self.class_of_method
@@ -340,7 +340,9 @@ def union(bits: Iterable[int]) -> int:
 
 def imports_of(function: Function) -> Iterable[Import]:
     """The imports of a function's body."""
-    return function.imports if function.unread else (event for event in every(function.body) if isinstance(event, Import))
+    if function.unread and function.glance is not None:
+        return function.glance.imports
+    return (event for event in every(function.body) if isinstance(event, Import))
 
 
 def makes(value: Value, classes: set[str]) -> bool:

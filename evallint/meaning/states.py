@@ -91,7 +91,7 @@ class States(Objects):
 
     def open_settings(self, method: Function, loc: Any, world: World) -> None:
         """Forget what the constructor made of the settings that a method changes: nobody knows whether it has been called."""
-        for name in attributes_set(method.body):
+        for name in attributes_set(method):
             value = world.attrs.get((loc, name))
             if value is not None and is_constant(value, "NoneType", "bool"):
                 self.set_attr(world, loc, name, of(("o", self.child(loc, name))))

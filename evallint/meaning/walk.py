@@ -101,9 +101,12 @@ def counters(body: Sequence[Event]) -> Iterator[Value]:
             yield event.targets[0]
 
 
-def attributes_set(body: Sequence[Event]) -> Iterator[str]:
-    """The attributes of `self` that a body assigns."""
-    for event in every(body):
+def attributes_set(fn: Function) -> Iterator[str]:
+    """The attributes of `self` that a function assigns."""
+    if fn.unread and fn.glance is not None:
+        yield from fn.glance.assigned
+        return
+    for event in every(fn.body):
         for target in event.targets if isinstance(event, ev.Assign) else ():
             if isinstance(target, Attr) and isinstance(target.base, Name) and target.base.id == "self":
                 yield target.name
@@ -112,7 +115,7 @@ def attributes_set(body: Sequence[Event]) -> Iterator[str]:
 def calls_parameter(fn: Function) -> bool:
     """Whether a function calls what it was handed, `model(x)` for a parameter `model`."""
     given = {p.name for p in fn.params if p.name not in FUNCTIONS}
-    if not given & fn.called:
+    if not given & (fn.called if fn.glance is None else fn.glance.named):
         return False
     return any(isinstance(node, Call) and isinstance(node.func, Name) and node.func.id in given for _, node in deep(fn.body))
 

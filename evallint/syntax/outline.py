@@ -29,11 +29,18 @@ class Outline:
         self.called: set[str] = set()
         self.receivers: set[tuple[str, str]] = set()
         self.aliased: set[str] = set()
+        self.named: set[str] = set()
+        self.assigned: list[str] = []
         self.imports: list[ev.Import] = []
         self.is_generator = False
         self.has_closures = False
-        self.statements = sum(not isinstance(s, SILENT) and not is_text(s) for s in node.body)
+        self.own = [s for s in node.body if not isinstance(s, SILENT) and not is_text(s)]
         self.body(node.body)
+
+    def glance(self) -> ev.Glance:
+        """What is known of the body beside the sets."""
+        raises = all(isinstance(statement, ast.Raise) for statement in self.own)
+        return ev.Glance(len(self.own), tuple(self.imports), raises, frozenset(self.named), tuple(self.assigned))
 
     # Statements
 
@@ -55,6 +62,7 @@ class Outline:
 
     def assign(self, node: ast.Assign) -> None:
         self.values(node.targets)
+        self.assigns(*node.targets)
         self.value(node.value)
         value = plain(node.value)
         for choice in (value.body, value.orelse) if isinstance(value, ast.IfExp) else (value,):
@@ -62,8 +70,19 @@ class Outline:
             if isinstance(choice, ast.Attribute) and isinstance(base := plain(choice.value), ast.Name) and base.id == "self":
                 self.aliased.add(choice.attr)
 
+    def assigns(self, *targets: ast.expr) -> None:
+        for target in targets:
+            if isinstance(target, ast.Attribute) and isinstance(base := plain(target.value), ast.Name) and base.id == "self":
+                self.assigned.append(target.attr)
+
+    def aug_assign(self, node: ast.AugAssign) -> None:
+        self.value(node.target)
+        self.assigns(node.target)
+        self.value(node.value)
+
     def ann_assign(self, node: ast.AnnAssign) -> None:
         self.value(node.target)
+        self.assigns(node.target)
         self.value(node.annotation)
         self.optional(node.value)
 
@@ -123,6 +142,7 @@ class Outline:
             self.receivers.add((tail(func.value), func.attr))
         elif isinstance(func, ast.Name):
             self.called.add(func.id)
+            self.named.add(func.id)
             if func.id in ("getattr", "hasattr") and len(node.args) + len(node.keywords) > 1:
                 self.called.add(asked(node))
         elif isinstance(func, ast.Subscript):
@@ -208,7 +228,7 @@ class Outline:
     def if_exp(self, node: ast.IfExp) -> None:
         self.values((node.body, node.test, node.orelse))
 
-    def named(self, node: ast.NamedExpr | ast.AugAssign) -> None:
+    def walrus(self, node: ast.NamedExpr) -> None:
         self.value(node.target)
         self.value(node.value)
 
@@ -277,7 +297,7 @@ STATEMENTS: dict[type, Callable[[Any, Any], None]] = {
     ast.Expr: Outline.expr,
     ast.Assign: Outline.assign,
     ast.AnnAssign: Outline.ann_assign,
-    ast.AugAssign: Outline.named,
+    ast.AugAssign: Outline.aug_assign,
     ast.Assert: lambda self, node: self.value(node.test),
     ast.Return: Outline.one,
     ast.Raise: lambda self, node: self.optional(node.exc),
@@ -319,7 +339,7 @@ VALUES: dict[type, Callable[[Any, Any], None]] = {
     ast.Await: Outline.one,
     ast.Yield: Outline.yield_,
     ast.YieldFrom: Outline.yield_,
-    ast.NamedExpr: Outline.named,
+    ast.NamedExpr: Outline.walrus,
     ast.JoinedStr: Outline.joined,
     ast.Starred: Outline.one,
 }

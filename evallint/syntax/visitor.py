@@ -268,7 +268,7 @@ class Visitor(Expressions):
         function = self.leave(scope, params, body, decorators, self.columns.span(at))
         if outline is not None:
             function.unread, function.reader = True, self.bodies
-            function.imports, function.statements = tuple(outline.imports), outline.statements
+            function.glance = outline.glance()
         self.functions.append(function)
         yield ev.Define(function)
 
