@@ -23,6 +23,7 @@ from evallint.cache.store import Keeper, NoStore, Store
 from evallint.finding import Finding
 from evallint.linting import Report, lint_paths
 from evallint.meaning.methods import is_abstract
+from evallint.meaning.summaries import Summaries
 from evallint.meaning.walk import attributes_set, calls_parameter, every
 from evallint.settings import Settings
 from evallint.source.file import Source
@@ -122,6 +123,21 @@ def test_what_is_screened_out_is_silent(programs: Path, plainly: object, monkeyp
     report = lint_paths([programs], changes=SHOWN)
     assert report.parsed > plainly[2], "files without PyTorch are parsed as well"  # type: ignore[index]
     assert report.findings == plainly[0]  # type: ignore[index]
+
+
+# Summaries
+
+
+def test_calls_that_are_put_in_place_say_what_they_said_when_they_ran(
+    programs: Path, plainly: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replayed: list[object] = []
+    replay = Summaries.replay
+    monkeypatch.setattr(Summaries, "replay", lambda *given: replayed.append(given) or replay(*given))
+    assert lint_paths([programs], changes=SHOWN).findings == plainly[0]  # type: ignore[index]
+    assert len(replayed) > 20
+    monkeypatch.setattr(Summaries, "summary_key", lambda *given: None)
+    assert lint_paths([programs], changes=SHOWN).findings == plainly[0]  # type: ignore[index]
 
 
 # Processes
