@@ -154,6 +154,7 @@ class Machine(ABC):
         self.pending: set[int] = set()
         self.muted = 0
         self.tick = 0
+        self.last_made = 0
         self.made_at: dict[Loc, tuple[int, int]] = {}
         """When in the run each object was made, and under how many calls; what is not in it was there before."""
         self.loaded: set[Loc] = set()
@@ -178,6 +179,7 @@ class Machine(ABC):
         """A new object."""
         self.things[loc] = thing
         self.made_at[loc] = self.tick, len(self.frames)
+        self.last_made = self.tick
 
     def child(self, loc: Loc, name: str) -> Loc:
         """The location of an attribute or item that nobody has assigned."""

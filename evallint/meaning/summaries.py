@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from operator import is_
 from typing import Any
 
 from evallint.events import Call, Class, Function
@@ -164,12 +165,14 @@ class Summaries(Annotations):
         written = [(loc, name, now) for loc, name in record.written if (now := w.attrs.get((loc, name))) is not None]
         if any(now.data for _, _, now in written):
             return
-        mentioned: dict[Loc, None] = dict.fromkeys(w.modes)
-        objects_in(value, mentioned)
-        for loc, _, now in written:
-            mentioned[loc] = None
-            objects_in(now, mentioned)
-        made = {}
+        made: dict[Loc, Made] = {}
+        mentioned: dict[Loc, None] = {}
+        if self.last_made > record.tick:
+            mentioned = dict.fromkeys(w.modes)
+            objects_in(value, mentioned)
+            for loc, _, now in written:
+                mentioned[loc] = None
+                objects_in(now, mentioned)
         for loc in mentioned:
             tick, depth = self.made_at.get(top_of(loc), BEFORE)
             if tick > record.tick:
@@ -194,6 +197,8 @@ class Summaries(Annotations):
                 names_of[loc] = self.made_here(loc, made.below, known.tags, calls)
                 w.attrs.drop(names_of[loc])
         self.tick += 1
+        if known.made:
+            self.last_made = self.tick
         for loc, made in known.made.items():
             here = renamed_object(loc, names_of)
             if made.thing is not None:
@@ -225,7 +230,9 @@ def objects_in(part: Any, into: dict[Loc, None]) -> None:
     """The objects that a value, or a part of one, speaks of; for a part of an object the whole."""
     if isinstance(part, V):
         for atom in part.atoms:
-            if atom[0] not in PLAIN:
+            if atom[0] == "o":
+                into[top_of(atom[1])] = None
+            elif atom[0] not in PLAIN:
                 objects_in(atom[1:], into)
     elif isinstance(part, tuple):
         if part and part[0] in ("new", "ret", "child"):
@@ -239,8 +246,19 @@ def renamed(value: V, names_of: dict[Loc, Loc]) -> V:
     """A value that speaks of other objects."""
     if not value.atoms:
         return value
-    atoms = tuple(atom if atom[0] in PLAIN else renamed_part(atom, names_of) for atom in value.atoms)
-    return value if atoms == value.atoms else V(atoms, value.data, value.graph)
+    atoms = tuple(renamed_atom(atom, names_of) for atom in value.atoms)
+    return value if all(map(is_, atoms, value.atoms)) else V(atoms, value.data, value.graph)
+
+
+def renamed_atom(atom: Atom, names_of: dict[Loc, Loc]) -> Atom:
+    kind = atom[0]
+    if kind in PLAIN:
+        return atom
+    if kind == "o":
+        loc = renamed_object(atom[1], names_of)
+        return atom if loc is atom[1] else ("o", loc)
+    parts = tuple(renamed_part(part, names_of) for part in atom)
+    return atom if all(map(is_, parts, atom)) else parts
 
 
 def renamed_part(part: Any, names_of: dict[Loc, Loc]) -> Any:
@@ -249,7 +267,10 @@ def renamed_part(part: Any, names_of: dict[Loc, Loc]) -> Any:
     if not isinstance(part, tuple):
         return part
     found = names_of.get(part)
-    return found if found is not None else tuple(renamed_part(inner, names_of) for inner in part)
+    if found is not None:
+        return found
+    parts = tuple(renamed_part(inner, names_of) for inner in part)
+    return part if all(map(is_, parts, part)) else parts
 
 
 def renamed_object(loc: Loc, names_of: dict[Loc, Loc]) -> Loc:
@@ -257,4 +278,6 @@ def renamed_object(loc: Loc, names_of: dict[Loc, Loc]) -> Loc:
     found = names_of.get(loc)
     if found is not None:
         return found
-    return ("child", renamed_object(loc[1], names_of), loc[2]) if loc[0] == "child" else loc
+    if loc[0] == "child" and (whole := renamed_object(loc[1], names_of)) is not loc[1]:
+        return ("child", whole, loc[2])
+    return loc
