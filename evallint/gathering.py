@@ -15,6 +15,7 @@ from evallint.settings import Settings, SettingsError, replace, settings_for
 from evallint.source import neighbours
 from evallint.source.file import Source
 from evallint.source.naming import program_names
+from evallint.source.parsing import compiles
 from evallint.source.parts import parts
 from evallint.source.reading import Unreadable, decode, read_bytes
 from evallint.source.screening import bytes_call, bytes_help, bytes_matter
@@ -190,20 +191,6 @@ def gather(paths: Iterable[str], fixed: Settings | None, changes: Mapping[str, A
         _surround(programs, centres, read, settings_of)
     gathered.contents = contents.digest()
     return gathered
-
-
-def compiles(text: str) -> bool:
-    """Whether the running Python parses `text`; a cheap guard, after which the analysis has the word."""
-    import ast
-    import warnings
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
 
 
 def _read_for_others(path: str, data: bytes, *, context: bool) -> list[Source]:

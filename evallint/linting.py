@@ -10,10 +10,11 @@ from typing import Any
 
 from evallint.cache.store import Keeper, NoStore
 from evallint.finding import Finding
-from evallint.gathering import Gathered, Say, Text, compiles, fingerprint, gather
+from evallint.gathering import Gathered, Say, Text, fingerprint, gather
 from evallint.settings import Settings, SettingsError, replace
 from evallint.source.file import Source
 from evallint.source.noqa import without_noqa
+from evallint.source.parsing import compiles
 from evallint.source.patterns import ignored_codes
 from evallint.source.reading import Unreadable, decode, read_bytes, unreadable
 from evallint.source.screening import text_matters

@@ -293,3 +293,10 @@ def test_progress_on_a_terminal_when_it_takes_long(folder: Path) -> None:
     assert re.search(r"\revallint?|\r\x1b\[Kevallint: ", shown)
     assert "\r\x1b[K" in shown.split("evallint: ")[-1], "the line is wiped in the end"
     assert "No findings" in shown.split("\x1b[K")[-1]
+
+
+def test_what_python_thinks_of_escapes_is_not_said(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(CLEAN.replace("correct = 0", 'correct = len("\\d") - 2'))
+    (tmp_path / "b.py").write_text(NO_TORCH + 'PATTERN = "\\d"\n')
+    done = evallint("a.py", "b.py", cwd=tmp_path, PYTHONWARNINGS="default", EVALLINT_NO_CACHE="1")
+    assert (done.returncode, done.stderr) == (0, "")

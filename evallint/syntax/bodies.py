@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Callable, Iterator
 
 from evallint.events import Event, Function
+from evallint.source.parsing import parsed
 from evallint.syntax.outline import FEWEST_LINES, FORCES, Outline, Uncertain
 from evallint.syntax.places import Columns
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
+DEPTH = 1000
+"""Calls of Python that may nest to read one body; as many as where nothing has been called yet."""
 AROUND = "class _:\n"
 """What an indented definition is parsed in."""
 Lower = Callable[[str, Definition, Function, Columns], tuple[Event, ...]]
@@ -40,16 +44,20 @@ class Bodies:
     def read(self, function: Function) -> tuple[Event, ...]:
         """The events of a function's body; none if LibCST cannot parse it."""
         if self._nodes is None:
-            tree = self._tree or ast.parse(self.text)
+            tree = self._tree or parsed(self.text)
             self._nodes = {(node.lineno, node.col_offset): node for node in definitions(tree.body)}
         line, column = function.span[:2]
         node = self._nodes[line, self.columns.offset(line, column)]
         segment = self.segment(node)
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(limit + DEPTH)  # the same depth for every body, wherever the analysis is when it asks
         try:
             return self._lower(segment, node, function, self.columns)
         except Unparsable as e:
             self.failure = self.failure or (e.reason, max(node.lineno + e.line - 1 - segment.startswith(AROUND), 1), e.column)
             return ()
+        finally:
+            sys.setrecursionlimit(limit)
 
     def segment(self, node: Definition) -> str:
         """The text of a definition without its decorators, as a module of its own."""

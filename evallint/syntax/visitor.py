@@ -15,6 +15,7 @@ import libcst as cst
 from evallint import events as ev
 from evallint.events import NOTHING, Event, Span, Value
 from evallint.source.nesting import too_deep_in, too_many_branches
+from evallint.source.parsing import parsed
 from evallint.syntax.bodies import Bodies, Definition, Unparsable, outlines, without_bodies
 from evallint.syntax.expressions import Expressions
 from evallint.syntax.outline import Outline, imports_of
@@ -26,7 +27,7 @@ def lower_file(path: str, text: str, *, lazily: bool = True) -> ev.File:
     if (deep := too_many_branches(text)) is not None:
         raise Unparsable(*deep)
     try:
-        tree = ast.parse(text)
+        tree = parsed(text)
     except SyntaxError as e:
         raise Unparsable(f"{e.msg}", e.lineno or 1, max(e.offset or 1, 1)) from None
     except ValueError as e:
