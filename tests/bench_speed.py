@@ -53,7 +53,7 @@ NEVER = ("torch", "torchvision", "torchaudio", "triton")
 
 NAMES = tuple(
     "startup-python startup-version startup-plain evallint-none evallint-cold evallint-warm evallint-cold-all evallint-warm-all "
-    "ruff flake8-without flake8-with torchfix torch-preflight torchfix-all torch-preflight-all flake8-file".split()
+    "ruff flake8-without flake8-with flake8-again torchfix torch-preflight torchfix-all torch-preflight-all flake8-file".split()
 )
 """What `--only` chooses from; `ast.parse` is always measured."""
 GROWTH = (100, 250, 500, 1000, 2000, 4000)
@@ -193,7 +193,8 @@ def run(command: Sequence[str], bench: Bench) -> tuple[Row, Path]:
     with output.open("wb") as stdout, complaints.open("wb") as stderr:  # files: what this process holds would count as the child's peak
         start = time.perf_counter()
         streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": stderr}
-        child = subprocess.Popen(command, cwd=bench.scratch, env=_variables(), start_new_session=True, **streams)
+        variables = {**_variables(), "EVALLINT_CACHE_DIR": str(bench.cache)}
+        child = subprocess.Popen(command, cwd=bench.scratch, env=variables, start_new_session=True, **streams)
         timer = threading.Timer(bench.timeout, os.killpg, (child.pid, signal.SIGKILL))
         timer.start()
         try:
@@ -280,7 +281,8 @@ def jobs(bench: Bench) -> Iterator[Job]:
     yield Job("ruff", "ruff check", "ruff", ruff, r":\d+:\d+: ", lines=lines)
     flake8 = ["flake8", "--isolated", "--exit-zero", "-j", "1", folder]
     yield Job("flake8-without", "flake8 -j 1", "flake8", flake8, r":\d+:\d+: ", lines=lines)
-    yield Job("flake8-with", "flake8 -j 1 with evallint", EVALLINT, flake8, r":\d+:\d+: ", lines=lines)
+    yield Job("flake8-with", "flake8 -j 1 with evallint", EVALLINT, flake8, r":\d+:\d+: ", cache="cold", lines=lines)
+    yield Job("flake8-again", "flake8 -j 1 with evallint, again", EVALLINT, flake8, r":\d+:\d+: ", cache="warm", lines=lines)
     for suffix, what, few in (("", ", 1 job", ["--jobs", "1"]), ("-all", ", all cores", [])):
         says = "" if suffix else r": TOR\d+ "  # its workers are ended before they have written all that they print into a file
         yield Job(f"torchfix{suffix}", f"TorchFix{what}", "torchfix", ["torchfix", *few, folder], says, lines=lines)
