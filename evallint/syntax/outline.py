@@ -11,7 +11,7 @@ from typing import Any
 
 from evallint import events as ev
 
-FEWEST_LINES = 4
+FEWEST_LINES = 2
 """Shorter functions are lowered at once."""
 FORCES = ("orce", "stress", "erivative", "virial")
 """What the visitor looks for in names and texts."""
