@@ -113,9 +113,10 @@ class Summaries(Annotations):
         name = thing.name if thing is not None else loc[2] if loc[0] == "child" else ""
         if (thing is not None and thing.kind in ("model", "optimizer")) or (name and names.is_model_name(name)):
             return "model", loc, w.modes.get(loc)
-        if thing is None or (thing.cls is None and not thing.kind):
-            return place, loc[0] == "new"
         row = w.attrs.rows.get(loc) if whole else None
+        if thing is None or (thing.cls is None and not thing.kind):
+            settings = [(at, value.atoms) for at, value in row.items() if value.atoms and value.atoms[0][0] == "c"] if row else ()
+            return (place, loc[0] == "new", frozenset(settings)) if settings else (place, loc[0] == "new")
         if not row:
             return place, loc[0] == "new", id(thing.cls), thing.kind
         if len(row) > MOST_ATTRIBUTES:
