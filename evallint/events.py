@@ -331,7 +331,7 @@ class Function:
     aliased: frozenset[str] = frozenset()
     """Attributes of `self` that an assignment gives another name: a method may be called by it."""
     glance: Glance | None = None
-    """What is known of the body while it is unread."""
+    """What is known of the body without reading it."""
     unread: bool = False
     """The body is read when somebody asks for it: of most functions nobody does."""
     reader: Reader | None = field(default=None, metadata={"kept": False})

@@ -123,7 +123,7 @@ def fingerprint(
             contents.update(_digest(found.path, read_bytes(found.path)) + b"%d" % number)
         except Unreadable as error:
             contents.update(_digest(found.path, error.reason.encode()) + b"?")
-    asked = repr([(s.knowledge(), s.extend_models, s.evaluation_functions) for s in used])
+    asked = repr([settings.asked() for settings in used])
     key = blake2b(contents.digest() + os.getcwd().encode("utf-8", "surrogateescape") + asked.encode(), digest_size=20).hexdigest()
     return Fingerprint(key, contents.digest(), tuple(used), files, errors)
 

@@ -20,6 +20,21 @@ def folders_of(path: str) -> Parts:
     return tuple(p for p in plain_path(path).split("/") if p)
 
 
+def connected(paths: Iterable[str], links: Iterable[tuple[str, str | None]]) -> dict[str, str]:
+    """For each path one of those that `links` connect it with, the same for all of them; a link to None connects nothing."""
+    leader = {path: path for path in paths}
+
+    def find(path: str) -> str:
+        while leader[path] != path:
+            leader[path] = path = leader[leader[path]]
+        return path
+
+    for path, other in links:
+        if other is not None:
+            leader[find(path)] = find(other)
+    return {path: find(path) for path in leader}
+
+
 class Modules:
     """The modules of one program by their dotted names; `libraries` are the names of packages that are not of the program."""
 

@@ -87,6 +87,10 @@ class Settings:
             self.severity
         )
 
+    def asked(self) -> tuple[Any, ...]:
+        """What of the settings the analysis depends on; the others decide what is read and shown."""
+        return self.knowledge(), self.extend_models, self.evaluation_functions
+
     def knowledge(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """What the user knows of code outside the project: patterns of dotted names, by the list of `libraries.toml` that they extend."""
         calls = tuple(pattern for name in self.training_calls for pattern in (name, f"*.{name}"))

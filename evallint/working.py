@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
 
 from evallint.cache.store import Keeper, NoStore, Store
 from evallint.finding import Finding
@@ -37,14 +36,13 @@ class Work:
 
     def key(self) -> str:
         """What its findings are kept under: a digest of all that they depend on."""
-        asked = self.settings
-        digest = _begun("part", asked.knowledge(), asked.extend_models, asked.evaluation_functions)
+        digest = blake2b(repr(("part", self.settings.asked())).encode("utf-8", "surrogatepass"), digest_size=20)
         for source in self.sources:
             digest.update(
                 repr((source.path, source.context, source.helper, source.imported, len(source.text))).encode("utf-8", "surrogatepass")
             )
             digest.update(source.text.encode("utf-8", "surrogatepass"))
-        return str(digest.hexdigest())
+        return digest.hexdigest()
 
 
 def findings_of(sources: Sequence[Source], settings: Settings, cache: Keeper | None = None) -> list[Finding]:
@@ -85,7 +83,8 @@ def answers(works: Sequence[Work], jobs: int, cache: Keeper, tell: Callable[[int
             known = _kept_findings(cache.get(keys[number]))
             if known is not None:
                 found[number] = known
-    missing = sorted((n for n in range(len(works)) if n not in found), key=lambda n: (-works[n].size, n))
+    sizes = [work.size for work in works]
+    missing = sorted((n for n in range(len(works)) if n not in found), key=lambda n: (-sizes[n], n))
 
     def take(number: int, rows: list[Finding]) -> None:
         found[number] = rows
@@ -97,12 +96,12 @@ def answers(works: Sequence[Work], jobs: int, cache: Keeper, tell: Callable[[int
         tell(len(found))
 
     processes = min(jobs or _cores(), len(missing))
-    if processes > 1 and sum(works[n].size for n in missing) - works[missing[0]].size >= WORTH_A_PROCESS:
+    if processes > 1 and sum(sizes[n] for n in missing) - sizes[missing[0]] >= WORTH_A_PROCESS:
         from evallint.processes import in_processes
 
         chunks: list[list[int]] = [[]]
         for number in missing:
-            if sum(works[n].size for n in chunks[-1]) >= CHUNK:
+            if sum(sizes[n] for n in chunks[-1]) >= CHUNK:
                 chunks.append([])
             chunks[-1].append(number)
         folder = cache.folder if isinstance(cache, Store) else None
@@ -135,10 +134,6 @@ def findings_of_works(works: Sequence[Work], folder: str | None) -> list[list[Fi
 def _cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _begun(*what: Any) -> Any:
-    return blake2b(repr(what).encode("utf-8", "surrogatepass"), digest_size=20)
 
 
 # Whole runs

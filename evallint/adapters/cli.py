@@ -141,7 +141,7 @@ def _lint(options: argparse.Namespace) -> int:
 def _cache(options: argparse.Namespace) -> Keeper:
     from evallint.cache.store import NoStore, keeper
 
-    return NoStore() if options.no_cache else keeper(None, options.cache_dir or _cache_folder())
+    return NoStore() if options.no_cache else keeper(options.cache_dir or _cache_folder())
 
 
 def _cache_folder() -> str:

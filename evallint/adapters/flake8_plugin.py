@@ -28,7 +28,7 @@ class Plugin:
         text = "".join(self._lines)
         if not text_matters(text):
             return
-        from evallint.cache.store import keeper
+        from evallint.cache.store import default_folder, keeper
         from evallint.linting import lint_text
         from evallint.settings import SettingsError, settings_for
         from evallint.source.neighbours import imported, importers
@@ -39,6 +39,6 @@ class Plugin:
             yield 1, 0, f"EVL900 {error}", type(self)
             return
         hidden = bool(importers(self._filename) or imported(self._filename))  # what decides may be in a file that is not read here
-        cache = keeper(settings.root or None)
+        cache = keeper(default_folder(settings.root or None))
         for finding in lint_text(text, self._filename, settings, noqa=False, imported=hidden, cache=cache):
             yield finding.place.line, finding.place.column - 1, f"{finding.code} {finding.message}", type(self)

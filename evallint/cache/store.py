@@ -153,9 +153,9 @@ class NoStore:
         return 0
 
 
-def keeper(root: str | None, folder: str | None = None) -> Keeper:
-    """The cache of the project at `root`, or the one in `folder`; none where the environment has `EVALLINT_NO_CACHE`."""
-    return NoStore() if os.environ.get("EVALLINT_NO_CACHE") else Store(folder or default_folder(root))
+def keeper(folder: str) -> Keeper:
+    """The cache in `folder`; none where the environment has `EVALLINT_NO_CACHE`."""
+    return NoStore() if os.environ.get("EVALLINT_NO_CACHE") else Store(folder)
 
 
 def default_folder(root: str | None) -> str:

@@ -94,7 +94,7 @@ def is_abstract(fn: Function) -> bool:
     """A body that does nothing but raise, pass or hold a docstring."""
     if any(last_name(d) == "abstractmethod" for d in fn.decorators):
         return True
-    if fn.unread and fn.glance is not None:
+    if fn.glance is not None:
         return fn.glance.raises
     return all(isinstance(e, ev.Exit) and e.kind == "raise" for e in fn.body)
 

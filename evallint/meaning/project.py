@@ -26,6 +26,7 @@ from evallint.meaning import names
 from evallint.meaning.index import Index
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.walk import attributes_set, calls_parameter, every
+from evallint.modules import connected
 
 MODE_CALLS = frozenset(
     "eval train backward no_grad inference_mode set_grad_enabled enable_grad requires_grad_ manual_backward forward from_pretrained"
@@ -286,19 +287,7 @@ class Project(Index):
     @cached_property
     def _component(self) -> dict[str, str]:
         """For each file the first file of those that imports connect with it."""
-        leader = {path: path for path in self.files}
-
-        def find(path: str) -> str:
-            while leader[path] != path:
-                leader[path] = path = leader[leader[path]]
-            return path
-
-        for path in self.files:
-            for found in self.imports(path):
-                for target in found:
-                    if target is not None:
-                        leader[find(path)] = find(target)
-        return {path: find(path) for path in self.files}
+        return connected(self.files, ((path, target) for path in self.files for found in self.imports(path) for target in found))
 
     def part(self, path: str) -> str:
         """The first file of those that imports connect with a file: the name of that part of the program."""
@@ -340,7 +329,7 @@ def union(bits: Iterable[int]) -> int:
 
 def imports_of(function: Function) -> Iterable[Import]:
     """The imports of a function's body."""
-    if function.unread and function.glance is not None:
+    if function.glance is not None:
         return function.glance.imports
     return (event for event in every(function.body) if isinstance(event, Import))
 

@@ -103,7 +103,7 @@ def counters(body: Sequence[Event]) -> Iterator[Value]:
 
 def attributes_set(fn: Function) -> Iterator[str]:
     """The attributes of `self` that a function assigns."""
-    if fn.unread and fn.glance is not None:
+    if fn.glance is not None:
         yield from fn.glance.assigned
         return
     for event in every(fn.body):

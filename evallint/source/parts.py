@@ -5,9 +5,9 @@ Each part is analysed by itself: that is less to look at, some can be done at th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from evallint.modules import Modules
+from evallint.modules import Modules, connected
 from evallint.source.file import Source
 from evallint.source.imports import ALL, imports_in
 
@@ -19,25 +19,17 @@ def parts(sources: Sequence[Source], libraries: frozenset[str]) -> list[list[Sou
     names mean there.
     """
     modules = Modules((source.path for source in sources), libraries)
-    leader = {source.path: source.path for source in sources}
-
-    def find(path: str) -> str:
-        while leader[path] != path:
-            leader[path] = path = leader[leader[path]]
-        return path
-
-    def connect(path: str, dotted: str, level: int) -> None:
-        target = modules.find(path, dotted, level)
-        if target is not None:
-            leader[find(path)] = find(target)
-
-    for source in sources:
-        connect(source.path, "", 1)
-        for one in imports_in(source.text.encode("utf-8", "surrogatepass")):
-            connect(source.path, one.module, one.level)
-            for name in one.names - ALL:
-                connect(source.path, f"{one.module}.{name}", one.level)
+    leader = connected((source.path for source in sources), _links(sources, modules))
     groups: dict[str, list[Source]] = {}
     for source in sources:
-        groups.setdefault(find(source.path), []).append(source)
+        groups.setdefault(leader[source.path], []).append(source)
     return [group for group in groups.values() if not all(source.context or source.helper for source in group)]
+
+
+def _links(sources: Sequence[Source], modules: Modules) -> Iterator[tuple[str, str | None]]:
+    """For each file its package, and what it imports."""
+    for source in sources:
+        yield source.path, modules.find(source.path, "", 1)
+        for one in imports_in(source.text.encode("utf-8", "surrogatepass")):
+            for dotted in (one.module, *(f"{one.module}.{name}" for name in one.names - ALL)):
+                yield source.path, modules.find(source.path, dotted, one.level)
