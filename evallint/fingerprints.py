@@ -1,0 +1,42 @@
+"""Fingerprints: which finding of one version of the code is which of another. They hold no line and no path."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+
+from evallint.finding import Finding
+
+VERSION = 1
+"""Goes up when the same finding gets another fingerprint than before."""
+
+_COMMENT = re.compile(r"(?:^|\s)#.*$")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+def fingerprints(findings: Sequence[Finding], texts: Mapping[str, str]) -> list[str]:
+    """A fingerprint (32 hexadecimal digits) for each of `findings`, given the text of each path; no two are equal.
+
+    One says what the line of a finding says, in which function, of which model; so it survives lines put in elsewhere, other names
+    elsewhere, and a function that moves, even to another file. Equal findings are numbered in their order.
+    """
+    lines: dict[str, list[str]] = {}
+    seen: Counter[tuple[str, ...]] = Counter()
+    found = []
+    for finding in findings:
+        path = finding.place.path
+        if path not in lines:
+            lines[path] = _LINE_END.split(texts.get(path, ""))
+        says = content(finding, lines[path])
+        found.append(blake2b(repr((VERSION, *says, seen[says])).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest())
+        seen[says] += 1
+    return found
+
+
+def content(finding: Finding, lines: Sequence[str]) -> tuple[str, ...]:
+    """What a finding in a file with these lines is told apart by: rule, function, model and line, without spaces and comments."""
+    number = finding.place.line
+    line = lines[number - 1] if 0 < number <= len(lines) else ""
+    return finding.code, finding.function.rpartition(".")[2], finding.model, "".join(_COMMENT.sub("", line).split())
