@@ -88,8 +88,13 @@ def _libraries(settings: Settings) -> frozenset[str]:
 
 
 def _settings_of(fixed: Settings | None, changes: Mapping[str, Any]) -> SettingsOf:
+    known: dict[str, Settings] = {}
+
     def settings_of(path: str) -> Settings:
-        return fixed or replace(settings_for(path), changes)
+        folder = os.path.dirname(path)
+        if folder not in known:  # the files of a folder share them
+            known[folder] = fixed or replace(settings_for(path), changes)
+        return known[folder]
 
     return settings_of
 

@@ -57,7 +57,7 @@ def lint_text(
         raw = answers([work], 1, cache or NoStore(), _silent)[0]
     else:
         return []
-    return _shown(raw, {filename: source}, settings, noqa=noqa)
+    return _shown(_uncommented(raw, {filename: source}) if noqa else raw, settings)
 
 
 def lint_paths(
@@ -85,13 +85,15 @@ def lint_paths(
     if whole is not None and (known := known_run(cache, whole.key, len(whole.settings))) is not None:
         report = Report(files=whole.files, parsed=known.parsed, errors=whole.errors)
         for used, rows in zip(whole.settings, known.findings, strict=True):
-            _show(report, rows, _texts_of(rows), used)
+            _show(report, rows, None, used)
     else:
         gathered = gather(given, fixed, changes or {}, texts, say)
         report = Report(files=gathered.files, parsed=gathered.parsed, errors=gathered.errors)
         found = _work_out(gathered, jobs, cache, say)
         for used, rows in found.items():
-            _show(report, rows, {source.path: source.text for source in gathered.programs.get(used, ())}, used)
+            texts_of = {source.path: source.text for source in gathered.programs.get(used, ())}
+            found[used] = _uncommented(rows, texts_of)
+            _show(report, found[used], texts_of, used)
         if whole is not None and whole.contents == gathered.contents:
             remember_run(cache, whole.key, report.parsed, [found.get(used, []) for used in whole.settings])
         cache.prune()
@@ -119,35 +121,34 @@ def _work_out(gathered: Gathered, jobs: int, cache: Keeper, say: Say) -> dict[Se
     return found
 
 
-def _show(report: Report, raw: Sequence[Finding], known: Mapping[str, str], settings: Settings) -> None:
-    """Add to a report what is to be seen of one program's findings, and the texts that show it."""
-    rows = _shown(raw, known, settings)
-    for finding in rows:
-        for path in {finding.place.path, *(step.place.path for step in finding.trail)} & known.keys():
-            report.texts[path] = known[path]
+def _show(report: Report, findings: Sequence[Finding], known: Mapping[str, str] | None, settings: Settings) -> None:
+    """Add to a report what is to be seen of one program's findings, and the texts that show it: of `known`, else as they are read."""
+    rows = _shown(findings, settings)
     report.findings += rows
+    for path in {place.path for f in rows for place in (f.place, *(step.place for step in f.trail))}:
+        if known is None:
+            with suppress(Unreadable):
+                report.texts[path] = decode(read_bytes(path))
+        elif path in known:
+            report.texts[path] = known[path]
 
 
-def _texts_of(findings: Iterable[Finding]) -> dict[str, str]:
-    """The texts of the files that findings are in."""
-    found: dict[str, str] = {}
-    for path in {path for f in findings for path in (f.place.path, *(step.place.path for step in f.trail))}:
-        with suppress(Unreadable):
-            found[path] = decode(read_bytes(path))
-    return found
-
-
-def _shown(raw: Iterable[Finding], texts: Mapping[str, str], settings: Settings, *, noqa: bool = True) -> list[Finding]:
-    """Of the raw findings those that the settings and the comments in `texts` (path to text) let through, once each, in order."""
+def _uncommented(raw: Iterable[Finding], texts: Mapping[str, str]) -> list[Finding]:
+    """The raw findings that no comment in `texts` (path to text) silences, once each."""
     by_path: dict[str, list[Finding]] = {}
     for finding in dict.fromkeys(raw):
-        if settings.selects(finding.code) and settings.shows(finding.confidence, finding.severity):
-            by_path.setdefault(finding.place.path, []).append(finding)
-    kept: list[Finding] = []
-    for path, rows in by_path.items():
-        silenced = ignored_codes(settings, path)
-        rows = [f for f in rows if not f.code.startswith(silenced)] if silenced else rows
-        kept += without_noqa(rows, texts[path]) if noqa and path in texts else rows
+        by_path.setdefault(finding.place.path, []).append(finding)
+    return [f for path, rows in by_path.items() for f in (without_noqa(rows, texts[path]) if path in texts else rows)]
+
+
+def _shown(findings: Sequence[Finding], settings: Settings) -> list[Finding]:
+    """The findings that the settings let through, once each, in order."""
+    ignored = {path: ignored_codes(settings, path) for path in {f.place.path for f in findings}}
+    kept = [
+        f
+        for f in dict.fromkeys(findings)
+        if settings.selects(f.code) and settings.shows(f.confidence, f.severity) and not f.code.startswith(ignored[f.place.path])
+    ]
     return sorted(kept, key=Finding.sort_key)
 
 

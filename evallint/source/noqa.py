@@ -31,6 +31,8 @@ def without_noqa(findings: Iterable[Finding], text: str) -> list[Finding]:
         whole = _FILE.match(line)
         if whole:
             rows = [f for f in rows if not _silences(whole, f.code)]
+    if not any(_silences(comment, f.code) for comment in _INLINE.finditer(text) for f in rows):
+        return rows  # what follows has to read the file token by token
     joined = _joined_lines(lines)
     kept = []
     for finding in rows:
