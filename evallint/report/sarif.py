@@ -40,7 +40,7 @@ def render(report: Report, style: Style) -> str:
             {
                 "executionSuccessful": not report.errors,
                 "toolExecutionNotifications": [
-                    {"level": "error", "message": {"text": f"{path_text(problem.path)}: {problem.message}"}} for problem in report.errors
+                    {"level": "error", "message": _message(f"{path_text(problem.path)}: {problem.message}")} for problem in report.errors
                 ],
             }
         ],
