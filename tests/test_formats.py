@@ -77,6 +77,8 @@ def test_a_report_of_nothing(folder: Path, kind: str) -> None:
     file = write(folder, kind, "good.py", code=0)
     assert not FAULTS[kind](file)
     assert paths(file) == []
+    if kind == "junit":
+        assert len([*ElementTree.parse(file).iter("testcase")]) == 1, "Jenkins fails a build without any test"
 
 
 @pytest.mark.parametrize("kind", FAULTS)
