@@ -10,7 +10,7 @@ from typing import Any
 
 from evallint.cache.store import Keeper, NoStore
 from evallint.finding import Finding
-from evallint.gathering import Gathered, Say, Text, fingerprint, gather
+from evallint.gathering import Gathered, Say, Text, fingerprint, gather, settings_by_folder
 from evallint.settings import Settings, SettingsError, replace
 from evallint.source.file import Source
 from evallint.source.noqa import without_noqa
@@ -69,25 +69,28 @@ def lint_paths(
     say: Say | None = None,
     jobs: int = 1,
     cache: Keeper | None = None,
+    force_exclude: bool = False,
 ) -> Report:
     """Lint files and folders as one program; around a file that is named itself, those that call it are read as well.
 
-    Without `settings`, each file has those of the nearest `[tool.evallint]` upward, and files of different ones are different
+    Without `settings`, each file has those of the nearest configuration upward, and files of different ones are different
     programs; `changes` (by field name) override either. `texts` are linted as well. `say` is told what goes on. Up to `jobs`
     processes share the work (0: one for each core). `cache` keeps what was found out, for the next run; the report is the same without.
+    With `force_exclude`, excludes hold for what is named itself as well.
     A path that cannot be read is an entry of `errors`; a file that cannot be read or parsed is an EVL900 finding. Raises SettingsError.
     """
     say = say or _silent
     cache = cache or NoStore()
     fixed = None if settings is None else replace(settings, changes or {})
+    settings_in = settings_by_folder(fixed, changes or {})
     given = [os.fspath(path) for path in paths]
-    whole = fingerprint(given, fixed, changes or {}, texts, say) if not isinstance(cache, NoStore) else None
+    whole = fingerprint(given, settings_in, texts, say, force_exclude) if not isinstance(cache, NoStore) else None
     if whole is not None and (known := known_run(cache, whole.key, len(whole.settings))) is not None:
         report = Report(files=whole.files, parsed=known.parsed, errors=whole.errors)
         for used, rows in zip(whole.settings, known.findings, strict=True):
             _show(report, rows, _texts_of(rows), used)
     else:
-        gathered = gather(given, fixed, changes or {}, texts, say)
+        gathered = gather(given, settings_in, texts, say, force_exclude)
         report = Report(files=gathered.files, parsed=gathered.parsed, errors=gathered.errors)
         found = _work_out(gathered, jobs, cache, say)
         for used, rows in found.items():

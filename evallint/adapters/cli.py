@@ -147,7 +147,7 @@ def _cache(options: argparse.Namespace) -> Keeper:
 def _cache_folder() -> str:
     """The cache of the project that the working folder is in."""
     from evallint.cache.store import default_folder
-    from evallint.settings import find_settings
+    from evallint.configuration import find_settings
 
     return default_folder(find_settings(os.getcwd()).root or None)
 

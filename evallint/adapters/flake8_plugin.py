@@ -29,8 +29,9 @@ class Plugin:
         if not text_matters(text):
             return
         from evallint.cache.store import default_folder, keeper
+        from evallint.configuration import settings_for
         from evallint.linting import lint_text
-        from evallint.settings import SettingsError, settings_for
+        from evallint.settings import SettingsError
         from evallint.source.neighbours import imported, importers
 
         try:
