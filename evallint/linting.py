@@ -18,6 +18,7 @@ from evallint.source.parsing import compiles
 from evallint.source.patterns import ignored_codes
 from evallint.source.reading import Unreadable, decode, read_bytes, unreadable
 from evallint.source.screening import text_matters
+from evallint.source.unused_noqa import UNUSED
 from evallint.source.walking import Found, Problem
 from evallint.working import Work, answers, known_run, remember_run
 
@@ -56,8 +57,13 @@ def lint_text(
         work = Work([Source(filename, source, imported=imported)], settings)
         raw = answers([work], 1, cache or NoStore(), _silent)[0]
     else:
-        return []
-    return _shown(raw, {filename: source}, settings, noqa=noqa)
+        raw = []
+    shown = _shown(raw, {filename: source}, settings, noqa=noqa)
+    if noqa and settings.selects(UNUSED[0]):
+        from evallint.noqa_use import unused_in_text
+
+        shown = sorted([*shown, *unused_in_text(filename, source, raw, settings)], key=Finding.sort_key)
+    return shown
 
 
 def lint_paths(
@@ -87,17 +93,27 @@ def lint_paths(
     whole = fingerprint(given, settings_in, texts, say, force_exclude) if not isinstance(cache, NoStore) else None
     if whole is not None and (known := known_run(cache, whole.key, len(whole.settings))) is not None:
         report = Report(files=whole.files, parsed=known.parsed, errors=whole.errors)
-        for used, rows in zip(whole.settings, known.findings, strict=True):
+        found = dict(zip(whole.settings, known.findings, strict=True))
+        every = whole.settings
+        for used, rows in found.items():
             _show(report, rows, _texts_of(rows), used)
     else:
         gathered = gather(given, settings_in, texts, say, force_exclude)
         report = Report(files=gathered.files, parsed=gathered.parsed, errors=gathered.errors)
         found = _work_out(gathered, jobs, cache, say)
+        every = gathered.settings
         for used, rows in found.items():
             _show(report, rows, {source.path: source.text for source in gathered.programs.get(used, ())}, used)
         if whole is not None and whole.contents == gathered.contents:
             remember_run(cache, whole.key, report.parsed, [found.get(used, []) for used in whole.settings])
         cache.prune()
+    if any(used.selects(UNUSED[0]) for used in every):
+        from evallint.noqa_use import unused_in_files
+
+        raw = [finding for rows in found.values() for finding in rows]
+        for finding, text in unused_in_files(given, settings_in, texts, raw, force_exclude=force_exclude):
+            report.findings.append(finding)
+            report.texts[finding.place.path] = text
     report.findings.sort(key=Finding.sort_key)
     return report
 
