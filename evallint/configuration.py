@@ -202,3 +202,28 @@ def find_settings(folder: str) -> Settings:
 def settings_for(path: str) -> Settings:
     """The settings for the file at `path` (it need not exist). Raises SettingsError as `read_configuration` does."""
     return find_settings(os.path.realpath(os.path.dirname(path) or "."))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One setting as it holds: its key, its value, and where that comes from (a file's path, the command line, or `default`)."""
+
+    key: str
+    value: Any
+    origin: str
+
+
+def resolved(configuration: Configuration, changes: Mapping[str, Any]) -> list[Row]:
+    """Every setting of a configuration with the changes of the command line, as `settings.replace` puts them together."""
+    rows = []
+    for key in KEYS:
+        name = key.replace("-", "_")
+        values = {} if name == "extend_select" and "select" in changes else configuration.values
+        origins = [origin for origin, given in ((configuration.path, values), ("command line", changes)) if name in given]
+        if name.startswith("extend_"):
+            value = values.get(name, ()) + changes.get(name, ())
+        else:
+            value = changes.get(name, values.get(name, getattr(Settings(), name)))
+            origins = origins[-1:]
+        rows.append(Row(key, value, " and ".join(origins) or "default"))
+    return rows

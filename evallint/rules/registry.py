@@ -45,6 +45,11 @@ def find(code: str) -> type[Rule]:
     raise UnknownRule(code, tuple(dict.fromkeys(codes[match] for match in close)))
 
 
+def codes() -> tuple[str, ...]:
+    """Every code that can be reported."""
+    return tuple(sorted((*RULES, *PAGES)))
+
+
 def page(code: str) -> str:
     """The page of a code, as Markdown: a rule's is its docstring, then its examples. Raises `UnknownRule`."""
     for other, (name, text) in PAGES.items():
