@@ -80,7 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     from evallint.settings import SettingsError
 
-    command = argv[0] if argv and argv[0] in COMMANDS and (len(argv) > 1 or not os.path.exists(argv[0])) else ""
+    command = argv[0] if argv and argv[0] in COMMANDS else ""
+    if command != "report" and len(argv) != 2 and os.path.exists(command):  # a folder of that name, and others perhaps
+        command = ""
     try:
         if command == "report":
             from evallint.adapters.run import report
@@ -250,20 +252,20 @@ def _completion_parser() -> Parser:
     return parser
 
 
+def command_parsers() -> dict[str, Parser]:
+    """The parser of each command, by its name."""
+    from evallint.adapters.run import report_parser, run_parser
+
+    made = (_rule_parser(), run_parser(), report_parser(), _clean_parser(), _completion_parser())
+    return dict(zip(COMMANDS, made, strict=True))
+
+
 def _completion(arguments: list[str]) -> int:
     shell = _completion_parser().parse_args(arguments).shell
     from evallint.adapters.completion import script
-    from evallint.adapters.run import report_parser, run_parser
     from evallint.rules.registry import codes
 
-    parsers = {
-        "rule": _rule_parser(),
-        "run": run_parser(),
-        "report": report_parser(),
-        "clean": _clean_parser(),
-        "completion": _completion_parser(),
-    }
-    print(script(shell, _parser(), {name: (COMMANDS[name], parser) for name, parser in parsers.items()}, codes()))
+    print(script(shell, _parser(), {name: (COMMANDS[name], parser) for name, parser in command_parsers().items()}, codes()))
     return CLEAN
 
 

@@ -68,18 +68,22 @@ def excludes(settings: Settings) -> Callable[[str, bool], bool]:
 
 
 def excluded_with_parents(settings: Settings, path: str) -> bool:
-    """Whether a walk from the folder of the settings would not come to `path`, for it or a folder above it is excluded."""
+    """Whether `path` is excluded, or a folder above it: up to that of the settings and the working folder, or up to the root."""
     excluded = excludes(settings)
-    top = settings.root or os.path.realpath(".")
     here = os.path.join(os.path.realpath(os.path.dirname(path) or "."), os.path.basename(path))
     is_folder = os.path.isdir(here)
     if is_folder:
         here = os.path.realpath(here)
-    while here != top and (parent := os.path.dirname(here)) != here:
+    within = [top for top in (settings.root, os.path.realpath(".")) if top and _is_below(here, top)]
+    while any(_is_below(here, top) for top in within) if within else os.path.dirname(here) != here:
         if excluded(here, is_folder):
             return True
-        here, is_folder = parent, True
+        here, is_folder = os.path.dirname(here), True
     return False
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(os.path.join(folder, ""))
 
 
 def ignored_codes(settings: Settings, path: str) -> tuple[str, ...]:
