@@ -12,7 +12,7 @@ from evallint import Settings, lint_paths
 from evallint.configuration import KEYS, configuration_in, read_configuration, settings_for
 from evallint.settings import DEFAULT_EXCLUDE, SettingsError
 from evallint.source.patterns import ignored_codes
-from tests.examples import LINE, MISSING_EVAL
+from tests.examples import LINE, MISSING_EVAL, ROOT
 
 EVERYTHING = """
 [project]
@@ -377,3 +377,19 @@ def test_contexts_of_the_user_that_restore_the_mode(tmp_path: Path, table: str, 
     (tmp_path / "work.py").write_text(QUIETLY)
     (tmp_path / "evallint.toml").write_text(table)
     assert {(f.code, f.function) for f in lint_paths([tmp_path]).findings} == found
+
+
+def test_the_readme_names_every_key_with_its_default_and_shows_what_is_valid(tmp_path: Path) -> None:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Configuration\n")[1].split("\n## ")[0]
+    rows = {cells[1].strip(" `"): cells for line in section.splitlines() if (cells := line.split("|"))[1:] and cells[1].startswith(" `")}
+    assert list(rows) == list(KEYS)
+    for key, cells in rows.items():
+        default, example = cells[3].strip(), cells[4].strip()
+        if example.startswith("`"):
+            (tmp_path / "evallint.toml").write_text(f"{key} = {example.strip('`')}\n")
+            assert read_configuration(str(tmp_path / "evallint.toml")) is not None
+        if default.startswith("`"):
+            (tmp_path / "evallint.toml").write_text(f"{key} = {default.split('`')[1]}\n")
+            assert read_settings(str(tmp_path / "evallint.toml")) == Settings(root=str(tmp_path.resolve()))
+    (tmp_path / "evallint.toml").write_text(section.split("```toml\n")[1].split("```")[0])
+    assert read_configuration(str(tmp_path / "evallint.toml")) is not None
