@@ -6,7 +6,6 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any, NoReturn
 
 WIDTH = 80
@@ -43,4 +42,6 @@ def add_help(group: argparse._ActionsContainer) -> None:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that is nearly `word`; else nothing."""
+    from difflib import get_close_matches  # asked after a mistake alone
+
     return next(iter(get_close_matches(word, list(known), n=1, cutoff=0.7)), "")
