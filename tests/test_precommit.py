@@ -65,6 +65,9 @@ def test_pre_commit(checkout: Path, tmp_path: Path, config: str) -> None:
     (project / ".pre-commit-config.yaml").write_text(config.format(checkout=checkout, revision=_git(checkout, "rev-parse", "HEAD")))
     (project / "train.py").write_text(MISSING_EVAL)
     (project / "plain.py").write_text(NO_TORCH)
+    (project / "old").mkdir()
+    (project / "old" / "train.py").write_text(MISSING_EVAL)
+    (project / "evallint.toml").write_text('extend-exclude = ["old"]\n')
     (project / "notes.txt").write_text("import torch, and more prose\n")
     _git(project, "init", "-q")
     _git(project, "add", "--all")
@@ -76,7 +79,7 @@ def test_pre_commit(checkout: Path, tmp_path: Path, config: str) -> None:
     found = pre_commit("run", "--all-files")
     assert found.returncode == 1, found.stdout + found.stderr
     assert f"train.py:{LINE}:{COLUMN}" in found.stdout, found.stdout + found.stderr
-    assert found.stdout.count("EVL001") == 1
+    assert found.stdout.count("EVL001") == 1, "what the settings exclude is passed over, though pre-commit names it"
     assert "EVL900" not in found.stdout
 
     (project / "train.py").write_text(CLEAN)
