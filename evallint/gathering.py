@@ -10,16 +10,18 @@ from dataclasses import replace as changed
 from hashlib import blake2b
 from typing import Any
 
+from evallint.configuration import find_settings
 from evallint.finding import Finding, Place
-from evallint.settings import Settings, SettingsError, replace, settings_for
+from evallint.settings import Settings, SettingsError, replace
 from evallint.source import neighbours, notebook
 from evallint.source.file import Source
 from evallint.source.naming import program_names
 from evallint.source.parsing import compiles
 from evallint.source.parts import parts
+from evallint.source.patterns import excluded_with_parents
 from evallint.source.reading import Unreadable, decode, read_bytes
 from evallint.source.screening import bytes_call, bytes_help, bytes_matter, text_matters
-from evallint.source.walking import Problem, find_files
+from evallint.source.walking import Problem, SettingsIn, find_files
 
 Say = Callable[[str], None]
 SettingsOf = Callable[[str], Settings]
@@ -48,6 +50,8 @@ class Gathered:
     parsed: int = 0
     contents: bytes = b""
     """The digest of all that was read."""
+    settings: tuple[Settings, ...] = ()
+    """All that hold for any of the files."""
     paths: dict[str, str] = field(default_factory=dict)
     """For each name that a file has in its program, its path, where they differ."""
 
@@ -88,13 +92,26 @@ def _libraries(settings: Settings) -> frozenset[str]:
     return extended(settings.knowledge()).libraries
 
 
-def _settings_of(fixed: Settings | None, changes: Mapping[str, Any]) -> SettingsOf:
+def settings_by_folder(fixed: Settings | None, changes: Mapping[str, Any]) -> SettingsIn:
+    """The settings for a folder's files: `fixed`, or those that it has with `changes`."""
+    known: dict[str, Settings] = {}
+
+    def settings_in(folder: str) -> Settings:
+        if folder not in known:
+            known[folder] = fixed or replace(find_settings(folder), changes)
+        return known[folder]
+
+    return settings_in
+
+
+def settings_by_file(settings_in: SettingsIn) -> SettingsOf:
+    """The settings for a file, by those for folders."""
     known: dict[str, Settings] = {}
 
     def settings_of(path: str) -> Settings:
         folder = os.path.dirname(path)
-        if folder not in known:  # the files of a folder share them
-            known[folder] = fixed or replace(settings_for(path), changes)
+        if folder not in known:  # resolving links is most of the cost
+            known[folder] = settings_in(os.path.realpath(folder or "."))
         return known[folder]
 
     return settings_of
@@ -105,17 +122,17 @@ def _digest(path: str, data: bytes) -> bytes:
 
 
 def fingerprint(
-    paths: Iterable[str], fixed: Settings | None, changes: Mapping[str, Any], texts: Sequence[Text], say: Say
+    paths: Iterable[str], settings_in: SettingsIn, texts: Sequence[Text], say: Say, force_exclude: bool = False
 ) -> Fingerprint | None:
     """What the answer for `paths` depends on; None where files are named themselves: then it depends on others around them."""
-    settings_of = _settings_of(fixed, changes)
+    settings_of = settings_by_file(settings_in)
     used: dict[Settings, int] = {}
     contents = blake2b(digest_size=16)
     errors: list[Problem] = []
     files = 0
     if texts:
         return None
-    for found in find_files(paths, fixed):
+    for found in find_files(paths, settings_in, force_exclude=force_exclude):
         if isinstance(found, Problem):
             errors.append(found)
             continue
@@ -134,9 +151,9 @@ def fingerprint(
     return Fingerprint(key, contents.digest(), tuple(used), files, errors)
 
 
-def gather(paths: Iterable[str], fixed: Settings | None, changes: Mapping[str, Any], texts: Sequence[Text], say: Say) -> Gathered:
+def gather(paths: Iterable[str], settings_in: SettingsIn, texts: Sequence[Text], say: Say, force_exclude: bool = False) -> Gathered:
     """Read the files of `paths` and those around the ones that are named themselves. Raises SettingsError."""
-    settings_of = _settings_of(fixed, changes)
+    settings_of = settings_by_file(settings_in)
     gathered = Gathered()
     programs, raw = gathered.programs, gathered.raw
     helpers: list[tuple[str, bytes]] = []
@@ -189,8 +206,9 @@ def gather(paths: Iterable[str], fixed: Settings | None, changes: Mapping[str, A
                 centres.append(path)
 
     for given in texts:
-        take(given.path, True, given.data)
-    for found in find_files(paths, fixed):
+        if not (force_exclude and excluded_with_parents(settings_of(given.path), given.path)):
+            take(given.path, True, given.data)
+    for found in find_files(paths, settings_in, force_exclude=force_exclude):
         if isinstance(found, Problem):
             gathered.errors.append(found)
         else:
@@ -208,6 +226,7 @@ def gather(paths: Iterable[str], fixed: Settings | None, changes: Mapping[str, A
     if centres:
         _surround(programs, centres, read, settings_of)
     gathered.contents = contents.digest()
+    gathered.settings = tuple(used)
     return gathered
 
 
