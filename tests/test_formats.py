@@ -31,7 +31,7 @@ def paths(path: Path) -> list[str]:
         "json": lambda report: [row["path"] for row in report["findings"]],
         "gitlab": lambda report: [row["location"]["path"] for row in report],
         "rdjson": lambda report: [row["location"]["path"] for row in report["diagnostics"]],
-        "sarif": lambda report: [os.fsdecode(unquote_to_bytes(_uri(row))) for row in report["runs"][0]["results"]],
+        "sarif": lambda report: [_sarif_path(row) for row in report["runs"][0]["results"]],
     }
     kind = path.suffix[1:]
     if kind in read:
@@ -41,9 +41,9 @@ def paths(path: Path) -> list[str]:
     return [row["file"] for row in github_commands(path.read_bytes().decode()) if "file" in row]
 
 
-def _uri(result: dict[str, Any]) -> str:
-    uri: str = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
-    return uri
+def _sarif_path(result: dict[str, Any]) -> str:
+    file = result["locations"][0]["physicalLocation"]["artifactLocation"]
+    return {"%SRCROOT%": "", "%FILESYSTEM%": "/"}[file["uriBaseId"]] + os.fsdecode(unquote_to_bytes(file["uri"]))
 
 
 def write(folder: Path, kind: str, *arguments: str, code: int, into: Path | None = None, **changes: str) -> Path:
@@ -128,13 +128,12 @@ def test_hostile_names_and_contents_on_a_terminal(folder: Path, kind: str) -> No
     assert done.stderr == "evallint: error: nowhere␊␛[31m::error::: No such file or directory\n"
 
 
-def test_a_validator_that_finds_faults(tmp_path: Path) -> None:
-    file = tmp_path / "broken.sarif"
-    good = json.loads(renderer("sarif")(Report([_finding()]), Style()))
-    good["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["region"]["startLine"] = 9
-    del good["runs"][0]["results"][0]["message"]["text"]
-    file.write_text(json.dumps(good))
-    assert sarif_faults(file)
+def test_the_rules_of_code_scanning_are_on(tmp_path: Path) -> None:
+    file = tmp_path / "report.sarif"
+    report = json.loads(renderer("sarif")(Report([_finding()]), Style()))
+    del report["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["region"]
+    file.write_text(json.dumps(report))
+    assert "GH1003" in "".join(sarif_faults(file))
 
 
 def _finding(**changes: Any) -> Finding:
@@ -176,7 +175,7 @@ def test_sarif(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert rule["help"]["markdown"] == evallint("rule", "EVL001", cwd=tmp_path).stdout
     assert [each["id"] for each in driver["rules"]] == ["EVL001", "EVL002", "EVL003", "EVL900"]
-    assert run["originalUriBaseIds"] == {"%SRCROOT%": {"uri": tmp_path.as_uri() + "/"}}
+    assert run["originalUriBaseIds"] == {"%SRCROOT%": {"uri": tmp_path.as_uri() + "/"}, "%FILESYSTEM%": {"uri": "file:///"}}
     assert run["columnKind"] == "unicodeCodePoints"
     assert (result["level"], result["message"]["text"]) == ("note", "`nets[0] (x)` here"), "no text may become a link"
     where = {"uri": "val.py", "uriBaseId": "%SRCROOT%"}
@@ -236,7 +235,7 @@ def test_paths_are_seen_from_the_project(folder: Path, kind: str, variable: str)
     def told(top: Path) -> list[str]:
         file = write(folder / "src", kind, ".", "../c.py", str(folder / "src" / "deep" / "b.py"), code=1, **{variable: str(top)})
         assert not FAULTS[kind](file)
-        return [re.sub("^file://", "", path) for path in paths(file)]
+        return paths(file)
 
     assert told(folder) == ["c.py", "src/a.py", "src/deep/b.py"]
     assert told(folder / "src" / "deep") == [str(folder / "c.py"), "a.py", "deep/b.py"], "the working folder is not in that one"

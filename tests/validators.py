@@ -22,16 +22,38 @@ from tests.examples import environment
 
 SCHEMAS = Path(__file__).parent / "schemas"
 _NPM = ("@microsoft/sarif-multitool@5.7.0", "@umbrelladocs/rdformat-validator@1.0.1")
+# those of the kind `Ghas`, which say nothing unless they are switched on one by one
+_GITHUB_RULES = (
+    "GH1001.ProvideRequiredLocationProperties",
+    "GH1002.InlineThreadFlowLocations",
+    "GH1003.ProvideRequiredRegionProperties",
+    "GH1004.ReviewArraysThatExceedConfigurableDefaults",
+    "GH1005.LocationsMustBeRelativeUrisOrFilePaths",
+    "GH1006.ProvideCheckoutPath",
+    "GH1007.ProvideFullyFormattedMessageStrings",
+    "GH1011.GhasReferenceFinalSchema",
+    "GH1013.GhProvideRequiredSarifLogProperties",
+    "GH1014.GhasProvideRequiredRunProperties",
+    "GH1015.GhasProvideRequiredResultProperties",
+    "GH1016.GhasProvideRequiredLocationProperties",
+    "GH1017.GhasProvideRequiredPhysicalLocationProperties",
+    "GH1018.GhasProvideToolDriver",
+)
 _COMMAND = re.compile(r"::(error|warning|notice) ([^:]*)::(.*)")
 
 
 def sarif_faults(path: Path, *levels: str) -> list[str]:
     """What `sarif-multitool` says against a file, with the rules of GitHub's code scanning; by default its errors and warnings."""
-    out = path.with_suffix(".validated")
+    out, config = path.with_suffix(".validated"), path.with_suffix(".xml")
+    rules = "".join(
+        f'<Properties Key="{rule}.Options"><Property Key="RuleEnabled" Value="Error" Type="Driver.RuleEnabledState" /></Properties>'
+        for rule in _GITHUB_RULES
+    )
+    config.write_text(f'<?xml version="1.0" encoding="utf-8"?><Properties>{rules}</Properties>')
     # the tool's npm wrapper hands its arguments to a shell
     _run(
         *("sarif-multitool", "validate", f'"{path}"', "--rule-kind", '"Sarif;Ghas"', "--level", '"Error;Warning;Note"'),
-        *("--log", "ForceOverwrite", "--output", f'"{out}"'),
+        *("--config", f'"{config}"', "--log", "ForceOverwrite", "--output", f'"{out}"'),
     )
     run = json.loads(out.read_text(encoding="utf-8-sig"))["runs"][0]
     failed = [note["message"]["text"] for one in run["invocations"] for note in one.get("toolExecutionNotifications", ())]
