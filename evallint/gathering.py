@@ -21,6 +21,7 @@ from evallint.source.parts import parts
 from evallint.source.patterns import excluded_with_parents
 from evallint.source.reading import Unreadable, decode, read_bytes
 from evallint.source.screening import bytes_call, bytes_help, bytes_matter
+from evallint.source.unused_noqa import UNUSED, bytes_silence
 from evallint.source.walking import Problem, SettingsIn, find_files
 
 Say = Callable[[str], None]
@@ -49,8 +50,8 @@ class Gathered:
     parsed: int = 0
     contents: bytes = b""
     """The digest of all that was read."""
-    settings: tuple[Settings, ...] = ()
-    """All that hold for any of the files."""
+    commented: dict[Settings, dict[str, str]] = field(default_factory=dict)
+    """The texts of files that may have comments which silence nothing, where that is asked for."""
     paths: dict[str, str] = field(default_factory=dict)
     """For each name that a file has in its program, its path, where they differ."""
 
@@ -164,6 +165,9 @@ def gather(paths: Iterable[str], settings_in: SettingsIn, texts: Sequence[Text],
             contents.update(_digest(path, data) + b"%d" % number)
             if path.endswith(".ipynb"):  # JSON often parses as Python, so silence would look like a clean notebook
                 raise Unreadable("cannot read the file: notebooks are not supported yet")
+            if bytes_silence(data) and settings_of(path).selects(UNUSED[0]):
+                with suppress(Unreadable):
+                    gathered.commented.setdefault(settings_of(path), {}).setdefault(path, decode(data))
             matters = bytes_matter(data)
             if not matters and (bytes_help(data) or path.endswith("__init__.py")):
                 helpers.append((path, data))
@@ -205,7 +209,6 @@ def gather(paths: Iterable[str], settings_in: SettingsIn, texts: Sequence[Text],
     if centres:
         _surround(programs, centres, read, settings_of)
     gathered.contents = contents.digest()
-    gathered.settings = tuple(used)
     return gathered
 
 

@@ -91,29 +91,23 @@ def lint_paths(
     settings_in = settings_by_folder(fixed, changes or {})
     given = [os.fspath(path) for path in paths]
     whole = fingerprint(given, settings_in, texts, say, force_exclude) if not isinstance(cache, NoStore) else None
+    if whole is not None and any(used.selects(UNUSED[0]) for used in whole.settings):
+        whole = None  # for comments that silence nothing all files are looked at
     if whole is not None and (known := known_run(cache, whole.key, len(whole.settings))) is not None:
         report = Report(files=whole.files, parsed=known.parsed, errors=whole.errors)
-        found = dict(zip(whole.settings, known.findings, strict=True))
-        every = whole.settings
-        for used, rows in found.items():
+        for used, rows in zip(whole.settings, known.findings, strict=True):
             _show(report, rows, _texts_of(rows), used)
     else:
         gathered = gather(given, settings_in, texts, say, force_exclude)
         report = Report(files=gathered.files, parsed=gathered.parsed, errors=gathered.errors)
         found = _work_out(gathered, jobs, cache, say)
-        every = gathered.settings
         for used, rows in found.items():
             _show(report, rows, {source.path: source.text for source in gathered.programs.get(used, ())}, used)
         if whole is not None and whole.contents == gathered.contents:
             remember_run(cache, whole.key, report.parsed, [found.get(used, []) for used in whole.settings])
+        for used, commented in gathered.commented.items():
+            _show_unused(report, commented, found.get(used, ()), used)
         cache.prune()
-    if any(used.selects(UNUSED[0]) for used in every):
-        from evallint.noqa_use import unused_in_files
-
-        raw = [finding for rows in found.values() for finding in rows]
-        for finding, text in unused_in_files(given, settings_in, texts, raw, force_exclude=force_exclude):
-            report.findings.append(finding)
-            report.texts[finding.place.path] = text
     report.findings.sort(key=Finding.sort_key)
     return report
 
@@ -145,6 +139,15 @@ def _show(report: Report, raw: Sequence[Finding], known: Mapping[str, str], sett
         for path in {finding.place.path, *(step.place.path for step in finding.trail)} & known.keys():
             report.texts[path] = known[path]
     report.findings += rows
+
+
+def _show_unused(report: Report, commented: Mapping[str, str], raw: Iterable[Finding], settings: Settings) -> None:
+    """Add to a report the comments of files (path to text) that silence nothing of the raw findings."""
+    from evallint.noqa_use import unused_in_texts
+
+    for finding in unused_in_texts(commented, raw, settings):
+        report.findings.append(finding)
+        report.texts[finding.place.path] = commented[finding.place.path]
 
 
 def _texts_of(findings: Iterable[Finding]) -> dict[str, str]:
