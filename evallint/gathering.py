@@ -21,6 +21,7 @@ from evallint.source.parts import parts
 from evallint.source.patterns import excluded_with_parents
 from evallint.source.reading import Unreadable, decode, read_bytes
 from evallint.source.screening import bytes_call, bytes_help, bytes_matter, text_matters
+from evallint.source.unused_noqa import UNUSED, bytes_silence
 from evallint.source.walking import Problem, SettingsIn, find_files
 
 Say = Callable[[str], None]
@@ -50,8 +51,8 @@ class Gathered:
     parsed: int = 0
     contents: bytes = b""
     """The digest of all that was read."""
-    settings: tuple[Settings, ...] = ()
-    """All that hold for any of the files."""
+    commented: dict[Settings, dict[str, str]] = field(default_factory=dict)
+    """The texts of files that may have comments which silence nothing, where that is asked for."""
     paths: dict[str, str] = field(default_factory=dict)
     """For each name that a file has in its program, its path, where they differ."""
 
@@ -171,6 +172,9 @@ def gather(paths: Iterable[str], settings_in: SettingsIn, texts: Sequence[Text],
             if data is None:
                 data = read_bytes(path)
             contents.update(_digest(path, data) + b"%d" % number)
+            if not path.endswith(notebook.SUFFIX) and bytes_silence(data) and settings_of(path).selects(UNUSED[0]):
+                with suppress(Unreadable):
+                    gathered.commented.setdefault(settings_of(path), {}).setdefault(path, decode(data))
             matters = bytes_matter(data)
             if path.endswith(notebook.SUFFIX):
                 if matters or named:
@@ -226,7 +230,6 @@ def gather(paths: Iterable[str], settings_in: SettingsIn, texts: Sequence[Text],
     if centres:
         _surround(programs, centres, read, settings_of)
     gathered.contents = contents.digest()
-    gathered.settings = tuple(used)
     return gathered
 
 

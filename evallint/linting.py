@@ -97,11 +97,9 @@ def lint_paths(
     settings_in = settings_by_folder(fixed, changes or {})
     given = [os.fspath(path) for path in paths]
     whole = fingerprint(given, settings_in, texts, say, force_exclude) if not isinstance(cache, NoStore) else None
-    if (
-        whole is not None
-        and not _asks_for_unused(whole.settings)
-        and (known := known_run(cache, whole.key, len(whole.settings))) is not None
-    ):
+    if whole is not None and any(used.selects(UNUSED[0]) for used in whole.settings):
+        whole = None  # for comments that silence nothing all files are looked at
+    if whole is not None and (known := known_run(cache, whole.key, len(whole.settings))) is not None:
         report = Report(files=whole.files, parsed=known.parsed, errors=whole.errors)
         for used, rows in zip(whole.settings, known.findings, strict=True):
             _show(report, rows, _text_of, used)
@@ -114,23 +112,13 @@ def lint_paths(
             texts_of = {source.path: source.text for source in gathered.programs.get(used, ())}
             found[used] = _uncommented(rows, texts_of)
             _show(report, found[used], partial(_given_text, gathered.notebooks, texts_of), used)
-        if _asks_for_unused(gathered.settings):
-            from evallint.noqa_use import unused_in_files
-
-            every = [finding for rows in raw.values() for finding in rows]
-            for finding, text in unused_in_files(given, settings_in, texts, every, force_exclude=force_exclude):
-                report.findings.append(finding)
-                report.texts[finding.place.path] = text
         if whole is not None and whole.contents == gathered.contents:
             remember_run(cache, whole.key, report.parsed, [found.get(used, []) for used in whole.settings])
+        for used, commented in gathered.commented.items():
+            _show_unused(report, commented, raw.get(used, ()), used)
         cache.prune()
     report.findings.sort(key=Finding.sort_key)
     return report
-
-
-def _asks_for_unused(every: Iterable[Settings]) -> bool:
-    """Whether comments that silence nothing are to be told: which those are is not kept with a run's answer."""
-    return any(used.selects(UNUSED[0]) for used in every)
 
 
 def _silent(_: object) -> None:
@@ -169,6 +157,15 @@ def _show(report: Report, findings: Sequence[Finding], text_of: Callable[[str], 
 def _given_text(notebooks: Mapping[str, Notebook], texts: Mapping[str, str], path: str) -> str | Notebook | None:
     """What a file said when it was read."""
     return notebooks.get(path) or texts.get(path)
+
+
+def _show_unused(report: Report, commented: Mapping[str, str], raw: Iterable[Finding], settings: Settings) -> None:
+    """Add to a report the comments of files (path to text) that silence nothing of the raw findings."""
+    from evallint.noqa_use import unused_in_texts
+
+    for finding in unused_in_texts(commented, raw, settings):
+        report.findings.append(finding)
+        report.texts[finding.place.path] = commented[finding.place.path]
 
 
 def _text_of(path: str) -> str | Notebook | None:

@@ -160,6 +160,12 @@ def test_full_output_shows_the_comment(folder: Path) -> None:
     assert done.stdout.splitlines()[3:5] == ["1 | import json  # noqa: EVL002", "  |              ^^^^^^^^^^^^^^"]
 
 
+def test_a_file_that_cannot_be_decoded_is_told_as_without_the_request(folder: Path) -> None:
+    (folder / "plain.py").write_bytes(b"x = '\xff'  # noqa: EVL001\n")
+    assert lint_paths(["plain.py"], changes={"extend_select": ("EVL910",)}).findings == lint_paths(["plain.py"]).findings
+    assert [f.place.path for f in lint_paths(["."], changes={"extend_select": ("EVL910",)}).findings if f.code == "EVL900"] == []
+
+
 def test_texts_in_place_of_files(folder: Path) -> None:
     report = lint_paths(["plain.py"], changes={"extend_select": ("EVL910",)}, texts=[Text("plain.py", b"x = 1  # noqa: EVL003\n")])
     (found,) = report.findings
