@@ -10,7 +10,7 @@ import pytest
 from evallint.finding import Edit, Finding, Fix, Place, Step
 from evallint.linting import Report
 from evallint.report import statistics
-from evallint.report.formats import FORMATS, renderer
+from evallint.report.formats import FOR_PROGRAMS, FORMATS, renderer
 from evallint.report.style import Style, style_for
 from evallint.source.walking import Problem
 
@@ -163,7 +163,7 @@ def test_colours_change_nothing_but_colour() -> None:
     for name in FORMATS:
         report = _report(_finding(), _finding(severity="error"), _finding(severity="note"))
         coloured = _render(name, report, coloured=True)
-        assert ("\x1b" in coloured) is (name != "json")
+        assert ("\x1b" in coloured) is (name not in FOR_PROGRAMS)
         assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == _render(name, report)
 
 

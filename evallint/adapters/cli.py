@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from evallint.linting import Report, Text
 
 CLEAN, FOUND, FAILED, INTERRUPTED = 0, 1, 2, 130
-FORMAT_NAMES = ("full", "concise", "json")
+FORMAT_NAMES = ("full", "concise", "json", "sarif", "github", "gitlab", "rdjson", "junit")
 """The names in `report.formats`, which `--version` and `--help` need not import."""
 
 _USAGE = """evallint [OPTIONS] PATH...   lint files and folders (- is standard input)
@@ -70,16 +70,19 @@ def _run(argv: list[str]) -> int:
 
         return report(argv[1:])
     options = _parser().parse_args(argv)
+    from evallint.adapters.output import CannotWrite
     from evallint.settings import SettingsError
 
     try:
         return _lint(options)
-    except SettingsError as error:
+    except (CannotWrite, SettingsError) as error:
         return _fail(str(error))
 
 
 def _fail(message: str) -> int:
-    print(f"evallint: error: {message}", file=sys.stderr)
+    from evallint.report.style import legible, plain
+
+    print(f"evallint: error: {plain(legible(message))}", file=sys.stderr)
     return FAILED
 
 
@@ -109,7 +112,9 @@ def _parser() -> argparse.ArgumentParser:
     level: dict[str, Any] = {"metavar": "LEVEL"}
     parser.add_argument("--confidence", choices=CONFIDENCES, help="least certainty: low, medium (default), high", **level)
     parser.add_argument("--severity", choices=SEVERITIES, help="least weight: note (default), warning, error", **level)
-    parser.add_argument("--output-format", choices=FORMAT_NAMES, default="full", metavar="FORMAT", help="full (default), concise, json")
+    formats = f"full (default), {', '.join(FORMAT_NAMES[1:])}"
+    parser.add_argument("--output-format", choices=FORMAT_NAMES, default="full", metavar="FORMAT", help=formats)
+    parser.add_argument("--output-file", metavar="FILE", help="write the report there (- is standard output)")
     parser.add_argument("--statistics", action="store_true", help="count the findings of each code")
     parser.add_argument("--exit-zero", action="store_true", help="exit with 0 even if there are findings")
     parser.add_argument("--stdin-filename", metavar="NAME", help="what to call standard input")
@@ -121,16 +126,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _lint(options: argparse.Namespace) -> int:
+    from evallint.adapters import output
     from evallint.adapters.progress import Progress
     from evallint.linting import lint_paths
 
+    file = None if options.output_file == "-" else options.output_file
+    if file is not None:
+        output.check(file)
     paths = [path for path in options.paths if path != "-"]
     texts = [_standard_input(options.stdin_filename)] if "-" in options.paths else []
     names = ("select", "ignore", "extend_select", "confidence", "severity")
     changes = {name: _frozen(getattr(options, name)) for name in names if getattr(options, name) is not None}
     with Progress(sys.stderr) as progress:
         report = lint_paths(paths, changes=changes, texts=texts, say=progress.say, jobs=options.jobs, cache=_cache(options))
-    _print(report, options, sys.stdout)
+    _print(report, options, file)
     for problem in report.errors:
         _fail(f"{problem.path}: {problem.message}")
     if report.errors:
@@ -186,18 +195,29 @@ def _standard_input(name: str | None) -> Text:
     return Text(name or "<stdin>", sys.stdin.buffer.read())
 
 
-def _print(report: Report, options: argparse.Namespace, stream: TextIO) -> None:
+def _print(report: Report, options: argparse.Namespace, file: str | None) -> None:
+    """The report to `file` or standard output; the statistics to standard output, unless a report for programs is there."""
+    from evallint.adapters import output
     from evallint.report.formats import FOR_PROGRAMS, renderer
-    from evallint.report.style import style_for
+    from evallint.report.style import Style, style_for
 
-    blocks = [(renderer(options.output_format)(report, style_for(stream)), stream)]
+    render, for_programs = renderer(options.output_format), options.output_format in FOR_PROGRAMS
+    if file is not None:
+        text = render(report, Style())
+        output.write(file, f"{text}\n" if text else "")
+    else:
+        if for_programs and hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(encoding="utf-8")
+        _say(render(report, style_for(sys.stdout)), sys.stdout)
     if options.statistics:
         from evallint.report import statistics
 
-        blocks.append((statistics.render(report), sys.stderr if options.output_format in FOR_PROGRAMS else stream))
-    for text, where in blocks:
-        if text:
-            print(text, file=where)
+        _say(statistics.render(report), sys.stderr if for_programs and file is None else sys.stdout)
+
+
+def _say(text: str, stream: TextIO) -> None:
+    if text:
+        print(text, file=stream)
 
 
 def _rule(arguments: list[str]) -> int:

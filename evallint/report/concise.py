@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from evallint.linting import Report
-from evallint.report.style import Style, plain
+from evallint.report.style import Style, path_text
 
 
 def render(report: Report, style: Style) -> str:
     """One line a finding; nothing where there is none."""
     rows = []
     for f in report.findings:
-        place = f"{style.bold(plain(f.place.path))}:{f.place.line}:{f.place.column}"
+        place = f"{style.bold(path_text(f.place.path))}:{f.place.line}:{f.place.column}"
         rows.append(f"{place}: {style.code(f)} {style.message(f.message)}")
     return "\n".join(rows)

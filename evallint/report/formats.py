@@ -12,9 +12,14 @@ FORMATS: dict[str, str] = {
     "full": "evallint.report.full",
     "concise": "evallint.report.concise",
     "json": "evallint.report.json_format",
+    "sarif": "evallint.report.sarif",
+    "github": "evallint.report.github",
+    "gitlab": "evallint.report.gitlab",
+    "rdjson": "evallint.report.rdjson",
+    "junit": "evallint.report.junit",
 }
-FOR_PROGRAMS = frozenset({"json"})
-"""Formats whose text is for programs, so that nothing else may be printed with it."""
+FOR_PROGRAMS = frozenset(FORMATS) - {"full", "concise"}
+"""Formats whose text is for programs: nothing else may be printed with it, and it is UTF-8 everywhere."""
 
 
 class Render(Protocol):

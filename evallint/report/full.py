@@ -5,13 +5,13 @@ from __future__ import annotations
 from evallint.finding import Finding
 from evallint.linting import Report
 from evallint.report.frame import frame, span
-from evallint.report.style import Style, plain
-from evallint.source.noqa import split_lines
+from evallint.report.lines import lines_of
+from evallint.report.style import Style, path_text, plain
 
 
 def render(report: Report, style: Style) -> str:
     """Every finding with its frame and trail, then one line that sums up."""
-    lines = {path: split_lines(text) for path, text in report.texts.items()}
+    lines = lines_of(report.texts)
     blocks = [_block(finding, lines, style) for finding in report.findings]
     return "\n\n".join([*blocks, _summary(report, style)])
 
@@ -34,7 +34,7 @@ def _block(finding: Finding, lines: dict[str, list[str]], style: Style) -> str:
     shown = [here, *(step.place for step in finding.trail)]
     gutter = max(len(str(place.line)) for place in shown)
     bar = style.dim(" " * gutter + " |")
-    where = f"{plain(here.path)}:{here.line}:{here.column}"
+    where = f"{path_text(here.path)}:{here.line}:{here.column}"
     scope = f" in `{plain(finding.function)}`" if finding.function else ""
     rows = [
         f"{style.code(finding)} {style.message(finding.message)}",
@@ -48,7 +48,7 @@ def _block(finding: Finding, lines: dict[str, list[str]], style: Style) -> str:
         digits = len(str(len(finding.trail)))
         for number, step in enumerate(finding.trail, 1):
             place = step.place
-            elsewhere = f" ({plain(place.path)}:{place.line}:{place.column})" if place.path != here.path else ""
+            elsewhere = f" ({path_text(place.path)}:{place.line}:{place.column})" if place.path != here.path else ""
             rows.append(f"{bar} {number:>{digits}}. {style.message(step.note)}{elsewhere}")
             text = lines.get(place.path, [])
             if place.line <= len(text):

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-
 from evallint.linting import Report
+from evallint.report.json_text import dumps
 from evallint.report.style import Style
 
 
 def render(report: Report, style: Style) -> str:
     """The report as JSON, version 1."""
-    return json.dumps(
+    return dumps(
         {
             "version": 1,
             "findings": [finding.to_json() for finding in report.findings],
             "files": report.files,
             "parsed": report.parsed,
             "errors": [{"path": problem.path, "message": problem.message} for problem in report.errors],
-        },
-        indent=2,
+        }
     )

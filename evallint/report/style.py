@@ -11,7 +11,9 @@ from typing import TextIO
 from evallint.finding import Finding, Severity
 
 _COLOURS: dict[Severity, str] = {"error": "31", "warning": "33", "note": "36"}
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
+"""What moves the cursor, ends a line, turns the direction of writing, or is no character at all."""
+_LONE = re.compile("[\ud800-\udfff]")
 _CODE = re.compile(r"`[^`]+`")
 _TAB = "    "
 
@@ -63,6 +65,17 @@ def style_for(stream: TextIO) -> Style:
 def plain(text: str) -> str:
     """`text` on one line with control characters made visible, so that no file can steer the terminal. Keeps one character for one."""
     return _CONTROL.sub(lambda c: chr(0x2400 + ord(c.group())) if ord(c.group()) < 32 else "\ufffd", text).replace("\t", " ")
+
+
+def legible(text: str) -> str:
+    """`text` with what no encoding can write spelled out: a byte of a name that is not UTF-8 as `\\xff`, other surrogates as `\\ud800`."""
+    return _LONE.sub(lambda c: f"\\x{code - 0xDC00:02x}" if 0xDC80 <= (code := ord(c.group())) < 0xDD00 else f"\\u{code:04x}", text)
+
+
+def path_text(path: str) -> str:
+    """A path at the start of a line: plain, and never what a CI runner takes for one of its commands (`::error::`)."""
+    shown = plain(legible(path))
+    return f"./{shown}" if shown.lstrip().startswith("::") else shown
 
 
 def cells(text: str) -> str:
