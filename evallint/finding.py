@@ -15,13 +15,22 @@ SEVERITIES: tuple[Severity, ...] = ("note", "warning", "error")
 
 @dataclass(frozen=True, order=True, slots=True)
 class Place:
-    """A span of source text. Lines and columns are 1-based and count characters; the end is exclusive."""
+    """A span of source text. Lines and columns are 1-based and count characters; the end is exclusive.
+
+    In a notebook the lines are those of its code cells, joined (`Report.notebooks` leads back), or, with `cell` (1-based), of one cell.
+    """
 
     path: str
     line: int
     column: int
     end_line: int
     end_column: int
+    cell: int = 0
+
+    @property
+    def file(self) -> str:
+        """The file, and in a notebook the cell, that the line is a line of: as people read it."""
+        return f"{self.path}:cell {self.cell}" if self.cell else self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +83,7 @@ class Finding:
         """The finding as the JSON object of the `json` format."""
         here = self.place
         row: dict[str, Any] = {
-            "path": here.path,
-            "line": here.line,
-            "column": here.column,
+            **_start(here),
             "end_line": here.end_line,
             "end_column": here.end_column,
             "code": self.code,
@@ -86,7 +93,7 @@ class Finding:
             "severity": self.severity,
             "function": self.function,
             "model": self.model,
-            "trail": [{"path": s.place.path, "line": s.place.line, "column": s.place.column, "note": s.note} for s in self.trail],
+            "trail": [{**_start(s.place), "note": s.note} for s in self.trail],
             "fix": None,
         }
         if self.fix is not None:
@@ -104,3 +111,9 @@ class Finding:
                 ],
             }
         return row
+
+
+def _start(place: Place) -> dict[str, Any]:
+    """Where a place begins, as JSON; `cell` is there in a notebook alone."""
+    cell = {"cell": place.cell} if place.cell else {}
+    return {"path": place.path, **cell, "line": place.line, "column": place.column}

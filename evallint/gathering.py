@@ -12,13 +12,13 @@ from typing import Any
 
 from evallint.finding import Finding, Place
 from evallint.settings import Settings, SettingsError, replace, settings_for
-from evallint.source import neighbours
+from evallint.source import neighbours, notebook
 from evallint.source.file import Source
 from evallint.source.naming import program_names
 from evallint.source.parsing import compiles
 from evallint.source.parts import parts
 from evallint.source.reading import Unreadable, decode, read_bytes
-from evallint.source.screening import bytes_call, bytes_help, bytes_matter
+from evallint.source.screening import bytes_call, bytes_help, bytes_matter, text_matters
 from evallint.source.walking import Problem, find_files
 
 Say = Callable[[str], None]
@@ -43,6 +43,7 @@ class Gathered:
     programs: dict[Settings, list[Source]] = field(default_factory=dict)
     raw: dict[Settings, list[Finding]] = field(default_factory=dict)
     errors: list[Problem] = field(default_factory=list)
+    notebooks: dict[str, notebook.Notebook] = field(default_factory=dict)
     files: int = 0
     parsed: int = 0
     contents: bytes = b""
@@ -153,9 +154,11 @@ def gather(paths: Iterable[str], fixed: Settings | None, changes: Mapping[str, A
             if data is None:
                 data = read_bytes(path)
             contents.update(_digest(path, data) + b"%d" % number)
-            if path.endswith(".ipynb"):  # JSON often parses as Python, so silence would look like a clean notebook
-                raise Unreadable("cannot read the file: notebooks are not supported yet")
             matters = bytes_matter(data)
+            if path.endswith(notebook.SUFFIX):
+                if matters or named:
+                    take_notebook(path, named, data)
+                return
             if not matters and (bytes_help(data) or path.endswith("__init__.py")):
                 helpers.append((path, data))
             elif not matters and (imported := bytes_call(data)):
@@ -174,6 +177,16 @@ def gather(paths: Iterable[str], fixed: Settings | None, changes: Mapping[str, A
             if data is None:
                 contents.update(_digest(path, error.reason.encode()) + b"?")
             raw.setdefault(settings_of(path), []).append(error.finding(path))
+
+    def take_notebook(path: str, named: bool, data: bytes) -> None:
+        book = notebook.read_notebook(data)
+        if named or text_matters(book.text):
+            gathered.notebooks[path] = book
+            raw.setdefault(settings_of(path), []).extend(book.findings(path))
+            programs.setdefault(settings_of(path), []).append(Source(path, book.text))
+            gathered.parsed += 1
+            if named:
+                centres.append(path)
 
     for given in texts:
         take(given.path, True, given.data)

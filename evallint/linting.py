@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from evallint.cache.store import Keeper, NoStore
@@ -14,6 +15,7 @@ from evallint.gathering import Gathered, Say, Text, fingerprint, gather
 from evallint.settings import Settings, SettingsError, replace
 from evallint.source.file import Source
 from evallint.source.noqa import without_noqa
+from evallint.source.notebook import SUFFIX, Notebook, in_cells, read_notebook
 from evallint.source.parsing import compiles
 from evallint.source.patterns import ignored_codes
 from evallint.source.reading import Unreadable, decode, read_bytes, unreadable
@@ -31,7 +33,9 @@ class Report:
     parsed: int = 0
     errors: list[Problem] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
-    """The text of every file that a finding or its trail is in, for code frames."""
+    """The text of every file that a finding or its trail is in, for code frames; of a notebook its code cells, joined."""
+    notebooks: dict[str, Notebook] = field(default_factory=dict)
+    """The notebooks among them."""
 
 
 def lint_source(source: str, filename: str) -> list[Finding]:
@@ -50,6 +54,8 @@ def lint_text(
     `imported` says that other files import this one, so that callers of its functions may be out of sight. `cache` keeps the answer.
     """
     source = source.removeprefix("\ufeff")
+    if filename.endswith(SUFFIX):
+        return _lint_notebook(source, filename, settings, noqa=noqa, cache=cache)
     if "\0" in source:
         raw = [unreadable(filename, "cannot parse the file: it contains a zero byte", source.count("\n", 0, source.index("\0")) + 1)]
     elif text_matters(source) or not compiles(source):
@@ -85,7 +91,7 @@ def lint_paths(
     if whole is not None and (known := known_run(cache, whole.key, len(whole.settings))) is not None:
         report = Report(files=whole.files, parsed=known.parsed, errors=whole.errors)
         for used, rows in zip(whole.settings, known.findings, strict=True):
-            _show(report, rows, None, used)
+            _show(report, rows, _text_of, used)
     else:
         gathered = gather(given, fixed, changes or {}, texts, say)
         report = Report(files=gathered.files, parsed=gathered.parsed, errors=gathered.errors)
@@ -93,7 +99,7 @@ def lint_paths(
         for used, rows in found.items():
             texts_of = {source.path: source.text for source in gathered.programs.get(used, ())}
             found[used] = _uncommented(rows, texts_of)
-            _show(report, found[used], texts_of, used)
+            _show(report, found[used], partial(_given_text, gathered.notebooks, texts_of), used)
         if whole is not None and whole.contents == gathered.contents:
             remember_run(cache, whole.key, report.parsed, [found.get(used, []) for used in whole.settings])
         cache.prune()
@@ -121,16 +127,41 @@ def _work_out(gathered: Gathered, jobs: int, cache: Keeper, say: Say) -> dict[Se
     return found
 
 
-def _show(report: Report, findings: Sequence[Finding], known: Mapping[str, str] | None, settings: Settings) -> None:
-    """Add to a report what is to be seen of one program's findings, and the texts that show it: of `known`, else as they are read."""
+def _show(report: Report, findings: Sequence[Finding], text_of: Callable[[str], str | Notebook | None], settings: Settings) -> None:
+    """Add to a report what is to be seen of one program's findings, and the texts that show it."""
     rows = _shown(findings, settings)
     report.findings += rows
     for path in {place.path for f in rows for place in (f.place, *(step.place for step in f.trail))}:
-        if known is None:
-            with suppress(Unreadable):
-                report.texts[path] = decode(read_bytes(path))
-        elif path in known:
-            report.texts[path] = known[path]
+        text = text_of(path)
+        if isinstance(text, Notebook):
+            report.notebooks[path] = text
+            report.texts[path] = text.shown
+        elif text is not None:
+            report.texts[path] = text
+
+
+def _given_text(notebooks: Mapping[str, Notebook], texts: Mapping[str, str], path: str) -> str | Notebook | None:
+    """What a file said when it was read."""
+    return notebooks.get(path) or texts.get(path)
+
+
+def _text_of(path: str) -> str | Notebook | None:
+    """The text of a file, or its code if it is a notebook; None if it cannot be read."""
+    with suppress(Unreadable):
+        return read_notebook(read_bytes(path)) if path.endswith(SUFFIX) else decode(read_bytes(path))
+    return None
+
+
+def _lint_notebook(source: str, filename: str, settings: Settings, *, noqa: bool, cache: Keeper | None) -> list[Finding]:
+    """`lint_text` for the JSON of a notebook; places are those in its cells."""
+    try:
+        notebook = read_notebook(source.encode("utf-8", "surrogatepass"))
+    except Unreadable as error:
+        return _shown([error.finding(filename)], settings)
+    raw = notebook.findings(filename)
+    if text_matters(notebook.text):
+        raw += answers([Work([Source(filename, notebook.text)], settings)], 1, cache or NoStore(), _silent)[0]
+    return in_cells(_shown(_uncommented(raw, {filename: notebook.text}) if noqa else raw, settings), {filename: notebook})
 
 
 def _uncommented(raw: Iterable[Finding], texts: Mapping[str, str]) -> list[Finding]:

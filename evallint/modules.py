@@ -42,6 +42,8 @@ class Modules:
         self._outside = libraries | sys.stdlib_module_names
         self._by_stem: dict[str, list[tuple[Parts, str]]] = defaultdict(list)
         for path in paths:
+            if not path.endswith(".py"):  # nobody can import a notebook
+                continue
             parts = folders_of(path)
             stem = parts[-1].rsplit(".", 1)[0]
             dotted = parts[:-1] if stem == "__init__" else (*parts[:-1], stem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -73,3 +75,20 @@ def run(*command: str, cwd: Path, stdin: bytes = b"", **changes: str) -> subproc
 def evallint(*arguments: str, cwd: Path, stdin: bytes = b"", **changes: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in `cwd`, in a process of its own."""
     return run(sys.executable, "-m", "evallint", *arguments, cwd=cwd, stdin=stdin, **changes)
+
+
+def notebook(*cells: str, language: str = "python", **written: Any) -> str:
+    """A notebook with these code cells after a cell of text, as Jupyter writes it."""
+    about = {"cell_type": "markdown", "metadata": {}, "source": ["import torch, model.eval()"]}
+    code = [
+        {
+            "cell_type": "code",
+            "execution_count": 1,
+            "metadata": {},
+            "outputs": [{"text": ["é\n"]}],
+            "source": cell.splitlines(keepends=True),
+        }
+        for cell in cells
+    ]
+    whole = {"cells": [about, *code], "metadata": {"language_info": {"name": language}}, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(whole, **({"indent": 1, "ensure_ascii": False} | written)) + "\n"

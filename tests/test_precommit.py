@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples import CLEAN, COLUMN, LINE, MISSING_EVAL, NO_TORCH, ROOT, environment, run
+from tests.examples import CLEAN, COLUMN, LINE, MISSING_EVAL, NO_TORCH, ROOT, environment, notebook, run
 
 IDENTITY = {f"GIT_{who}_{what}": "tests@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 PARTS = ("evallint", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", ".pre-commit-hooks.yaml")
@@ -65,6 +65,7 @@ def test_pre_commit(checkout: Path, tmp_path: Path, config: str) -> None:
     (project / ".pre-commit-config.yaml").write_text(config.format(checkout=checkout, revision=_git(checkout, "rev-parse", "HEAD")))
     (project / "train.py").write_text(MISSING_EVAL)
     (project / "plain.py").write_text(NO_TORCH)
+    (project / "book.ipynb").write_text(notebook(MISSING_EVAL))
     (project / "notes.txt").write_text("import torch, and more prose\n")
     _git(project, "init", "-q")
     _git(project, "add", "--all")
@@ -76,10 +77,12 @@ def test_pre_commit(checkout: Path, tmp_path: Path, config: str) -> None:
     found = pre_commit("run", "--all-files")
     assert found.returncode == 1, found.stdout + found.stderr
     assert f"train.py:{LINE}:{COLUMN}" in found.stdout, found.stdout + found.stderr
-    assert found.stdout.count("EVL001") == 1
+    assert f"book.ipynb:cell 2:{LINE}:{COLUMN}" in found.stdout or config is FLAKE8  # flake8 reads no notebooks
+    assert found.stdout.count("EVL001") == (1 if config is FLAKE8 else 2)
     assert "EVL900" not in found.stdout
 
     (project / "train.py").write_text(CLEAN)
+    (project / "book.ipynb").write_text(notebook(CLEAN))
     _git(project, "add", "--all")
     clean = pre_commit("run")
     assert clean.returncode == 0, clean.stdout + clean.stderr

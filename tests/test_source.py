@@ -261,13 +261,6 @@ def test_files_without_pytorch_are_counted_but_not_parsed(here: Path) -> None:
     assert (report.files, report.parsed, report.findings) == (2, 1, [])
 
 
-def test_a_notebook_is_refused_and_not_called_clean(here: Path) -> None:
-    (here / "book.ipynb").write_text('{"cells": [{"source": ["import torch"]}]}')
-    (finding,) = lint_paths(["book.ipynb"]).findings
-    assert (finding.code, finding.message) == ("EVL900", "cannot read the file: notebooks are not supported yet")
-    assert lint_paths(["."]).files == 0
-
-
 def _findings(*lines: int, code: str = "EVL001") -> list[Finding]:
     return [Finding(Place("x.py", line, 1, line, 2), code, "a-name", "a message") for line in lines]
 

@@ -10,6 +10,6 @@ def render(report: Report, style: Style) -> str:
     """One line a finding; nothing where there is none."""
     rows = []
     for f in report.findings:
-        place = f"{style.bold(path_text(f.place.path))}:{f.place.line}:{f.place.column}"
+        place = f"{style.bold(path_text(f.place.file))}:{f.place.line}:{f.place.column}"
         rows.append(f"{place}: {style.code(f)} {style.message(f.message)}")
     return "\n".join(rows)

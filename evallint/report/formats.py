@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Protocol
 
 from evallint.linting import Report
+from evallint.report.places import in_cells
 from evallint.report.style import Style
 
 FORMATS: dict[str, str] = {
@@ -32,4 +33,4 @@ class Render(Protocol):
 def renderer(name: str) -> Render:
     """The format of that name. Raises KeyError on another name."""
     render: Render = import_module(FORMATS[name]).render
-    return render
+    return lambda report, style: render(in_cells(report), style)

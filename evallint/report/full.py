@@ -34,13 +34,13 @@ def _block(finding: Finding, lines: dict[str, list[str]], style: Style) -> str:
     shown = [here, *(step.place for step in finding.trail)]
     gutter = max(len(str(place.line)) for place in shown)
     bar = style.dim(" " * gutter + " |")
-    where = f"{path_text(here.path)}:{here.line}:{here.column}"
+    where = f"{path_text(here.file)}:{here.line}:{here.column}"
     scope = f" in `{plain(finding.function)}`" if finding.function else ""
     rows = [
         f"{style.code(finding)} {style.message(finding.message)}",
         f"{style.dim(' ' * gutter + '-->')} {where}{scope} ({finding.severity}, {finding.confidence} confidence)",
     ]
-    text = lines.get(here.path, [])
+    text = lines.get(here.file, [])
     if here.line <= len(text):
         rows += [bar, *frame(here, text, gutter, style, style.mark("^" * span(here, text), finding), context=1)]
     if finding.trail:
@@ -48,9 +48,9 @@ def _block(finding: Finding, lines: dict[str, list[str]], style: Style) -> str:
         digits = len(str(len(finding.trail)))
         for number, step in enumerate(finding.trail, 1):
             place = step.place
-            elsewhere = f" ({path_text(place.path)}:{place.line}:{place.column})" if place.path != here.path else ""
+            elsewhere = f" ({path_text(place.file)}:{place.line}:{place.column})" if place.file != here.file else ""
             rows.append(f"{bar} {number:>{digits}}. {style.message(step.note)}{elsewhere}")
-            text = lines.get(place.path, [])
+            text = lines.get(place.file, [])
             if place.line <= len(text):
                 rows += frame(place, text, gutter, style, style.dim("-" * span(place, text)))
     return "\n".join(row.rstrip() for row in rows)

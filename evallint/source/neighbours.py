@@ -17,8 +17,9 @@ from pathlib import Path
 from evallint.modules import Modules
 from evallint.settings import Settings, SettingsError, find_settings
 from evallint.source.imports import ALL, Import, imports_in
+from evallint.source.notebook import SUFFIX, read_notebook
 from evallint.source.patterns import excludes
-from evallint.source.walking import SUFFIXES
+from evallint.source.reading import Unreadable
 
 MOST_FILES = 400
 """Files that are searched for imports, around one file."""
@@ -43,7 +44,7 @@ class _Links:
 
 def importers(path: str) -> list[str]:
     """The files that import the module at `path`, the nearest first: by its name, or through the `__init__.py` of its package."""
-    if not path.endswith(SUFFIXES):
+    if not path.endswith(".py"):
         return []
     here = _real(path)
     links = _links(_surroundings(os.path.dirname(here)))
@@ -62,7 +63,7 @@ def importers(path: str) -> list[str]:
 
 def imported(path: str) -> list[str]:
     """The files of the project that the module at `path` imports, and then those that these import."""
-    if not path.endswith(SUFFIXES):
+    if not path.endswith((".py", SUFFIX)):
         return []
     here = _real(path)
     files = _surroundings(os.path.dirname(here))
@@ -195,7 +196,7 @@ def _entries(folder: str) -> tuple[list[str], list[str]]:
         here = os.path.join(folder, entry.name)
         try:
             is_folder = entry.is_dir(follow_symlinks=False)
-            wanted = not entry.name.startswith(".") if is_folder else entry.name.endswith(SUFFIXES) and entry.is_file()
+            wanted = not entry.name.startswith(".") if is_folder else entry.name.endswith(".py") and entry.is_file()
         except OSError:
             continue
         if wanted and not excluded(here, is_folder):
@@ -262,9 +263,11 @@ def _on_disk(folder: tuple[str, ...], wanted: tuple[str, ...], level: int) -> st
 def _imports(file: str, _time: int, _size: int) -> tuple[Import, ...]:
     """The imports that a file's bytes show; none if it cannot be read."""
     try:
+        if file.endswith(SUFFIX):
+            return imports_in(read_notebook(Path(file).read_bytes()).text.encode("utf-8", "replace"))
         with Path(file).open("rb") as stream:
             return imports_in(stream.read(MOST_BYTES))
-    except (OSError, ValueError):
+    except (OSError, ValueError, Unreadable):
         return ()
 
 

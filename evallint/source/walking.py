@@ -11,7 +11,7 @@ from pathlib import Path
 from evallint.settings import Settings, find_settings
 from evallint.source.patterns import Patterns, excludes
 
-SUFFIXES = (".py",)
+SUFFIXES = (".py", ".ipynb")
 
 
 @dataclass(frozen=True, slots=True)
