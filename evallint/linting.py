@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any
 
 from evallint.cache.store import Keeper, NoStore
-from evallint.finding import Finding
-from evallint.gathering import Gathered, Say, Text, fingerprint, gather
+from evallint.finding import Anchor, Finding
+from evallint.gathering import Gathered, Past, Say, Text, fingerprint, gather
 from evallint.settings import Settings, SettingsError, replace
 from evallint.source.file import Source
 from evallint.source.noqa import without_noqa
@@ -36,6 +36,10 @@ class Report:
     """The text of every file that a finding or its trail is in, for code frames; of a notebook its code cells, joined."""
     notebooks: dict[str, Notebook] = field(default_factory=dict)
     """The notebooks among them."""
+    anchors: list[Anchor | None] = field(default_factory=list)
+    """Where in a diff each finding can be told, if the report is one of what a diff brought."""
+    visible: dict[str, frozenset[int]] = field(default_factory=dict)
+    """For each file with a finding the lines that the diff shows as they are now."""
 
 
 def lint_source(source: str, filename: str) -> list[Finding]:
@@ -75,25 +79,27 @@ def lint_paths(
     say: Say | None = None,
     jobs: int = 1,
     cache: Keeper | None = None,
+    past: Past | None = None,
 ) -> Report:
     """Lint files and folders as one program; around a file that is named itself, those that call it are read as well.
 
     Without `settings`, each file has those of the nearest `[tool.evallint]` upward, and files of different ones are different
     programs; `changes` (by field name) override either. `texts` are linted as well. `say` is told what goes on. Up to `jobs`
     processes share the work (0: one for each core). `cache` keeps what was found out, for the next run; the report is the same without.
+    With `past` the program is linted as it was then.
     A path that cannot be read is an entry of `errors`; a file that cannot be read or parsed is an EVL900 finding. Raises SettingsError.
     """
     say = say or _silent
     cache = cache or NoStore()
     fixed = None if settings is None else replace(settings, changes or {})
     given = [os.fspath(path) for path in paths]
-    whole = fingerprint(given, fixed, changes or {}, texts, say) if not isinstance(cache, NoStore) else None
+    whole = fingerprint(given, fixed, changes or {}, texts, say) if past is None and not isinstance(cache, NoStore) else None
     if whole is not None and (known := known_run(cache, whole.key, len(whole.settings))) is not None:
         report = Report(files=whole.files, parsed=known.parsed, errors=whole.errors)
         for used, rows in zip(whole.settings, known.findings, strict=True):
             _show(report, rows, _text_of, used)
     else:
-        gathered = gather(given, fixed, changes or {}, texts, say)
+        gathered = gather(given, fixed, changes or {}, texts, say, past or Past({}))
         report = Report(files=gathered.files, parsed=gathered.parsed, errors=gathered.errors)
         found = _work_out(gathered, jobs, cache, say)
         for used, rows in found.items():
@@ -183,4 +189,4 @@ def _shown(findings: Sequence[Finding], settings: Settings) -> list[Finding]:
     return sorted(kept, key=Finding.sort_key)
 
 
-__all__ = ["Found", "Problem", "Report", "SettingsError", "Text", "lint_paths", "lint_source", "lint_text"]
+__all__ = ["Found", "Past", "Problem", "Report", "SettingsError", "Text", "lint_paths", "lint_source", "lint_text"]

@@ -6,17 +6,20 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
 from evallint import __version__
+from evallint.adapters import narrowing
 from evallint.finding import CONFIDENCES, SEVERITIES
 
 if TYPE_CHECKING:
     from evallint.cache.store import Keeper
+    from evallint.changes.baseline import Entry
     from evallint.linting import Report, Text
 
 CLEAN, FOUND, FAILED, INTERRUPTED = 0, 1, 2, 130
-FORMAT_NAMES = ("full", "concise", "json", "sarif", "github", "gitlab", "rdjson", "junit")
+FORMAT_NAMES = ("full", "concise", "json", "sarif", "github", "github-review", "gitlab", "rdjson", "junit")
 """The names in `report.formats`, which `--version` and `--help` need not import."""
 
 _USAGE = """evallint [OPTIONS] PATH...   lint files and folders (- is standard input)
@@ -75,7 +78,7 @@ def _run(argv: list[str]) -> int:
 
     try:
         return _lint(options)
-    except (CannotWrite, SettingsError) as error:
+    except (CannotWrite, narrowing.CannotNarrow, SettingsError) as error:
         return _fail(str(error))
 
 
@@ -121,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=_jobs, default=0, metavar="N", help="processes that share the work (default: one a core)")
     parser.add_argument("--no-cache", action="store_true", help="neither use nor keep what earlier runs found out")
     parser.add_argument("--cache-dir", metavar="DIR", help="where that is kept (default: .evallint_cache)")
+    narrowing.add_narrowing(parser)
     parser.add_argument("--version", action="version", version=f"evallint {__version__}", help="print the version")
     return parser
 
@@ -131,19 +135,30 @@ def _lint(options: argparse.Namespace) -> int:
     from evallint.linting import lint_paths
 
     file = None if options.output_file == "-" else options.output_file
-    if file is not None:
-        output.check(file)
+    for each in filter(None, (file, options.write_baseline)):
+        output.check(each)
     paths = [path for path in options.paths if path != "-"]
     texts = [_standard_input(options.stdin_filename)] if "-" in options.paths else []
     names = ("select", "ignore", "extend_select", "confidence", "severity")
     changes = {name: _frozen(getattr(options, name)) for name in names if getattr(options, name) is not None}
+    wanted = narrowing.read(options, paths)
+    stale: Sequence[Entry] = ()
     with Progress(sys.stderr) as progress:
-        report = lint_paths(paths, changes=changes, texts=texts, say=progress.say, jobs=options.jobs, cache=_cache(options))
-    _print(report, options, file)
+        lint = partial(lint_paths, paths, changes=changes, texts=texts, say=progress.say, jobs=options.jobs, cache=_cache(options))
+        report = lint()
+        if options.write_baseline is None:
+            everything = partial(lint, changes={**changes, **narrowing.EVERYTHING})
+            report, stale = narrowing.narrowed(report, wanted, options, paths, lint, everything)
+    if options.write_baseline is None:
+        _print(report, options, file)
     for problem in report.errors:
         _fail(f"{problem.path}: {problem.message}")
     if report.errors:
         return FAILED
+    if options.write_baseline is not None:
+        narrowing.write_baseline(report, options.write_baseline)
+        return CLEAN
+    narrowing.prune(stale, wanted, options)
     return FOUND if report.findings and not options.exit_zero else CLEAN
 
 
