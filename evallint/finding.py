@@ -43,6 +43,14 @@ class Anchor:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What a diff shows of a file as it is now: the path that the diff gives, and the 1-based lines, with those around changes."""
+
+    path: str
+    lines: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One stop of a trail: a place and what happens there (Markdown, one line)."""
 

@@ -42,7 +42,7 @@ def _digest(parts: tuple[object, ...]) -> str:
 def _contents(findings: Sequence[Finding], texts: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
     lines: dict[str, list[str]] = {}
     for finding in findings:
-        path = finding.place.path
+        path = finding.place.file
         if path not in lines:
             lines[path] = _LINE_END.split(texts.get(path, ""))
         yield content(finding, lines[path])

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from evallint.cache.store import Keeper, NoStore
-from evallint.finding import Anchor, Finding
+from evallint.finding import Anchor, Finding, Shown
 from evallint.gathering import Gathered, Past, Say, Text, fingerprint, gather
 from evallint.settings import Settings, SettingsError, replace
 from evallint.source.file import Source
@@ -38,8 +38,8 @@ class Report:
     """The notebooks among them."""
     anchors: list[Anchor | None] = field(default_factory=list)
     """Where in a diff each finding can be told, if the report is one of what a diff brought."""
-    visible: dict[str, frozenset[int]] = field(default_factory=dict)
-    """For each file with a finding the lines that the diff shows as they are now."""
+    shown: dict[str, Shown] = field(default_factory=dict)
+    """What the diff shows of each file that has a finding."""
 
 
 def lint_source(source: str, filename: str) -> list[Finding]:

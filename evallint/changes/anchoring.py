@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from evallint.changes.diff import Block, FileChange
 from evallint.changes.functions import Function, function_at
 from evallint.changes.placing import Diff
-from evallint.finding import Anchor
+from evallint.finding import Anchor, Shown
 
 At = tuple[str, int]
 """A line: the real path of its file, and its 1-based number."""
@@ -37,15 +37,13 @@ def loses(places: Sequence[At], diff: Diff, functions_of: FunctionsOf) -> bool:
     )
 
 
-def visible(path: str, diff: Diff, lines: int) -> frozenset[int]:
-    """The lines of a file (by its real path, with as many lines) that the diff shows as they are now."""
+def shown(path: str, diff: Diff, lines: int) -> Shown | None:
+    """What the diff shows of a file (by its real path) that has as many lines now; None if it does not touch it."""
     change = diff.by_new.get(path)
-    blocks = change.blocks if change is not None else ()
-    return frozenset(
-        number
-        for block in blocks
-        for number in range(max(1, block.new - _CONTEXT), min(lines + 1, block.new + len(block.added) + _CONTEXT))
-    )
+    if change is None:
+        return None
+    ranges = [range(max(1, b.new - _CONTEXT), min(lines + 1, b.new + len(b.added) + _CONTEXT)) for b in change.blocks]
+    return Shown(_name(change), frozenset(number for some in ranges for number in some))
 
 
 def _others(own: At, trail: Sequence[At], diff: Diff, functions_of: FunctionsOf) -> Iterator[tuple[tuple[int, int, int], Anchor]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from evallint.changes.anchoring import At, FunctionsOf, anchor, loses, visible
+from evallint.changes.anchoring import At, FunctionsOf, anchor, loses, shown
 from evallint.changes.diff import DoesNotFit
 from evallint.changes.functions import Function, function_at, functions
 from evallint.changes.placing import Diff
@@ -58,12 +58,14 @@ def brought(report: Report, diff: Diff, paths: Sequence[str], lint: Callable[[Pa
 
 def _anchored(report: Report, kept: Sequence[_Seen], diff: Diff, functions_of: FunctionsOf) -> Report:
     anchors = [anchor(one.at, list(one.lines), diff, functions_of) for one in kept]
-    shown = {}
+    found = {}
     for path in {one.finding.place.path for one in kept}:
         book = report.notebooks.get(path)
         text = book.raw if book is not None else report.texts.get(path, "")
-        shown[path] = visible(os.path.realpath(path), diff, len(split_lines(text.removesuffix("\n"))))
-    return replace(report, findings=[one.finding for one in kept], anchors=anchors, visible=shown)
+        found[path] = shown(os.path.realpath(path), diff, len(split_lines(text.removesuffix("\n"))))
+    return replace(
+        report, findings=[one.finding for one in kept], anchors=anchors, shown={path: one for path, one in found.items() if one is not None}
+    )
 
 
 # Findings
