@@ -1,11 +1,15 @@
 # Lints, and writes what the later steps upload and post. Exits with evallint's own code: 0 clean, 1 findings, 2 the run failed.
-set -uo pipefail
+# Written for the bash 3.2 of macOS as well.
+set -o pipefail
 
-mapfile -t paths < <(printf '%s\n' "$EVALLINT_PATHS" | tr -d '\r' | sed '/^[[:space:]]*$/d')
-read -r -d '' -a options <<< "${EVALLINT_ARGS:-}"
+paths=()
+while IFS= read -r path; do
+  if [ -n "$path" ]; then paths+=("$path"); fi
+done < <(printf '%s\n' "$EVALLINT_PATHS" | tr -d '\r')
+read -r -d '' -a options <<< "$EVALLINT_ARGS"
 
 changed=()
-if [ -n "${EVALLINT_BASE:-}" ]; then
+if [ -n "$EVALLINT_BASE" ]; then
   if [ "$EVALLINT_CHANGED_ONLY" = true ] || [ "$EVALLINT_REVIEW" = true ]; then
     changed=(--diff-base "$EVALLINT_BASE")
     # a shallow checkout does not hold the commit that the branch left from
@@ -36,8 +40,8 @@ if [ "$status" -gt 1 ]; then
   exit "$status"
 fi
 
-sarif="${EVALLINT_SARIF_FILE:-}"
-if [ -z "$sarif" ] && [ "${EVALLINT_UPLOAD_SARIF:-}" = true ]; then
+sarif="$EVALLINT_SARIF_FILE"
+if [ -z "$sarif" ] && [ "$EVALLINT_UPLOAD_SARIF" = true ]; then
   sarif="$RUNNER_TEMP/evallint.sarif"
 fi
 if [ -n "$sarif" ]; then

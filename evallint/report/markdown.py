@@ -8,7 +8,7 @@ from evallint.report.style import legible, plain
 
 _CODE = re.compile(r"`([^`]+)`")
 _TICKS = re.compile(r"`+")
-_MARKUP = re.compile(r"[\\`*_{}\[\]<>|~$!#]|:(?=[\w/+-])")
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>&|~$!#]|:(?=[\w/+-])")
 _PINGS = re.compile(r"([@#])(?=\w)")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
@@ -39,4 +39,4 @@ def _longest(text: str) -> int:
 
 def _text(text: str) -> str:
     text = _PINGS.sub("\\1\u200b", text)  # no escape keeps GitHub from reading `@name`
-    return _MARKUP.sub(lambda found: _ENTITIES.get(found[0], f"\\{found[0]}"), text.replace("&", "&amp;"))
+    return _MARKUP.sub(lambda found: _ENTITIES.get(found[0], f"\\{found[0]}"), text)
