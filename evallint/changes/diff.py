@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _HUNK = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+$")
@@ -55,6 +55,8 @@ class FileChange:
     blocks: tuple[Block, ...] = ()
     readable: bool = True
     """False for binary files, links and the like, of which the diff does not say what they hold."""
+    context: tuple[tuple[int, bytes], ...] = field(default=(), compare=False, repr=False)
+    """Lines around the blocks, by their numbers now."""
 
     def adds(self, line: int) -> bool:
         """Whether the diff adds this line of the file as it is now."""
@@ -79,16 +81,21 @@ class FileChange:
         """The file as it was before the diff, given what it is now. Raises DoesNotFit. Line ends may be other ones than the diff's."""
         lines = _LINE.findall(text)
         kept: list[bytes] = []
+        if any(number > len(lines) or not _alike(lines[number - 1], line) for number, line in self.context):
+            raise DoesNotFit
         at = 0
         for block in self.blocks:
             start, end = block.new - 1, block.new - 1 + len(block.added)
-            if [line.rstrip(b"\r\n") for line in lines[start:end]] != [line.rstrip(b"\r\n") for line in block.added]:
+            if start > len(lines) or len(lines[start:end]) < len(block.added) or not all(map(_alike, lines[start:end], block.added)):
                 raise DoesNotFit
             kept += [*lines[at:start], *block.removed]
             at = end
-        if at > len(lines):
-            raise DoesNotFit
         return b"".join([*kept, *lines[at:]])
+
+
+def _alike(one: bytes, other: bytes) -> bool:
+    """Whether two lines are the same but for their ends."""
+    return one.rstrip(b"\r\n") == other.rstrip(b"\r\n")
 
 
 def parse(data: bytes) -> list[FileChange]:
@@ -107,6 +114,7 @@ class _Reader:
     def __init__(self, lines: Sequence[bytes]) -> None:
         self.lines = lines
         self.at = 0
+        self.context: list[tuple[int, bytes]] = []
 
     def files(self) -> Iterator[FileChange]:
         """Every file; what stands between them (messages of commits) is passed over."""
@@ -148,6 +156,7 @@ class _Reader:
             if not (old or new):
                 old, new = _plain_names(*names)
             old, new = (b"" if name == _NOTHING else known for name, known in zip(names, (old, new), strict=True))
+            self.context = []
             blocks = tuple(self._hunks())
         if b"new file mode" in about or b"copy from" in about:
             old = b""
@@ -155,7 +164,9 @@ class _Reader:
             new = b""
         modes = [about.get(key, b"").rpartition(b" ")[2] for key in _MODES]
         readable = about.keys().isdisjoint(_BINARY) and _LINK not in modes
-        return FileChange(os.fsdecode(old) if old else None, os.fsdecode(new) if new else None, blocks, readable)
+        return FileChange(
+            os.fsdecode(old) if old else None, os.fsdecode(new) if new else None, blocks, readable, tuple(self.context if blocks else ())
+        )
 
     def _hunks(self) -> Iterator[Block]:
         while self.at < len(self.lines) and (head := _HUNK.match(self.lines[self.at])):
@@ -193,6 +204,7 @@ class _Reader:
                 new, right, last = new + 1, right - 1, added
             elif sign in (b" ", b"", b"\r"):  # some take the blank off an empty line
                 yield from block()
+                self.context.append((new, text))
                 old, new, left, right, last = old + 1, new + 1, left - 1, right - 1, added
             else:
                 raise DiffError(f"line {self.at + 1} belongs to no hunk")

@@ -62,12 +62,12 @@ class Diff:
             if not change.readable:
                 continue
             old = "" if change.old is None else _written(self.real(change.old), given)
-            if change.new is None:
-                gone.append(Text(old, change.text_before(b"")))
-            elif not old:
-                was[self.real(change.new)] = None
+            real = None if change.new is None else self.real(change.new)
+            text = change.text_before(b"" if real is None else _read(real))
+            if real is None:
+                gone.append(Text(old, text))
             else:
-                was[self.real(change.new)] = Text(old, change.text_before(_read(self.real(change.new))))
+                was[real] = Text(old, text) if old else None
         return Past(was, gone)
 
 
