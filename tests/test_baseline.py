@@ -63,12 +63,12 @@ def test_new_ones_are_not(project: Path) -> None:
 
 
 def test_an_entry_stands_for_one_finding(project: Path) -> None:
-    write(project, {"copy.py": LEGACY})
-    assert shown(project) == [("copy.py", 15)], "the entry is that of legacy.py"
-    assert shown(project, "copy.py") == [("copy.py", 15)], "and legacy.py is there, if it was not linted"
+    write(project, {"twin.py": LEGACY})
+    assert shown(project) == [("twin.py", 15)], "the entry is that of legacy.py"
+    assert shown(project, "twin.py") == [("twin.py", 15)], "and legacy.py is there, if it was not linted"
     (project / "legacy.py").unlink()
     assert shown(project) == [], "a file that moved"
-    assert shown(project, "copy.py") == []
+    assert shown(project, "twin.py") == []
 
 
 def test_a_function_that_moves_takes_its_entry_along(project: Path) -> None:

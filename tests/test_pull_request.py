@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -207,3 +208,112 @@ def test_the_base_itself_has_one_old_bug(tmp_path: Path) -> None:
     assert (status, review["comments"]) == (1, [])
     assert re.findall(r"^::warning title=evallint \((\w+)\),file=([^,]+),line=(\d+)", said, re.MULTILINE) == [("EVL002", "legacy.py", "15")]
     assert len(json.loads((folder / "all.sarif").read_text())["runs"][0]["results"]) == 1
+
+
+# The Action
+
+
+def test_no_input_is_part_of_a_command() -> None:
+    for each in ACTION["runs"]["steps"]:
+        assert "${{" not in each.get("run", ""), "what comes from outside is passed as environment variables"
+    for script in (ROOT / "action").iterdir():
+        assert "eval " not in script.read_text()
+
+
+def test_inputs_are_words_and_never_commands(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "project")
+    hostile = "$(touch pwned)`touch pwned`; touch pwned"
+    commit(folder, {f"{hostile}/a b.py": LEGACY.replace("legacy_loss", "new_loss"), "-x.py": COPY})
+    status, said, review = lint(folder, paths=f"{hostile}\n-x.py\nlegacy.py\n", args=f"--stdin-filename {hostile.replace(' ', '')}")
+    assert status == 1, said
+    assert [comment["path"] for comment in review["comments"]] == [f"{hostile}/a b.py"]
+    assert not list(tmp_path.rglob("pwned"))
+    status, said, _ = lint(folder, paths="nowhere")
+    assert status == 2
+    assert "nowhere: No such file" in said
+
+
+def test_options_and_outputs(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "project")
+    commit(folder, {"new.py": HEAD + COPY})
+    status, said, review = lint(folder, annotations="false", args="--exit-zero --select EVL001", **{"upload-sarif": "true"})
+    assert (status, review["comments"]) == (0, [])
+    assert "::warning" not in said
+    assert "No findings" in said
+    assert json.loads((tmp_path / "evallint.sarif").read_text())["version"] == "2.1.0"
+    status, said, review = lint(folder, review="false", args="")
+    assert (status, review) == (1, {})
+
+
+def test_on_a_push_everything_is_reported(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "project")
+    program = {"steps.install.outputs.evallint": shutil.which("evallint", path=str(Path(sys.executable).parent)) or ""}
+    status, said, outputs = step("lint", folder, program | {"inputs.review": "true"})
+    assert (status, outputs) == (1, {})
+    assert said.count("::warning") == 1
+
+
+def test_a_shallow_checkout_is_deepened(tmp_path: Path) -> None:
+    origin = repository(tmp_path / "origin")
+    commit(origin, {"new.py": HEAD + COPY})
+    git(tmp_path, "clone", "-q", "--depth", "1", "--branch", "feature", f"file://{origin}", "project")
+    (tmp_path / "project").joinpath("base").write_text(git(origin, "rev-parse", "main"))
+    base = (tmp_path / "project" / "base").read_text().strip()
+    program = {"steps.install.outputs.evallint": shutil.which("evallint", path=str(Path(sys.executable).parent)) or ""}
+    status, said, _ = step("lint", tmp_path / "project", program | {"github.event.pull_request.base.sha": base})
+    assert status == 1, said
+    assert re.findall(r"file=([^,]+)", said) == ["new.py"]
+
+
+GITHUB = """\
+#!/bin/sh
+# stands for GitHub: what was posted is kept, and told when it is asked for
+here=$(dirname "$0")
+case "$*" in
+  *--method*) [ ! -e "$here/forbidden" ] || exit 1; while [ $# -gt 1 ]; do shift; done; cp "$1" "$here/posted.json" ;;
+  *comments*) [ ! -e "$here/said.json" ] || jq -r '.comments[].body' "$here/said.json" ;;
+  *reviews*) [ ! -e "$here/said.json" ] || jq -r '.body' "$here/said.json" ;;
+esac
+"""
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="wants jq, as GitHub's runners have it")
+def test_a_review_is_posted_once_and_refusals_do_not_fail(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "project")
+    commit(folder, {"new.py": HEAD + COPY})
+    programs = tmp_path / "programs"
+    write(programs, {"gh": GITHUB})
+    (programs / "gh").chmod(0o755)
+    posted = programs / "posted.json"
+
+    def post() -> str:
+        head = git(folder, "rev-parse", "HEAD").strip()
+        _, _, review = lint(folder)
+        contexts = {
+            "github.repository": "o/r",
+            "github.event.pull_request.number": "7",
+            "github.event.pull_request.head.sha": head,
+            "steps.lint.outputs.review": str(tmp_path / "evallint-review.json"),
+        }
+        status, said, _ = step("Post the review", folder, contexts, PATH=f"{programs}:{os.environ['PATH']}")
+        assert status == 0, said
+        if posted.exists():
+            sent = json.loads(posted.read_text())
+            assert sent.pop("commit_id") == head
+            assert [c for c in review["comments"] if c in sent["comments"]] == sent["comments"]
+        return said
+
+    (programs / "forbidden").touch()
+    assert post().startswith("::warning title=evallint::No review: it cannot be posted")
+    (programs / "forbidden").unlink()
+    post()
+    assert [comment["path"] for comment in json.loads(posted.read_text())["comments"]] == ["new.py"]
+    posted.rename(programs / "said.json")
+    post()
+    assert not posted.exists(), "there is nothing new to say"
+    commit(folder, {"newer.py": HEAD + COPY.replace("new_loss", "newer_loss")})
+    post()
+    assert [comment["path"] for comment in json.loads(posted.read_text())["comments"]] == ["newer.py"]
+    git(folder, "commit", "-q", "--allow-empty", "-m", "another head")
+    contexts = {"github.event.pull_request.head.sha": "0" * 40, "steps.lint.outputs.review": "x"}
+    assert "actions/checkout" in step("Post the review", folder, contexts)[1]
