@@ -34,6 +34,23 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Anchor:
+    """A line of a diff: the path that the diff gives, a 1-based line, and whether that is one of the file as it is now or as it was."""
+
+    path: str
+    line: int
+    side: Literal["now", "before"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a diff shows of a file as it is now: the path that the diff gives, and the 1-based lines, with those around changes."""
+
+    path: str
+    lines: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One stop of a trail: a place and what happens there (Markdown, one line)."""
 

@@ -39,6 +39,37 @@ class Text:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The program before files changed: for each of these (by the real path that it has now) what it was, or None; and files now gone."""
+
+    was: Mapping[str, Text | None]
+    gone: Sequence[Text] = ()
+
+    def read(self, path: str) -> bytes:
+        """What a file said. Raises Unreadable."""
+        real = os.path.realpath(path)
+        if real not in self.was:
+            return read_bytes(path)
+        text = self.was[real]
+        if text is None:
+            raise Unreadable("cannot read the file: there was none")
+        return text.data
+
+
+_PRESENT = Past({})
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A file to read: its name in the program, whether the user named it, what it says if that is known, and where it is now."""
+
+    path: str
+    named: bool
+    data: bytes | None = None
+    now: str = ""
+
+
 @dataclass(slots=True)
 class Gathered:
     """The files to analyse, by their settings; what could not be read; and how many files were seen and kept."""
@@ -152,21 +183,32 @@ def fingerprint(
     return Fingerprint(key, contents.digest(), tuple(used), files, errors)
 
 
-def gather(paths: Iterable[str], settings_in: SettingsIn, texts: Sequence[Text], say: Say, force_exclude: bool = False) -> Gathered:
-    """Read the files of `paths` and those around the ones that are named themselves. Raises SettingsError."""
+def gather(
+    paths: Iterable[str],
+    settings_in: SettingsIn,
+    texts: Sequence[Text],
+    say: Say,
+    force_exclude: bool = False,
+    past: Past = _PRESENT,
+) -> Gathered:
+    """Read the files of `paths` and those around the ones that are named themselves. Raises SettingsError.
+
+    With `past`, as they were then; all files that it tells of are read as well.
+    """
     settings_of = settings_by_file(settings_in)
     gathered = Gathered()
     programs, raw = gathered.programs, gathered.raw
     helpers: list[tuple[str, bytes]] = []
-    callers: list[tuple[str, frozenset[str]]] = []
+    callers: list[tuple[_Entry, frozenset[str]]] = []
     read: list[str] = []
     centres: list[str] = []
     used: dict[Settings, int] = {}
     contents = blake2b(digest_size=16)
 
-    def take(path: str, named: bool, data: bytes | None = None) -> None:
+    def take(entry: _Entry) -> None:
         gathered.files += 1
-        read.append(path)
+        path, named, data = entry.path, entry.named, entry.data
+        read.append(entry.now or path)
         number = used.setdefault(settings_of(path), len(used))
         try:
             if data is None:
@@ -178,12 +220,12 @@ def gather(paths: Iterable[str], settings_in: SettingsIn, texts: Sequence[Text],
             matters = bytes_matter(data)
             if path.endswith(notebook.SUFFIX):
                 if matters or named:
-                    take_notebook(path, named, data)
+                    take_notebook(entry, data)
                 return
             if not matters and (bytes_help(data) or path.endswith("__init__.py")):
                 helpers.append((path, data))
             elif not matters and (imported := bytes_call(data)):
-                callers.append((path, imported))
+                callers.append((entry, imported))
             if not matters and not named:
                 return
             text = decode(data)
@@ -193,44 +235,65 @@ def gather(paths: Iterable[str], settings_in: SettingsIn, texts: Sequence[Text],
             programs.setdefault(settings_of(path), []).append(Source(path, text))
             gathered.parsed += 1
             if named:
-                centres.append(path)
+                centres.append(entry.now or path)
         except Unreadable as error:
             if data is None:
                 contents.update(_digest(path, error.reason.encode()) + b"?")
             raw.setdefault(settings_of(path), []).append(error.finding(path))
 
-    def take_notebook(path: str, named: bool, data: bytes) -> None:
-        book = notebook.read_notebook(data)
-        if named or text_matters(book.text):
+    def take_notebook(entry: _Entry, data: bytes) -> None:
+        path, book = entry.path, notebook.read_notebook(data)
+        if entry.named or text_matters(book.text):
             gathered.notebooks[path] = book
             raw.setdefault(settings_of(path), []).extend(book.findings(path))
             programs.setdefault(settings_of(path), []).append(Source(path, book.text))
             gathered.parsed += 1
-            if named:
-                centres.append(path)
+            if entry.named:
+                centres.append(entry.now or path)
 
-    for given in texts:
-        if not (force_exclude and excluded_with_parents(settings_of(given.path), given.path)):
-            take(given.path, True, given.data)
-    for found in find_files(paths, settings_in, force_exclude=force_exclude):
-        if isinstance(found, Problem):
-            gathered.errors.append(found)
+    for entry in _entries(paths, settings_in, texts, force_exclude, past):
+        if isinstance(entry, Problem):
+            gathered.errors.append(entry)
         else:
-            take(found.path, found.named)
+            take(entry)
             if gathered.files % 100 == 0:
                 say(f"reading: {gathered.files} files")
     for path, data in helpers:
         if settings_of(path) in programs:
             programs[settings_of(path)] += _read_for_others(path, data, context=False)
-    for path, imported in callers:
+    for caller, imported in callers:
+        path = caller.path
         sources = programs.get(settings_of(path), [])
         if any(_stem(source.path) in imported for source in sources):
             with suppress(Unreadable):
-                sources += _read_for_others(path, read_bytes(path), context=False)
+                sources += _read_for_others(path, read_bytes(path) if caller.data is None else caller.data, context=False)
     if centres:
-        _surround(programs, centres, read, settings_of)
+        _surround(programs, centres, read, settings_of, past)
     gathered.contents = contents.digest()
     return gathered
+
+
+def _entries(
+    paths: Iterable[str], settings_in: SettingsIn, texts: Sequence[Text], force_exclude: bool, past: Past
+) -> Iterator[_Entry | Problem]:
+    """The files of `paths` as they were in the past; last those of it that are not among them."""
+    settings_of = settings_by_file(settings_in)
+    for text in texts:
+        if force_exclude and excluded_with_parents(settings_of(text.path), text.path):
+            continue
+        yield _Entry(text.path, True, text.data)
+    others = dict(past.was)
+    for found in find_files(paths, settings_in, force_exclude=force_exclude):
+        real = os.path.realpath(found.path) if past.was else ""
+        if isinstance(found, Problem):
+            yield found
+        elif real not in past.was:
+            yield _Entry(found.path, found.named)
+        elif (then := others.pop(real)) is not None:
+            yield _Entry(then.path, found.named, then.data, found.path)
+    for then in (*others.values(), *past.gone):
+        if then is not None:
+            yield _Entry(then.path, False, then.data)
 
 
 def _read_for_others(path: str, data: bytes, *, context: bool) -> list[Source]:
@@ -249,7 +312,13 @@ def _stem(path: str) -> str:
     return os.path.basename(folder) if name == "__init__.py" else name.removesuffix(".py")
 
 
-def _surround(programs: dict[Settings, list[Source]], centres: Sequence[str], read: Sequence[str], settings_of: SettingsOf) -> None:
+def _surround(
+    programs: dict[Settings, list[Source]],
+    centres: Sequence[str],
+    read: Sequence[str],
+    settings_of: SettingsOf,
+    past: Past,
+) -> None:
     """Add to each program the files around its `centres` that are not in it, and mark those that files out of sight import."""
     neighbours.forget()
     seen = {os.path.realpath(path) for path in read}
@@ -265,8 +334,8 @@ def _surround(programs: dict[Settings, list[Source]], centres: Sequence[str], re
             seen.add(real)
             with suppress(Unreadable, SettingsError):
                 if settings_of(path) == settings_of(centre):
-                    found = _read_for_others(path, read_bytes(path), context=True)
-                    programs[settings_of(centre)] += found
+                    found = _read_for_others(path, past.read(path), context=True)
+                    programs.setdefault(settings_of(centre), []).extend(found)
                     around.update(source.path for source in found)
                     count += len(found)
     around.update(centres)

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any
 
 from evallint.cache.store import Keeper, NoStore
-from evallint.finding import Finding
-from evallint.gathering import Gathered, Say, Text, fingerprint, gather, settings_by_folder
+from evallint.finding import Anchor, Finding, Shown
+from evallint.gathering import Gathered, Past, Say, Text, fingerprint, gather, settings_by_folder
 from evallint.settings import Settings, SettingsError, replace
 from evallint.source.file import Source
 from evallint.source.noqa import without_noqa
@@ -37,6 +37,10 @@ class Report:
     """The text of every file that a finding or its trail is in, for code frames; of a notebook its code cells, joined."""
     notebooks: dict[str, Notebook] = field(default_factory=dict)
     """The notebooks among them."""
+    anchors: list[Anchor | None] = field(default_factory=list)
+    """Where in a diff each finding can be told, if the report is one of what a diff brought."""
+    shown: dict[str, Shown] = field(default_factory=dict)
+    """What the diff shows of each file that has a finding."""
 
 
 def lint_source(source: str, filename: str) -> list[Finding]:
@@ -82,13 +86,14 @@ def lint_paths(
     jobs: int = 1,
     cache: Keeper | None = None,
     force_exclude: bool = False,
+    past: Past | None = None,
 ) -> Report:
     """Lint files and folders as one program; around a file that is named itself, those that call it are read as well.
 
     Without `settings`, each file has those of the nearest configuration upward, and files of different ones are different
     programs; `changes` (by field name) override either. `texts` are linted as well. `say` is told what goes on. Up to `jobs`
     processes share the work (0: one for each core). `cache` keeps what was found out, for the next run; the report is the same without.
-    With `force_exclude`, excludes hold for what is named itself as well.
+    With `force_exclude`, excludes hold for what is named itself as well. With `past` the program is linted as it was then.
     A path that cannot be read is an entry of `errors`; a file that cannot be read or parsed is an EVL900 finding. Raises SettingsError.
     """
     say = say or _silent
@@ -96,7 +101,9 @@ def lint_paths(
     fixed = None if settings is None else replace(settings, changes or {})
     settings_in = settings_by_folder(fixed, changes or {})
     given = [os.fspath(path) for path in paths]
-    whole = fingerprint(given, settings_in, texts, say, force_exclude) if not isinstance(cache, NoStore) else None
+    whole = None
+    if past is None and not isinstance(cache, NoStore):
+        whole = fingerprint(given, settings_in, texts, say, force_exclude)
     if whole is not None and any(used.selects(UNUSED[0]) for used in whole.settings):
         whole = None  # for comments that silence nothing all files are looked at
     if whole is not None and (known := known_run(cache, whole.key, len(whole.settings))) is not None:
@@ -104,7 +111,7 @@ def lint_paths(
         for used, rows in zip(whole.settings, known.findings, strict=True):
             _show(report, rows, _text_of, used)
     else:
-        gathered = gather(given, settings_in, texts, say, force_exclude)
+        gathered = gather(given, settings_in, texts, say, force_exclude, past or Past({}))
         report = Report(files=gathered.files, parsed=gathered.parsed, errors=gathered.errors)
         raw = _work_out(gathered, jobs, cache, say)
         found: dict[Settings, list[Finding]] = {}
@@ -206,4 +213,4 @@ def _shown(findings: Sequence[Finding], settings: Settings) -> list[Finding]:
     return sorted(kept, key=Finding.sort_key)
 
 
-__all__ = ["Found", "Problem", "Report", "SettingsError", "Text", "lint_paths", "lint_source", "lint_text"]
+__all__ = ["Found", "Past", "Problem", "Report", "SettingsError", "Text", "lint_paths", "lint_source", "lint_text"]

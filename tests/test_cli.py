@@ -36,7 +36,9 @@ def test_version_and_help(tmp_path: Path) -> None:
     assert (version.returncode, version.stdout) == (0, f"evallint {package.__version__}\n")
     shown = evallint("--help", cwd=tmp_path, COLUMNS="200")
     assert shown.returncode == 0
-    assert all(f"\n{group}:\n" in shown.stdout for group in ("what is reported", "which files", "configuration", "output"))
+    assert all(
+        f"\n{group}:\n" in shown.stdout for group in ("what is reported", "which files", "configuration", "only what is new", "output")
+    )
 
 
 def _parsers() -> dict[str, argparse.ArgumentParser]:

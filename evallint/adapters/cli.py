@@ -6,20 +6,23 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from evallint import __version__
+from evallint.adapters import narrowing
 from evallint.adapters.parsing import Parser, add_help, nearest
 from evallint.adapters.settings_options import Chosen, add_configuration, add_files, add_selection, chosen, show_files, show_settings
 
 if TYPE_CHECKING:
     from evallint.cache.store import Keeper
+    from evallint.changes.baseline import Entry
     from evallint.linting import Report, Text
 
 CLEAN, FOUND, FAILED, INTERRUPTED = 0, 1, 2, 130
 STANDARD_INPUT = "<stdin>"
 SHELLS = ("bash", "zsh", "fish")
-FORMAT_NAMES = ("full", "concise", "json", "sarif", "github", "gitlab", "rdjson", "junit")
+FORMAT_NAMES = ("full", "concise", "json", "sarif", "github", "github-review", "gitlab", "rdjson", "junit")
 """The names in `report.formats`, which `--version` and `--help` need not import."""
 
 COMMANDS = {
@@ -92,7 +95,7 @@ def _run(argv: list[str]) -> int:
         if command:
             return _HANDLERS[command](argv[1:])
         return _lint(_parser().parse_args(argv))
-    except (CannotWrite, SettingsError) as error:
+    except (CannotWrite, narrowing.CannotNarrow, SettingsError) as error:
         return _fail(str(error))
 
 
@@ -109,6 +112,7 @@ def _parser() -> Parser:
     add_selection(parser)
     add_files(parser)
     add_configuration(parser)
+    narrowing.add_narrowing(parser)
     _add_output(parser)
     _add_work(parser)
     other = parser.add_argument_group("other")
@@ -148,11 +152,14 @@ def _lint(options: argparse.Namespace) -> int:
         wrong = showing(paths, names, given, force_exclude=options.force_exclude)
         return max(map(_fail, wrong), default=CLEAN)
     file = None if options.output_file == "-" else options.output_file
-    if file is not None:
-        output.check(file)
+    for each in filter(None, (file, options.write_baseline)):
+        output.check(each)
+    wanted = narrowing.read(options, paths)
     texts = [_standard_input(options.stdin_filename)] if "-" in options.paths else []
+    stale: Sequence[Entry] = ()
     with Progress(sys.stderr) as progress:
-        report = lint_paths(
+        lint = partial(
+            lint_paths,
             paths,
             given.settings,
             changes=given.changes,
@@ -162,12 +169,21 @@ def _lint(options: argparse.Namespace) -> int:
             cache=_cache(options, given),
             force_exclude=options.force_exclude,
         )
-    _print(report, options, file)
+        report = lint()
+        if options.write_baseline is None:
+            everything = partial(lint, changes={**given.changes, **narrowing.EVERYTHING})
+            report, stale = narrowing.narrowed(report, wanted, options, paths, lint, everything)
+    if options.write_baseline is None:
+        _print(report, options, file)
     for problem in report.errors:
         near = nearest(problem.path, COMMANDS) if problem.path == options.paths[0] else ""
         _fail(f"{problem.path}: {problem.message}" + (f" (did you mean `evallint {near}`?)" if near else ""))
     if report.errors:
         return FAILED
+    if options.write_baseline is not None:
+        narrowing.write_baseline(report, options.write_baseline)
+        return CLEAN
+    narrowing.prune(stale, wanted, options)
     return FOUND if report.findings and not options.exit_zero else CLEAN
 
 

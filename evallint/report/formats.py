@@ -15,6 +15,7 @@ FORMATS: dict[str, str] = {
     "json": "evallint.report.json_format",
     "sarif": "evallint.report.sarif",
     "github": "evallint.report.github",
+    "github-review": "evallint.report.github_review",
     "gitlab": "evallint.report.gitlab",
     "rdjson": "evallint.report.rdjson",
     "junit": "evallint.report.junit",
