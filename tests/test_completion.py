@@ -132,7 +132,7 @@ SHELLS = {
     [
         ("evallint --sev", "--severity"),
         ("evallint --severity w", "--severity warning"),
-        ("evallint --output-format=j", "--output-format=json"),
+        ("evallint --output-format=con", "--output-format=concise"),
         ("evallint comple", "evallint completion"),
         ("evallint completion f", "completion fish"),
         ("evallint rule EVL91", "rule EVL910"),
