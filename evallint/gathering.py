@@ -142,7 +142,7 @@ def settings_by_file(settings_in: SettingsIn) -> SettingsOf:
 
     def settings_of(path: str) -> Settings:
         folder = os.path.dirname(path)
-        if folder not in known:  # resolving links is most of the cost
+        if folder not in known:  # the files of a folder share them
             known[folder] = settings_in(os.path.realpath(folder or "."))
         return known[folder]
 
@@ -188,8 +188,9 @@ def gather(
     settings_in: SettingsIn,
     texts: Sequence[Text],
     say: Say,
-    force_exclude: bool = False,
     past: Past = _PRESENT,
+    *,
+    force_exclude: bool = False,
 ) -> Gathered:
     """Read the files of `paths` and those around the ones that are named themselves. Raises SettingsError.
 
@@ -214,14 +215,14 @@ def gather(
             if data is None:
                 data = read_bytes(path)
             contents.update(_digest(path, data) + b"%d" % number)
-            if not path.endswith(notebook.SUFFIX) and bytes_silence(data) and settings_of(path).selects(UNUSED[0]):
-                with suppress(Unreadable):
-                    gathered.commented.setdefault(settings_of(path), {}).setdefault(path, decode(data))
             matters = bytes_matter(data)
             if path.endswith(notebook.SUFFIX):
                 if matters or named:
                     take_notebook(entry, data)
                 return
+            if bytes_silence(data) and settings_of(path).selects(UNUSED[0]):
+                with suppress(Unreadable):
+                    gathered.commented.setdefault(settings_of(path), {}).setdefault(path, decode(data))
             if not matters and (bytes_help(data) or path.endswith("__init__.py")):
                 helpers.append((path, data))
             elif not matters and (imported := bytes_call(data)):
@@ -251,7 +252,7 @@ def gather(
             if entry.named:
                 centres.append(entry.now or path)
 
-    for entry in _entries(paths, settings_in, texts, force_exclude, past):
+    for entry in _entries(paths, settings_in, texts, past, force_exclude):
         if isinstance(entry, Problem):
             gathered.errors.append(entry)
         else:
@@ -274,14 +275,13 @@ def gather(
 
 
 def _entries(
-    paths: Iterable[str], settings_in: SettingsIn, texts: Sequence[Text], force_exclude: bool, past: Past
+    paths: Iterable[str], settings_in: SettingsIn, texts: Sequence[Text], past: Past, force_exclude: bool
 ) -> Iterator[_Entry | Problem]:
     """The files of `paths` as they were in the past; last those of it that are not among them."""
     settings_of = settings_by_file(settings_in)
     for text in texts:
-        if force_exclude and excluded_with_parents(settings_of(text.path), text.path):
-            continue
-        yield _Entry(text.path, True, text.data)
+        if not (force_exclude and excluded_with_parents(settings_of(text.path), text.path)):
+            yield _Entry(text.path, True, text.data)
     others = dict(past.was)
     for found in find_files(paths, settings_in, force_exclude=force_exclude):
         real = os.path.realpath(found.path) if past.was else ""

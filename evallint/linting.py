@@ -111,7 +111,7 @@ def lint_paths(
         for used, rows in zip(whole.settings, known.findings, strict=True):
             _show(report, rows, _text_of, used)
     else:
-        gathered = gather(given, settings_in, texts, say, force_exclude, past or Past({}))
+        gathered = gather(given, settings_in, texts, say, past or Past({}), force_exclude=force_exclude)
         report = Report(files=gathered.files, parsed=gathered.parsed, errors=gathered.errors)
         raw = _work_out(gathered, jobs, cache, say)
         found: dict[Settings, list[Finding]] = {}

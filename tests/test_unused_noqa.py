@@ -172,6 +172,14 @@ def test_texts_in_place_of_files(folder: Path) -> None:
     assert (found.place.path, "EVL003" in found.message) == ("plain.py", True)
 
 
+def test_a_baseline_keeps_them_when_they_are_not_asked_for(folder: Path) -> None:
+    asked = ("--extend-select", "EVL910")
+    assert evallint(*asked, "--write-baseline", "old.json", ".", cwd=folder).returncode == 0
+    for options in (asked, ()):
+        done = evallint(*options, "--baseline", "old.json", ".", cwd=folder)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_pages() -> None:
     for word in ("EVL910", "unused-noqa", "EVL900"):
         assert evallint("rule", word, cwd=Path.cwd()).returncode == 0

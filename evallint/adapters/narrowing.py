@@ -22,7 +22,7 @@ Lint = Callable[..., "Report"]
 """`lint_paths` for the run's paths and options; takes keywords that change them."""
 
 EVERYTHING: dict[str, Any] = {
-    **{"select": (), "ignore": (), "extend_select": (), "per_file_ignores": ()},
+    **{"select": (), "ignore": (), "extend_select": ("EVL910",), "per_file_ignores": ()},
     **{"confidence": "low", "severity": "note"},
 }
 """Settings by which all is shown."""
