@@ -10,16 +10,18 @@ from dataclasses import replace as changed
 from hashlib import blake2b
 from typing import Any
 
+from evallint.configuration import find_settings
 from evallint.finding import Finding, Place
-from evallint.settings import Settings, SettingsError, replace, settings_for
+from evallint.settings import Settings, SettingsError, replace
 from evallint.source import neighbours, notebook
 from evallint.source.file import Source
 from evallint.source.naming import program_names
 from evallint.source.parsing import compiles
 from evallint.source.parts import parts
+from evallint.source.patterns import excluded_with_parents
 from evallint.source.reading import Unreadable, decode, read_bytes
 from evallint.source.screening import bytes_call, bytes_help, bytes_matter, text_matters
-from evallint.source.walking import Problem, find_files
+from evallint.source.walking import Problem, SettingsIn, find_files
 
 Say = Callable[[str], None]
 SettingsOf = Callable[[str], Settings]
@@ -58,7 +60,7 @@ _PRESENT = Past({})
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
     """A file to read: its name in the program, whether the user named it, what it says if that is known, and where it is now."""
 
     path: str
@@ -79,6 +81,8 @@ class Gathered:
     parsed: int = 0
     contents: bytes = b""
     """The digest of all that was read."""
+    settings: tuple[Settings, ...] = ()
+    """All that hold for any of the files."""
     paths: dict[str, str] = field(default_factory=dict)
     """For each name that a file has in its program, its path, where they differ."""
 
@@ -119,13 +123,26 @@ def _libraries(settings: Settings) -> frozenset[str]:
     return extended(settings.knowledge()).libraries
 
 
-def _settings_of(fixed: Settings | None, changes: Mapping[str, Any]) -> SettingsOf:
+def settings_by_folder(fixed: Settings | None, changes: Mapping[str, Any]) -> SettingsIn:
+    """The settings for a folder's files: `fixed`, or those that it has with `changes`."""
+    known: dict[str, Settings] = {}
+
+    def settings_in(folder: str) -> Settings:
+        if folder not in known:
+            known[folder] = fixed or replace(find_settings(folder), changes)
+        return known[folder]
+
+    return settings_in
+
+
+def settings_by_file(settings_in: SettingsIn) -> SettingsOf:
+    """The settings for a file, by those for folders."""
     known: dict[str, Settings] = {}
 
     def settings_of(path: str) -> Settings:
         folder = os.path.dirname(path)
-        if folder not in known:  # the files of a folder share them
-            known[folder] = fixed or replace(settings_for(path), changes)
+        if folder not in known:  # resolving links is most of the cost
+            known[folder] = settings_in(os.path.realpath(folder or "."))
         return known[folder]
 
     return settings_of
@@ -136,17 +153,17 @@ def _digest(path: str, data: bytes) -> bytes:
 
 
 def fingerprint(
-    paths: Iterable[str], fixed: Settings | None, changes: Mapping[str, Any], texts: Sequence[Text], say: Say
+    paths: Iterable[str], settings_in: SettingsIn, texts: Sequence[Text], say: Say, force_exclude: bool = False
 ) -> Fingerprint | None:
     """What the answer for `paths` depends on; None where files are named themselves: then it depends on others around them."""
-    settings_of = _settings_of(fixed, changes)
+    settings_of = settings_by_file(settings_in)
     used: dict[Settings, int] = {}
     contents = blake2b(digest_size=16)
     errors: list[Problem] = []
     files = 0
     if texts:
         return None
-    for found in find_files(paths, fixed):
+    for found in find_files(paths, settings_in, force_exclude=force_exclude):
         if isinstance(found, Problem):
             errors.append(found)
             continue
@@ -167,27 +184,27 @@ def fingerprint(
 
 def gather(
     paths: Iterable[str],
-    fixed: Settings | None,
-    changes: Mapping[str, Any],
+    settings_in: SettingsIn,
     texts: Sequence[Text],
     say: Say,
+    force_exclude: bool = False,
     past: Past = _PRESENT,
 ) -> Gathered:
     """Read the files of `paths` and those around the ones that are named themselves. Raises SettingsError.
 
     With `past`, as they were then; all files that it tells of are read as well.
     """
-    settings_of = _settings_of(fixed, changes)
+    settings_of = settings_by_file(settings_in)
     gathered = Gathered()
     programs, raw = gathered.programs, gathered.raw
     helpers: list[tuple[str, bytes]] = []
-    callers: list[tuple[_Entry, frozenset[str]]] = []
+    callers: list[tuple[Entry, frozenset[str]]] = []
     read: list[str] = []
     centres: list[str] = []
     used: dict[Settings, int] = {}
     contents = blake2b(digest_size=16)
 
-    def take(entry: _Entry) -> None:
+    def take(entry: Entry) -> None:
         gathered.files += 1
         path, named, data = entry.path, entry.named, entry.data
         read.append(entry.now or path)
@@ -220,7 +237,7 @@ def gather(
                 contents.update(_digest(path, error.reason.encode()) + b"?")
             raw.setdefault(settings_of(path), []).append(error.finding(path))
 
-    def take_notebook(entry: _Entry, data: bytes) -> None:
+    def take_notebook(entry: Entry, data: bytes) -> None:
         path, book = entry.path, notebook.read_notebook(data)
         if entry.named or text_matters(book.text):
             gathered.notebooks[path] = book
@@ -230,7 +247,7 @@ def gather(
             if entry.named:
                 centres.append(entry.now or path)
 
-    for entry in _entries(paths, fixed, texts, past):
+    for entry in entries(paths, settings_in, texts, force_exclude, past):
         if isinstance(entry, Problem):
             gathered.errors.append(entry)
         else:
@@ -249,25 +266,31 @@ def gather(
     if centres:
         _surround(programs, centres, read, settings_of, past)
     gathered.contents = contents.digest()
+    gathered.settings = tuple(used)
     return gathered
 
 
-def _entries(paths: Iterable[str], fixed: Settings | None, texts: Sequence[Text], past: Past) -> Iterator[_Entry | Problem]:
-    """The files of `paths` as they were in the past; last those of it that are not among them."""
+def entries(
+    paths: Iterable[str], settings_in: SettingsIn, texts: Sequence[Text], force_exclude: bool, past: Past
+) -> Iterator[Entry | Problem]:
+    """What to read: `texts`, and the files of `paths` as they were in the past; last those of it that are not among them."""
+    settings_of = settings_by_file(settings_in)
     for text in texts:
-        yield _Entry(text.path, True, text.data)
+        if force_exclude and excluded_with_parents(settings_of(text.path), text.path):
+            continue
+        yield Entry(text.path, True, text.data)
     others = dict(past.was)
-    for found in find_files(paths, fixed):
+    for found in find_files(paths, settings_in, force_exclude=force_exclude):
         real = os.path.realpath(found.path) if past.was else ""
         if isinstance(found, Problem):
             yield found
         elif real not in past.was:
-            yield _Entry(found.path, found.named)
+            yield Entry(found.path, found.named)
         elif (then := others.pop(real)) is not None:
-            yield _Entry(then.path, found.named, then.data, found.path)
+            yield Entry(then.path, found.named, then.data, found.path)
     for then in (*others.values(), *past.gone):
-        if then is not None:
-            yield _Entry(then.path, False, then.data)
+        if then is not None and not excluded_with_parents(settings_of(then.path), then.path):
+            yield Entry(then.path, False, then.data)
 
 
 def _read_for_others(path: str, data: bytes, *, context: bool) -> list[Source]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from evallint.cache.store import Keeper, NoStore
 from evallint.finding import Anchor, Finding, Shown
-from evallint.gathering import Gathered, Past, Say, Text, fingerprint, gather
+from evallint.gathering import Gathered, Past, Say, Text, entries, fingerprint, gather, settings_by_folder
 from evallint.settings import Settings, SettingsError, replace
 from evallint.source.file import Source
 from evallint.source.noqa import without_noqa
@@ -20,6 +20,7 @@ from evallint.source.parsing import compiles
 from evallint.source.patterns import ignored_codes
 from evallint.source.reading import Unreadable, decode, read_bytes, unreadable
 from evallint.source.screening import text_matters
+from evallint.source.unused_noqa import UNUSED
 from evallint.source.walking import Found, Problem
 from evallint.working import Work, answers, known_run, remember_run
 
@@ -66,8 +67,13 @@ def lint_text(
         work = Work([Source(filename, source, imported=imported)], settings)
         raw = answers([work], 1, cache or NoStore(), _silent)[0]
     else:
-        return []
-    return _shown(_uncommented(raw, {filename: source}) if noqa else raw, settings)
+        raw = []
+    shown = _shown(_uncommented(raw, {filename: source}) if noqa else raw, settings)
+    if noqa and settings.selects(UNUSED[0]):
+        from evallint.noqa_use import unused_in_text
+
+        shown = sorted([*shown, *unused_in_text(filename, source, raw, settings)], key=Finding.sort_key)
+    return shown
 
 
 def lint_paths(
@@ -79,38 +85,60 @@ def lint_paths(
     say: Say | None = None,
     jobs: int = 1,
     cache: Keeper | None = None,
+    force_exclude: bool = False,
     past: Past | None = None,
 ) -> Report:
     """Lint files and folders as one program; around a file that is named itself, those that call it are read as well.
 
-    Without `settings`, each file has those of the nearest `[tool.evallint]` upward, and files of different ones are different
+    Without `settings`, each file has those of the nearest configuration upward, and files of different ones are different
     programs; `changes` (by field name) override either. `texts` are linted as well. `say` is told what goes on. Up to `jobs`
     processes share the work (0: one for each core). `cache` keeps what was found out, for the next run; the report is the same without.
-    With `past` the program is linted as it was then.
+    With `force_exclude`, excludes hold for what is named itself as well. With `past` the program is linted as it was then.
     A path that cannot be read is an entry of `errors`; a file that cannot be read or parsed is an EVL900 finding. Raises SettingsError.
     """
     say = say or _silent
     cache = cache or NoStore()
     fixed = None if settings is None else replace(settings, changes or {})
+    settings_in = settings_by_folder(fixed, changes or {})
     given = [os.fspath(path) for path in paths]
-    whole = fingerprint(given, fixed, changes or {}, texts, say) if past is None and not isinstance(cache, NoStore) else None
-    if whole is not None and (known := known_run(cache, whole.key, len(whole.settings))) is not None:
+    then = past or Past({})
+    whole = None
+    if past is None and not isinstance(cache, NoStore):
+        whole = fingerprint(given, settings_in, texts, say, force_exclude)
+    if (
+        whole is not None
+        and not _asks_for_unused(whole.settings)
+        and (known := known_run(cache, whole.key, len(whole.settings))) is not None
+    ):
         report = Report(files=whole.files, parsed=known.parsed, errors=whole.errors)
         for used, rows in zip(whole.settings, known.findings, strict=True):
             _show(report, rows, _text_of, used)
     else:
-        gathered = gather(given, fixed, changes or {}, texts, say, past or Past({}))
+        gathered = gather(given, settings_in, texts, say, force_exclude, then)
         report = Report(files=gathered.files, parsed=gathered.parsed, errors=gathered.errors)
-        found = _work_out(gathered, jobs, cache, say)
-        for used, rows in found.items():
+        raw = _work_out(gathered, jobs, cache, say)
+        found: dict[Settings, list[Finding]] = {}
+        for used, rows in raw.items():
             texts_of = {source.path: source.text for source in gathered.programs.get(used, ())}
             found[used] = _uncommented(rows, texts_of)
             _show(report, found[used], partial(_given_text, gathered.notebooks, texts_of), used)
+        if _asks_for_unused(gathered.settings):
+            from evallint.noqa_use import unused_in_files
+
+            every = [finding for rows in raw.values() for finding in rows]
+            for finding, text in unused_in_files(entries(given, settings_in, texts, force_exclude, then), settings_in, every):
+                report.findings.append(finding)
+                report.texts[finding.place.path] = text
         if whole is not None and whole.contents == gathered.contents:
             remember_run(cache, whole.key, report.parsed, [found.get(used, []) for used in whole.settings])
         cache.prune()
     report.findings.sort(key=Finding.sort_key)
     return report
+
+
+def _asks_for_unused(every: Iterable[Settings]) -> bool:
+    """Whether comments that silence nothing are to be told: which those are is not kept with a run's answer."""
+    return any(used.selects(UNUSED[0]) for used in every)
 
 
 def _silent(_: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import pty
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import evallint as package
+from evallint.adapters import cli
 from tests.examples import CLEAN, COLUMN, LINE, MISSING_EVAL, NO_TORCH, SILENCED, environment, evallint, run
 
 BROKEN = "import torch\n\ndef f(:\n    pass\n"
@@ -34,21 +36,48 @@ def test_version_and_help(tmp_path: Path) -> None:
     assert (version.returncode, version.stdout) == (0, f"evallint {package.__version__}\n")
     shown = evallint("--help", cwd=tmp_path, COLUMNS="200")
     assert shown.returncode == 0
-    assert len(shown.stdout.splitlines()) <= 40, "must fit a screen"
-    assert max(map(len, shown.stdout.splitlines())) <= 80
-    for option in (
-        "--select",
-        "--ignore",
-        "--extend-select",
-        "--confidence",
-        "--severity",
-        "--output-format",
-        "--exit-zero",
-        "--statistics",
-        "--diff-base",
-        "--baseline",
-    ):
-        assert option in shown.stdout
+    assert all(
+        f"\n{group}:\n" in shown.stdout for group in ("what is reported", "which files", "configuration", "only what is new", "output")
+    )
+
+
+def _parsers() -> dict[str, argparse.ArgumentParser]:
+    return {"": cli._parser(), **cli.command_parsers()}
+
+
+@pytest.mark.parametrize("command", _parsers())
+def test_each_command_has_a_help_that_names_every_option(tmp_path: Path, command: str) -> None:
+    parser = _parsers()[command]
+    assert not command or f"evallint {command} " in _parsers()[""].format_help()
+    for option in ("--help", "-h"):
+        shown = evallint(*filter(None, (command, option)), cwd=tmp_path, COLUMNS="200")
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert max(map(len, shown.stdout.splitlines())) <= 80
+        assert shown.stdout.startswith(f"usage: evallint {command}".rstrip())
+        for row in (row for row in parser._actions if row.help != argparse.SUPPRESS):
+            spelling = " ".join(filter(None, (", ".join(row.option_strings), row.metavar if row.nargs != 0 else "")))
+            assert re.search(rf"^  {re.escape(spelling)}(  +\S|$)", shown.stdout, re.MULTILINE), spelling
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--selct", "EVL001", "."), "evallint: error: unrecognized arguments: --selct (did you mean --select?)"),
+        (("--per-file-ignore=x:EVL", "."), "(did you mean --per-file-ignores?)"),
+        (("--zzz", "."), "unrecognized arguments: --zzz\n"),
+        (("run", "--fial-on", "any", "bad.py"), "evallint run: error: unrecognized arguments: --fial-on (did you mean --fail-on?)"),
+        (("report", "--fial-on=any", "x.json"), "evallint report: error: unrecognized arguments: --fial-on=any (did you mean --fail-on?)"),
+        (("clean", "--halp"), "evallint clean: error: unrecognized arguments: --halp (did you mean --help?)"),
+        (("rlue", "EVL001"), "rlue: No such file or directory (did you mean `evallint rule`?)"),
+        (("completoin", "bash"), "(did you mean `evallint completion`?)"),
+        (("rule", "EVL001", "EVL002"), "evallint rule: error: unrecognized arguments: EVL002"),
+        (("completion",), "the following arguments are required: SHELL"),
+    ],
+)
+def test_what_is_nearly_right_is_named(folder: Path, arguments: tuple[str, ...], said: str) -> None:
+    done = evallint(*arguments, cwd=folder)
+    assert done.returncode == 2
+    assert said in done.stderr
 
 
 def test_concise(folder: Path) -> None:

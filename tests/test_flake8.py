@@ -93,6 +93,38 @@ def test_settings_of_the_project_hold(folder: Path) -> None:
     assert _flake8("--select", "EVL", ".", cwd=folder).stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("table", "shown"),
+    [
+        ("", True),
+        ('per-file-ignores = {"bad.py" = ["EVL001"]}', False),
+        ('ignore = ["EVL001"]', False),
+        ('select = ["EVL002"]', False),
+        ('select = ["EVL001", "EVL910"]', True),
+        ('severity = "error"', False),
+        ('confidence = "high"', True),
+        ('extend-exclude = ["b*.py"]', False),
+        ('extend-exclude = ["c*.py"]', True),
+    ],
+)
+@pytest.mark.parametrize("name", ["evallint.toml", ".evallint.toml", "pyproject.toml"])
+def test_the_same_settings_as_the_command_line(folder: Path, name: str, table: str, shown: bool) -> None:
+    (folder / name).write_text(f"[tool.evallint]\n{table}\n" if name == "pyproject.toml" else table)
+    (folder / "bad.py").write_text(MISSING_EVAL + "x = 1  # noqa: EVL003\n")
+    wanted = [("bad.py", LINE, COLUMN, "EVL001")] if shown else []
+    assert _places(_flake8("--select", "EVL", "bad.py", cwd=folder).stdout) == wanted, "comments are flake8's affair: no EVL910"
+    ours = json.loads(evallint("--output-format", "json", "--force-exclude", "bad.py", cwd=folder).stdout)["findings"]
+    assert [(f["path"], f["line"], f["column"], f["code"]) for f in ours if f["code"] != "EVL910"] == wanted
+
+
+def test_models_and_contexts_of_the_user(folder: Path) -> None:
+    calm = MISSING_EVAL.replace("import torch\n", "import torch; from acme import quietly\n", 1)
+    (folder / "bad.py").write_text(calm.replace("torch.no_grad():", "torch.no_grad(), quietly(model):"))
+    assert [row[3] for row in _places(_flake8("--select", "EVL", "bad.py", cwd=folder).stdout)] == ["EVL001"]
+    (folder / "evallint.toml").write_text('restoring-contexts = ["acme.quietly"]\n')
+    assert _flake8("--select", "EVL", "bad.py", cwd=folder).stdout == ""
+
+
 def test_a_mistake_in_the_settings_is_said_where_flake8_shows_it(folder: Path) -> None:
     (folder / "pyproject.toml").write_text("[tool.evallint]\nselekt = []\n")
     done = _flake8("--select", "EVL", "bad.py", "plain.py", cwd=folder)

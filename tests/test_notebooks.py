@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,19 @@ def test_json_tells_cell_and_line(book: Path) -> None:
     (finding,) = json.loads(run("--output-format", "json", "book.ipynb", cwd=book))["findings"]
     assert (finding["path"], finding["cell"], finding["line"], finding["column"]) == ("book.ipynb", 4, 3, 5)
     assert [(step["cell"], step["line"]) for step in finding["trail"]] == [(3, 2), (4, 3), (4, 4)]
+
+
+@pytest.mark.parametrize("kind", ["sarif", "github", "gitlab", "rdjson"])
+def test_programs_get_the_line_of_the_file(book: Path, kind: str) -> None:
+    text = run("--output-format", kind, "book.ipynb", cwd=book)
+    raw = (book / "book.ipynb").read_text(encoding="utf-8").split("\n")
+    line = next(n for n, row in enumerate(raw, 1) if "for x, y in val_loader" in row)
+    assert re.search(rf'"(startLine|line|begin)": {line}\b|,line={line},', text)
+    assert "(cell 4, line 3)" in text
+
+
+def test_junit_tells_cell_and_line(book: Path) -> None:
+    assert "book.ipynb:cell 4:3:5: EVL001" in run("--output-format", "junit", "book.ipynb", cwd=book)
 
 
 def test_the_answer_is_kept_with_the_notebook(book: Path) -> None:

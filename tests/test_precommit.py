@@ -66,6 +66,9 @@ def test_pre_commit(checkout: Path, tmp_path: Path, config: str) -> None:
     (project / "train.py").write_text(MISSING_EVAL)
     (project / "plain.py").write_text(NO_TORCH)
     (project / "book.ipynb").write_text(notebook(MISSING_EVAL))
+    (project / "old").mkdir()
+    (project / "old" / "train.py").write_text(MISSING_EVAL)
+    (project / "evallint.toml").write_text('extend-exclude = ["old"]\n')
     (project / "notes.txt").write_text("import torch, and more prose\n")
     _git(project, "init", "-q")
     _git(project, "add", "--all")
@@ -78,7 +81,7 @@ def test_pre_commit(checkout: Path, tmp_path: Path, config: str) -> None:
     assert found.returncode == 1, found.stdout + found.stderr
     assert f"train.py:{LINE}:{COLUMN}" in found.stdout, found.stdout + found.stderr
     assert f"book.ipynb:cell 2:{LINE}:{COLUMN}" in found.stdout or config is FLAKE8  # flake8 reads no notebooks
-    assert found.stdout.count("EVL001") == (1 if config is FLAKE8 else 2)
+    assert found.stdout.count("EVL001") == (1 if config is FLAKE8 else 2), "what is excluded is passed over"
     assert "EVL900" not in found.stdout
 
     (project / "train.py").write_text(CLEAN)

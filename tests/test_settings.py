@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from evallint import Settings, lint_paths
-from evallint.settings import DEFAULT_EXCLUDE, SettingsError, read_settings, settings_for, settings_in
+from evallint.configuration import KEYS, configuration_in, read_configuration, settings_for
+from evallint.settings import DEFAULT_EXCLUDE, SettingsError
 from evallint.source.patterns import ignored_codes
-from tests.examples import LINE, MISSING_EVAL
+from tests.examples import LINE, MISSING_EVAL, ROOT
 
 EVERYTHING = """
 [project]
@@ -28,6 +29,7 @@ extend-exclude = ["gen/*.py"]
 extend-models = ["scorer", "acme.Scorer"]
 evaluation-functions = ["measure"]
 training-calls = ["engine.advance"]
+restoring-contexts = ["quietly"]
 
 [tool.evallint.per-file-ignores]
 "tests/**" = ["EVL002"]
@@ -37,7 +39,7 @@ training-calls = ["engine.advance"]
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
-    settings_in.cache_clear()
+    configuration_in.cache_clear()
 
 
 def _write(folder: Path, text: str) -> Path:
@@ -45,6 +47,12 @@ def _write(folder: Path, text: str) -> Path:
     path = folder / "pyproject.toml"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def read_settings(path: str) -> Settings | None:
+    """The settings that one file holds."""
+    found = read_configuration(path)
+    return None if found is None else found.settings
 
 
 def test_every_key(tmp_path: Path) -> None:
@@ -60,6 +68,7 @@ def test_every_key(tmp_path: Path) -> None:
         extend_models=("scorer", "acme.Scorer"),
         evaluation_functions=("measure",),
         training_calls=("engine.advance",),
+        restoring_contexts=("quietly",),
         root=str(tmp_path.resolve()),
     )
 
@@ -72,28 +81,78 @@ def test_defaults_are_frozen_and_hashable() -> None:
         settings.confidence = "low"  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(
-    ("table", "said"),
-    [
-        ('colour = "red"', "tool.evallint: unknown key 'colour' (known: select, "),
-        ("extend_select = []", "tool.evallint: unknown key 'extend_select' (did you mean 'extend-select'?)"),
-        ('select = "EVL001"', "tool.evallint.select: wants a list of strings"),
-        ("select = [1]", "tool.evallint.select: wants a list of strings"),
-        ('ignore = ["E501"]', "tool.evallint.ignore: 'E501' is not a code"),
-        ('confidence = "certain"', "tool.evallint.confidence: wants one of 'low', 'medium', 'high', not 'certain'"),
-        ("severity = 3", "tool.evallint.severity: wants one of 'note', 'warning', 'error', not 3"),
-        ('per-file-ignores = ["x"]', "tool.evallint.per-file-ignores: wants a table"),
-        ('per-file-ignores = {"x" = "EVL001"}', "tool.evallint.per-file-ignores: at 'x' wants a list of strings"),
-        ("exclude = {}", "tool.evallint.exclude: wants a list of strings"),
-        ("select = [", "is not valid TOML"),
-    ],
-)
+MISTAKES = [
+    ('colour = "red"', "unknown key 'colour' (known: select, "),
+    ("extend_select = []", "unknown key 'extend_select' (did you mean 'extend-select'?)"),
+    ("restoring-context = []", "unknown key 'restoring-context' (did you mean 'restoring-contexts'?)"),
+    ('select = "EVL001"', "select: wants a list of strings, not a string"),
+    ('select = ["EVL0", 1]', "select: wants a list of strings; its entry 2 is an integer"),
+    ('ignore = ["E501"]', "ignore: 'E501' is not a code"),
+    ("extend-select = [true]", "extend-select: wants a list of strings; its entry 1 is a boolean"),
+    ('confidence = "certain"', "confidence: wants one of 'low', 'medium', 'high', not 'certain'"),
+    ('confidence = "hihg"', "confidence: wants one of 'low', 'medium', 'high', not 'hihg' (did you mean 'high'?)"),
+    ("severity = 3", "severity: wants one of 'note', 'warning', 'error', not 3"),
+    ('per-file-ignores = ["x"]', "per-file-ignores: wants a table of patterns, each with a list of codes, not an array"),
+    ('per-file-ignores = {"x" = "EVL001"}', "per-file-ignores: at 'x' wants a list of strings, not a string"),
+    ('per-file-ignores = {"x" = ["EVL001", []]}', "per-file-ignores: at 'x' wants a list of strings; its entry 2 is an array"),
+    ('per-file-ignores = {"x" = ["E501"]}', "per-file-ignores: at 'x' 'E501' is not a code"),
+    ("exclude = {}", "exclude: wants a list of strings, not a table"),
+    ("extend-exclude = [[]]", "extend-exclude: wants a list of strings; its entry 1 is an array"),
+    ("extend-models = 1.5", "extend-models: wants a list of strings, not a float"),
+    ("evaluation-functions = [2020-01-01]", "evaluation-functions: wants a list of strings; its entry 1 is a date or time"),
+    ("training-calls = 12:00:00", "training-calls: wants a list of strings, not a date or time"),
+    ("restoring-contexts = {a = 1}", "restoring-contexts: wants a list of strings, not a table"),
+    ("libraries = []", "libraries: wants a table of lists of patterns, not an array"),
+    (
+        'libraries.models-in-evaluation-mode = ["x"]',
+        "libraries: has an unknown list 'models-in-evaluation-mode' (did you mean 'models-in-eval-mode'?)",
+    ),
+    ('libraries.optimizers = "x"', "libraries: at 'optimizers' wants a list of strings, not a string"),
+]
+
+
+def test_each_key_is_among_the_mistakes() -> None:
+    assert {said.split(":")[0] for _, said in MISTAKES if "unknown key" not in said} == set(KEYS)
+
+
+@pytest.mark.parametrize(("table", "said"), MISTAKES)
 def test_mistakes_name_the_file_and_the_key(tmp_path: Path, table: str, said: str) -> None:
     path = _write(tmp_path, f"[tool.evallint]\n{table}\n")
     with pytest.raises(SettingsError) as caught:
         read_settings(str(path))
-    assert str(caught.value).startswith(f"{path}: ")
+    dot = ": " if said.startswith("unknown") else "."
+    assert str(caught.value).startswith(f"{path}: tool.evallint{dot}{said}")
+    own = tmp_path / "evallint.toml"
+    own.write_text(f"{table}\n")
+    with pytest.raises(SettingsError) as caught:
+        read_settings(str(own))
+    assert str(caught.value).startswith(f"{own}: {said}")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"\n\nselect = [,]\n", "line 3"),
+        (b"[tool.evallint]\nselect = [\n", "at the end, line 3"),
+        (b"select = []\nselect = []\n", "line 2"),
+        (b"# evallint\n# \xff\n", "it is not UTF-8 (at line 2)"),
+    ],
+)
+@pytest.mark.parametrize("name", ["evallint.toml", "pyproject.toml"])
+def test_what_is_no_toml_names_the_line(tmp_path: Path, name: str, data: bytes, said: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(data + b"# evallint\n")
+    with pytest.raises(SettingsError) as caught:
+        read_settings(str(path))
+    assert str(caught.value).startswith(f"{path}: is not valid TOML: ")
     assert said in str(caught.value)
+
+
+def test_the_table_of_pyproject_in_a_file_of_its_own(tmp_path: Path) -> None:
+    own = tmp_path / "evallint.toml"
+    own.write_text("[tool.evallint]\nselect = []\n")
+    with pytest.raises(SettingsError, match=re.escape("without [tool.evallint]")):
+        read_settings(str(own))
 
 
 def test_a_table_that_is_none(tmp_path: Path) -> None:
@@ -108,6 +167,19 @@ def test_the_nearest_table_upward(tmp_path: Path) -> None:
     assert settings_for(str(tmp_path / "x.py")).confidence == "low"
     assert settings_for(str(tmp_path / "a" / "x.py")).confidence == "low", "a pyproject.toml without the table is passed by"
     assert settings_for(str(tmp_path / "a" / "b" / "c" / "x.py")).confidence == "high"
+
+
+def test_three_names_and_the_first_counts(tmp_path: Path) -> None:
+    _write(tmp_path, '[tool.evallint]\nconfidence = "low"\nextend-exclude = ["from-pyproject"]\n')
+    assert settings_for(str(tmp_path / "x.py")).confidence == "low"
+    for name, level in (("evallint.toml", "medium"), (".evallint.toml", "high")):
+        (tmp_path / name).write_text(f'confidence = "{level}"\n')
+        configuration_in.cache_clear()
+        found = settings_for(str(tmp_path / "x.py"))
+        assert (found.confidence, found.extend_exclude, found.root) == (level, (), str(tmp_path.resolve())), "files are not merged"
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "evallint.toml").write_text("")
+    assert settings_for(str(tmp_path / "a" / "x.py")).confidence == "medium", "an empty evallint.toml holds the defaults"
 
 
 def test_a_byte_order_mark(tmp_path: Path) -> None:
@@ -216,24 +288,108 @@ def test_what_users_know_of_libraries(tmp_path: Path, table: str, found: set[tup
 def test_training_calls_and_evaluation_functions_of_the_user(tmp_path: Path) -> None:
     (tmp_path / "work.py").write_text(ENGINE)
     for table, found in (("", ["EVL002"]), ('training-calls = ["engine.advance"]', [])):
-        settings_in.cache_clear()
+        configuration_in.cache_clear()
         _write(tmp_path, f"[tool.evallint]\n{table}\n")
         assert [f.code for f in lint_paths([tmp_path]).findings if f.function == "advance_all"] == found
     (tmp_path / "work.py").write_text(MEASURING)
     for table, found in (("", []), ('evaluation-functions = ["gauge"]', ["EVL002"])):
-        settings_in.cache_clear()
+        configuration_in.cache_clear()
         _write(tmp_path, f"[tool.evallint]\n{table}\n")
         assert [f.code for f in lint_paths([tmp_path]).findings] == found
 
 
+QUIETLY = """
+import contextlib
+
+import torch
+from acme.modes import quietly
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.drop = nn.Dropout(0.5)
+        self.fc = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.fc(self.drop(x))
+
+
+@contextlib.contextmanager
+def calmly(model):
+    model.eval()
+    yield
+    restore(model)
+
+
+@torch.no_grad()
+def validate(model, val_loader):
+    correct = 0
+    with quietly(model):
+        for x, y in val_loader:
+            correct += (model(x).argmax(1) == y).sum().item()
+    return correct
+
+
+@torch.no_grad()
+@quietly
+def test(model, test_loader):
+    return sum((model(x).argmax(1) == y).sum().item() for x, y in test_loader)
+
+
+def main(train_loader, val_loader):
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model.train()
+    for epoch in range(10):
+        for x, y in train_loader:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        print(validate(model, val_loader), test(model, val_loader))
+
+
+def calm(train_loader, val_loader):
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for epoch in range(10):
+        for x, y in train_loader:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        with calmly(model), torch.no_grad():
+            print([model(x).argmax(1) for x, y in val_loader])
+"""
+
+
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "found"),
     [
-        ("libraries = []", "libraries: wants a table of lists of patterns"),
-        ('[tool.evallint.libraries]\nmodels-in-evaluation-mode = ["x"]', "did you mean 'models-in-eval-mode'"),
-        ('[tool.evallint.libraries]\noptimizers = "x"', "at 'optimizers' wants a list of strings"),
+        ("", {("EVL001", "validate"), ("EVL001", "test"), ("EVL003", "calmly")}),
+        ('restoring-contexts = ["quietly"]', {("EVL003", "calmly")}),
+        ('restoring-contexts = ["acme.modes.quietly", "calmly"]', set()),
+        ('restoring-contexts = ["work.calmly"]', {("EVL001", "validate"), ("EVL001", "test")}),
+        ('restoring-contexts = ["other.quietly"]', {("EVL001", "validate"), ("EVL001", "test"), ("EVL003", "calmly")}),
     ],
 )
-def test_a_wrong_table_of_libraries(tmp_path: Path, table: str, said: str) -> None:
-    with pytest.raises(SettingsError, match=re.escape(said)):
-        read_settings(str(_write(tmp_path, f"[tool.evallint]\n{table}\n")))
+def test_contexts_of_the_user_that_restore_the_mode(tmp_path: Path, table: str, found: set[tuple[str, str]]) -> None:
+    (tmp_path / "work.py").write_text(QUIETLY)
+    (tmp_path / "evallint.toml").write_text(table)
+    assert {(f.code, f.function) for f in lint_paths([tmp_path]).findings} == found
+
+
+def test_the_readme_names_every_key_with_its_default_and_shows_what_is_valid(tmp_path: Path) -> None:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Configuration\n")[1].split("\n## ")[0]
+    rows = {cells[1].strip(" `"): cells for line in section.splitlines() if (cells := line.split("|"))[1:] and cells[1].startswith(" `")}
+    assert list(rows) == list(KEYS)
+    for key, cells in rows.items():
+        default, example = cells[3].strip(), cells[4].strip()
+        if example.startswith("`"):
+            (tmp_path / "evallint.toml").write_text(f"{key} = {example.strip('`')}\n")
+            assert read_configuration(str(tmp_path / "evallint.toml")) is not None
+        if default.startswith("`"):
+            (tmp_path / "evallint.toml").write_text(f"{key} = {default.split('`')[1]}\n")
+            assert read_settings(str(tmp_path / "evallint.toml")) == Settings(root=str(tmp_path.resolve()))
+    (tmp_path / "evallint.toml").write_text(section.split("```toml\n")[1].split("```")[0])
+    assert read_configuration(str(tmp_path / "evallint.toml")) is not None

@@ -113,7 +113,7 @@ def test_paths_that_do_not_exist(path: str) -> None:
 
 
 def _walk(*paths: str, settings: Settings | None = None) -> list[str]:
-    found = list(find_files(paths, settings))
+    found = list(find_files(paths, lambda _: settings) if settings else find_files(paths))
     assert not [f for f in found if isinstance(f, Problem)]
     return [f.path for f in found if isinstance(f, Found)]
 

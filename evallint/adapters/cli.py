@@ -7,11 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from evallint import __version__
 from evallint.adapters import narrowing
-from evallint.finding import CONFIDENCES, SEVERITIES
+from evallint.adapters.parsing import Parser, add_help, nearest
+from evallint.adapters.settings_options import Chosen, add_configuration, add_files, add_selection, chosen, show_files, show_settings
 
 if TYPE_CHECKING:
     from evallint.cache.store import Keeper
@@ -19,16 +20,32 @@ if TYPE_CHECKING:
     from evallint.linting import Report, Text
 
 CLEAN, FOUND, FAILED, INTERRUPTED = 0, 1, 2, 130
+STANDARD_INPUT = "<stdin>"
+SHELLS = ("bash", "zsh", "fish")
 FORMAT_NAMES = ("full", "concise", "json", "sarif", "github", "github-review", "gitlab", "rdjson", "junit")
 """The names in `report.formats`, which `--version` and `--help` need not import."""
+
+COMMANDS = {
+    "rule": "explain a rule, such as EVL001",
+    "run": "run a script, and say which findings are real",
+    "report": "join the reports of several processes",
+    "clean": "remove the cache",
+    "completion": "print a script that completes in your shell",
+}
 
 _USAGE = """evallint [OPTIONS] PATH...   lint files and folders (- is standard input)
        evallint rule CODE           explain a rule, such as EVL001
        evallint run SCRIPT [ARGS]   run it, and say which findings are real
        evallint report FILE...      join the reports of several processes
-       evallint clean [DIR]         remove the cache"""
-_EPILOG = """Settings are read from [tool.evallint] of the nearest pyproject.toml. A `# noqa`
-or `# noqa: EVL001` comment silences its line.
+       evallint clean [DIR]         remove the cache
+       evallint completion SHELL    print a script that completes in a shell"""
+_INSTALL = """To keep it:
+  bash  evallint completion bash >> ~/.bash_completion
+  zsh   evallint completion zsh > "${fpath[1]}/_evallint"
+  fish  evallint completion fish > ~/.config/fish/completions/evallint.fish"""
+_EPILOG = """Settings are read from the nearest evallint.toml, or [tool.evallint] of the
+nearest pyproject.toml. A `# noqa` or `# noqa: EVL001` silences its line.
+Each command has a --help of its own.
 Exit codes: 0 nothing found, 1 findings, 2 the run itself failed."""
 
 
@@ -64,20 +81,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    if argv[:1] == ["rule"] and (len(argv) == 2 or not os.path.exists("rule")):
-        return _rule(argv[1:])
-    if argv[:1] == ["clean"] and (len(argv) == 2 or not os.path.exists("clean")):
-        return _clean(argv[1:])
-    if argv[:1] == ["report"]:
-        from evallint.adapters.run import report
-
-        return report(argv[1:])
-    options = _parser().parse_args(argv)
     from evallint.adapters.output import CannotWrite
     from evallint.settings import SettingsError
 
+    command = argv[0] if argv and argv[0] in COMMANDS else ""
+    if command != "report" and len(argv) != 2 and os.path.exists(command):  # a folder of that name, and others perhaps
+        command = ""
     try:
-        return _lint(options)
+        if command == "report":
+            from evallint.adapters.run import report
+
+            return report(argv[1:])
+        if command:
+            return _HANDLERS[command](argv[1:])
+        return _lint(_parser().parse_args(argv))
     except (CannotWrite, narrowing.CannotNarrow, SettingsError) as error:
         return _fail(str(error))
 
@@ -89,44 +106,35 @@ def _fail(message: str) -> int:
     return FAILED
 
 
-def _codes(text: str) -> tuple[str, ...]:
-    from evallint.settings import code_prefix
-
-    try:
-        return tuple(code_prefix(part) for part in text.split(",") if part.strip())
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="evallint",
-        usage=_USAGE,
-        description="Finds the PyTorch bugs that raise no error.",
-        epilog=_EPILOG,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=26, width=80),
-        allow_abbrev=False,
-    )
-    parser.add_argument("paths", nargs="+", metavar="PATH", help=argparse.SUPPRESS)
-    codes: dict[str, Any] = {"type": _codes, "metavar": "CODES", "action": "extend"}
-    parser.add_argument("--select", help="report only codes that start so: EVL001,EVL1", **codes)
-    parser.add_argument("--ignore", help="report no codes that start so (the longer wins)", **codes)
-    parser.add_argument("--extend-select", help="report these codes as well", **codes)
-    level: dict[str, Any] = {"metavar": "LEVEL"}
-    parser.add_argument("--confidence", choices=CONFIDENCES, help="least certainty: low, medium (default), high", **level)
-    parser.add_argument("--severity", choices=SEVERITIES, help="least weight: note (default), warning, error", **level)
-    formats = f"full (default), {', '.join(FORMAT_NAMES[1:])}"
-    parser.add_argument("--output-format", choices=FORMAT_NAMES, default="full", metavar="FORMAT", help=formats)
-    parser.add_argument("--output-file", metavar="FILE", help="write the report there (- is standard output)")
-    parser.add_argument("--statistics", action="store_true", help="count the findings of each code")
-    parser.add_argument("--exit-zero", action="store_true", help="exit with 0 even if there are findings")
-    parser.add_argument("--stdin-filename", metavar="NAME", help="what to call standard input")
-    parser.add_argument("--jobs", type=_jobs, default=0, metavar="N", help="processes that share the work (default: one a core)")
-    parser.add_argument("--no-cache", action="store_true", help="neither use nor keep what earlier runs found out")
-    parser.add_argument("--cache-dir", metavar="DIR", help="where that is kept (default: .evallint_cache)")
+def _parser() -> Parser:
+    parser = Parser("evallint", _USAGE, "Finds the PyTorch bugs that raise no error.", _EPILOG)
+    parser.add_argument("paths", nargs="*", metavar="PATH", help=argparse.SUPPRESS)
+    add_selection(parser)
+    add_files(parser)
+    add_configuration(parser)
     narrowing.add_narrowing(parser)
-    parser.add_argument("--version", action="version", version=f"evallint {__version__}", help="print the version")
+    _add_output(parser)
+    _add_work(parser)
+    other = parser.add_argument_group("other")
+    add_help(other)
+    other.add_argument("--version", action="version", version=f"evallint {__version__}", help="print the version")
     return parser
+
+
+def _add_output(parser: Parser) -> None:
+    group = parser.add_argument_group("output")
+    formats = f"full (default), {', '.join(FORMAT_NAMES[1:])}"
+    group.add_argument("--output-format", choices=FORMAT_NAMES, default="full", metavar="FORMAT", help=formats)
+    group.add_argument("--output-file", metavar="FILE", help="write the report there (- is standard output)")
+    group.add_argument("--statistics", action="store_true", help="count the findings of each code")
+    group.add_argument("--exit-zero", action="store_true", help="exit with 0 even if there are findings")
+
+
+def _add_work(parser: Parser) -> None:
+    group = parser.add_argument_group("processes and cache")
+    group.add_argument("--jobs", type=_jobs, default=0, metavar="N", help="processes that share the work (default: one a core)")
+    group.add_argument("--no-cache", action="store_true", help="neither use nor keep what earlier runs found out")
+    group.add_argument("--cache-dir", metavar="DIR", help="where that is kept (default: .evallint_cache)")
 
 
 def _lint(options: argparse.Namespace) -> int:
@@ -134,25 +142,41 @@ def _lint(options: argparse.Namespace) -> int:
     from evallint.adapters.progress import Progress
     from evallint.linting import lint_paths
 
+    given = chosen(options)
+    showing = show_settings if options.show_settings else show_files if options.show_files else None
+    if not options.paths and showing is None:
+        _parser().error("the following arguments are required: PATH")
+    paths = [path for path in options.paths or ["."] if path != "-"]
+    if showing is not None:
+        names = [options.stdin_filename or STANDARD_INPUT] if "-" in options.paths else []
+        wrong = showing(paths, names, given, force_exclude=options.force_exclude)
+        return max(map(_fail, wrong), default=CLEAN)
     file = None if options.output_file == "-" else options.output_file
     for each in filter(None, (file, options.write_baseline)):
         output.check(each)
-    paths = [path for path in options.paths if path != "-"]
-    texts = [_standard_input(options.stdin_filename)] if "-" in options.paths else []
-    names = ("select", "ignore", "extend_select", "confidence", "severity")
-    changes = {name: _frozen(getattr(options, name)) for name in names if getattr(options, name) is not None}
     wanted = narrowing.read(options, paths)
+    texts = [_standard_input(options.stdin_filename)] if "-" in options.paths else []
     stale: Sequence[Entry] = ()
     with Progress(sys.stderr) as progress:
-        lint = partial(lint_paths, paths, changes=changes, texts=texts, say=progress.say, jobs=options.jobs, cache=_cache(options))
+        lint = partial(
+            lint_paths,
+            paths,
+            given.settings,
+            changes=given.changes,
+            texts=texts,
+            say=progress.say,
+            jobs=options.jobs,
+            cache=_cache(options, given),
+            force_exclude=options.force_exclude,
+        )
         report = lint()
         if options.write_baseline is None:
-            everything = partial(lint, changes={**changes, **narrowing.EVERYTHING})
-            report, stale = narrowing.narrowed(report, wanted, options, paths, lint, everything)
+            report, stale = narrowing.narrowed(report, wanted, options, given, paths, lint)
     if options.write_baseline is None:
         _print(report, options, file)
     for problem in report.errors:
-        _fail(f"{problem.path}: {problem.message}")
+        near = nearest(problem.path, COMMANDS) if problem.path == options.paths[0] else ""
+        _fail(f"{problem.path}: {problem.message}" + (f" (did you mean `evallint {near}`?)" if near else ""))
     if report.errors:
         return FAILED
     if options.write_baseline is not None:
@@ -162,27 +186,33 @@ def _lint(options: argparse.Namespace) -> int:
     return FOUND if report.findings and not options.exit_zero else CLEAN
 
 
-def _cache(options: argparse.Namespace) -> Keeper:
-    from evallint.cache.store import NoStore, keeper
+def _cache(options: argparse.Namespace, given: Chosen) -> Keeper:
+    from evallint.cache.store import NoStore, default_folder, keeper
 
-    return NoStore() if options.no_cache else keeper(options.cache_dir or _cache_folder())
+    if options.no_cache:
+        return NoStore()
+    return keeper(options.cache_dir or (_cache_folder() if given.configuration is None else default_folder(None)))
 
 
 def _cache_folder() -> str:
     """The cache of the project that the working folder is in."""
     from evallint.cache.store import default_folder
-    from evallint.settings import find_settings
+    from evallint.configuration import find_settings
 
     return default_folder(find_settings(os.getcwd()).root or None)
 
 
+def _clean_parser() -> Parser:
+    parser = Parser("evallint clean", "evallint clean [DIR]", "Removes the cache.")
+    parser.add_argument("folder", nargs="?", metavar="DIR", help="a cache (default: that of the working folder's project)")
+    add_help(parser)
+    return parser
+
+
 def _clean(arguments: list[str]) -> int:
-    if len(arguments) > 1 or arguments[:1] in (["-h"], ["--help"]):
-        print("usage: evallint clean [DIR]\n\nRemoves the cache: that of the working folder's project, or the one in DIR.")
-        return CLEAN if len(arguments) == 1 else FAILED
     from evallint.cache.store import NotACache, clean
 
-    folder = arguments[0] if arguments else _cache_folder()
+    folder = _clean_parser().parse_args(arguments).folder or _cache_folder()
     try:
         print(f"{folder}: removed {clean(folder)} entries")
     except (NotACache, OSError) as error:
@@ -200,14 +230,10 @@ def _jobs(text: str) -> int:
     return number
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _standard_input(name: str | None) -> Text:
     from evallint.linting import Text
 
-    return Text(name or "<stdin>", sys.stdin.buffer.read())
+    return Text(name or STANDARD_INPUT, sys.stdin.buffer.read())
 
 
 def _print(report: Report, options: argparse.Namespace, file: str | None) -> None:
@@ -235,18 +261,50 @@ def _say(text: str, stream: TextIO) -> None:
         print(text, file=stream)
 
 
+def _rule_parser() -> Parser:
+    parser = Parser("evallint rule", "evallint rule CODE", "Explains a rule: what it finds, why that is a bug, and examples.")
+    parser.add_argument("code", metavar="CODE", help="a code or a name, such as EVL001 or missing-eval")
+    add_help(parser)
+    return parser
+
+
 def _rule(arguments: list[str]) -> int:
-    if len(arguments) != 1 or arguments[0] in ("-h", "--help"):
-        print("usage: evallint rule CODE\n\nExplains a rule: what it finds, why that is a bug, and examples.")
-        return CLEAN if arguments[:1] in (["-h"], ["--help"]) else FAILED
+    code = _rule_parser().parse_args(arguments).code
     from evallint.rules import registry
 
     try:
-        text = registry.page(arguments[0])
+        text = registry.page(code)
     except registry.UnknownRule as error:
         return _fail(str(error))
     print(text.rstrip("\n"))
     return CLEAN
+
+
+def _completion_parser() -> Parser:
+    parser = Parser("evallint completion", "evallint completion SHELL", "Prints a script that completes evallint's command line.", _INSTALL)
+    parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
+    add_help(parser)
+    return parser
+
+
+def command_parsers() -> dict[str, Parser]:
+    """The parser of each command, by its name."""
+    from evallint.adapters.run import report_parser, run_parser
+
+    made = (_rule_parser(), run_parser(), report_parser(), _clean_parser(), _completion_parser())
+    return dict(zip(COMMANDS, made, strict=True))
+
+
+def _completion(arguments: list[str]) -> int:
+    shell = _completion_parser().parse_args(arguments).shell
+    from evallint.adapters.completion import script
+    from evallint.rules.registry import codes
+
+    print(script(shell, _parser(), {name: (COMMANDS[name], parser) for name, parser in command_parsers().items()}, codes()))
+    return CLEAN
+
+
+_HANDLERS = {"rule": _rule, "clean": _clean, "completion": _completion}
 
 
 if __name__ == "__main__":

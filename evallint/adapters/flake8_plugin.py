@@ -1,7 +1,7 @@
 """The flake8 plugin: findings that the command line has as well, at the same places.
 
-It reads no other file's code, and keeps what it found out, as the command line does. Where other files import the one at hand,
-what their calls decide is left unsaid.
+It reads no other file's code; it has the settings of the command line, and keeps what it found out, as that does. Where other files
+import the one at hand, what their calls decide is left unsaid.
 """
 
 from __future__ import annotations
@@ -29,14 +29,18 @@ class Plugin:
         if not text_matters(text):
             return
         from evallint.cache.store import default_folder, keeper
+        from evallint.configuration import settings_for
         from evallint.linting import lint_text
-        from evallint.settings import SettingsError, settings_for
+        from evallint.settings import SettingsError
         from evallint.source.neighbours import imported, importers
+        from evallint.source.patterns import excluded_with_parents
 
         try:
             settings = settings_for(self._filename)
         except SettingsError as error:
             yield 1, 0, f"EVL900 {error}", type(self)
+            return
+        if excluded_with_parents(settings, self._filename):
             return
         hidden = bool(importers(self._filename) or imported(self._filename))  # what decides may be in a file that is not read here
         cache = keeper(default_folder(settings.root or None))

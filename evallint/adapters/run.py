@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evallint.adapters.parsing import Parser, add_help
 from evallint.runtime import launching
 
 if TYPE_CHECKING:
@@ -29,12 +30,12 @@ _CHANGED = 1
 def run(argv: Sequence[str]) -> int:
     """`evallint run` with the arguments after `run`. The program's SystemExit and KeyboardInterrupt come out as they are."""
     mine, target = _split(list(argv))
-    options = _parser().parse_args(mine)
+    options = run_parser().parse_args(mine)
     if not target:
-        _parser().error("nothing to run: name a SCRIPT, or -m MODULE")
+        run_parser().error("nothing to run: name a SCRIPT, or -m MODULE")
     is_module = target[0] == "-m"
     if is_module and len(target) < 2:
-        _parser().error("argument -m: expected a module's name")
+        run_parser().error("argument -m: expected a module's name")
     try:
         program = None if is_module else launching.find_script(target[0])
     except launching.NoProgram as reason:
@@ -83,15 +84,12 @@ def _split(argv: list[str]) -> tuple[list[str], list[str]]:
     return argv[:at], argv[at:]
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="evallint run",
-        usage=_USAGE,
-        description="Runs a program, watches its models, and says which findings are real and what they cost.",
-        epilog=_EPILOG,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=26, width=80),
-        allow_abbrev=False,
+def run_parser() -> Parser:
+    """The options of `evallint run`."""
+    parser = Parser(
+        "evallint run", _USAGE, "Runs a program, watches its models, and says which findings are real and what\nthey cost.", _EPILOG
     )
+    add_help(parser)
     parser.add_argument("--report", metavar="FILE", help="write the report as JSON; each rank of torchrun its own (FILE.rank0.json)")
     parser.add_argument("--probes", type=_count, default=3, metavar="N", help="measure the effect at most N times a place (3)")
     parser.add_argument("--no-probes", action="store_true", help="measure nothing, only watch")
@@ -164,18 +162,23 @@ def write(report: RunReport, path: str) -> None:
         stream.write("\n")
 
 
-def report(argv: Sequence[str]) -> int:
-    """`evallint report FILE...`: join the reports of several processes, and show or write the result."""
-    parser = argparse.ArgumentParser(
-        prog="evallint report",
-        usage="evallint report [OPTIONS] FILE...",
-        description="Joins the reports that `evallint run --report` has written, one a process, and shows them as one.",
-        allow_abbrev=False,
+def report_parser() -> Parser:
+    """The options of `evallint report`."""
+    parser = Parser(
+        "evallint report",
+        "evallint report [OPTIONS] FILE...",
+        "Joins the reports that `evallint run --report` has written, one a process, and\nshows them as one.",
     )
+    add_help(parser)
     parser.add_argument("files", nargs="+", metavar="FILE", help="reports as JSON")
     parser.add_argument("--output-format", choices=("full", "json"), default="full", metavar="FORMAT", help="full (default), json")
     parser.add_argument("--fail-on", choices=FAIL_ON, metavar="WHAT", help="exit with 1 as `evallint run --fail-on` does")
-    options = parser.parse_args(list(argv))
+    return parser
+
+
+def report(argv: Sequence[str]) -> int:
+    """`evallint report FILE...`: join the reports of several processes, and show or write the result."""
+    options = report_parser().parse_args(list(argv))
     from evallint.runtime.merging import NotAReport, loaded, merged
 
     reports = []

@@ -20,6 +20,8 @@ class Calls(Constructors):
 
     def call(self, node: Call, w: World) -> V:
         func = node.func
+        if self.project.restores(self.path, func):
+            return self.restoring(node, w)
         if isinstance(func, ev.Attr):
             base = self.value(func.base, w)
             args = self.args(node, w)
@@ -36,6 +38,15 @@ class Calls(Constructors):
             if first is not None and loc is not None:
                 return of(("super", first, loc))
         return self.call_value(value, self.args(node, w), node, w, func, last_name(func))
+
+    def restoring(self, node: Call, w: World) -> V:
+        """A context manager of which the user says that it puts models in evaluation mode: those at hand, or all."""
+        given = self.args(node, w).all()
+        if isinstance(node.func, ev.Attr):
+            given.append(self.value(node.func.base, w))
+        held = [atom for value in given for atom in value.atoms]
+        held += [inner for atom in held if atom[0] == "q" for value in atom[1] for inner in value.atoms]
+        return of(("e", tuple(atom[1] for atom in held if atom[0] == "o") or tuple(w.modes), node.span, False))
 
     def args(self, node: Call, w: World) -> Args:
         """Evaluate a call's arguments."""
@@ -198,9 +209,9 @@ class Calls(Constructors):
         if any(kind == "context" for kind, _ in decorations):
             return of(("y", fn, tuple(args.pos), tuple(sorted(args.kw.items(), key=lambda kv: kv[0])), act, self_value))
         around: list[tuple[V, Value | None]] = [(value, None) for kind, value in decorations if kind == "around"]
-        if any(kind == "evaluates" for kind, _ in decorations):  # a decorator that cannot be seen: by its name it switches what it is given
+        for silent in [silent for kind, silent in decorations if kind == "evaluates"][:1]:
             switched = tuple(a[1] for v in (self_value, *args.all()) if v is not None for a in v.atoms if a[0] == "o")
-            around.append((of(("e", switched, fn.span, True)), None))
+            around.append((of(("e", switched, fn.span, silent)), None))
         if not around:
             return self.run_decorated(fn, act, self_value, args, node, w, cls, decorations)
         value = UNKNOWN

@@ -42,8 +42,11 @@ class Decorators(Summaries):
             self.frames.append(Frame(fn, act or self.owner(fn.path), None, None, Stop(fn.path, fn.qualname, None)))
             try:
                 for decorator in fn.decorators:
-                    name = last_name(decorator.func if isinstance(decorator, ev.Call) else decorator)
-                    if name in ("contextmanager", "asynccontextmanager"):
+                    called = decorator.func if isinstance(decorator, ev.Call) else decorator
+                    name = last_name(called)
+                    if self.project.restores(fn.path, called):
+                        found.append(("evaluates", False))
+                    elif name in ("contextmanager", "asynccontextmanager"):
                         found.append(("context", None))
                     elif name not in PLAIN_DECORATORS:
                         world = w.copy()
@@ -59,7 +62,7 @@ class Decorators(Summaries):
                             elif atom[0] == "x" and atom[1].endswith(".enable_grad"):
                                 found.append(("grad", "on"))
                             elif atom[0] == "x" and "." in atom[1] and names_evaluation(name):
-                                found.append(("evaluates", None))
+                                found.append(("evaluates", True))  # by its name it switches what it is given
                             elif atom[0] == "f":
                                 found.append(("wrap", value))
                             elif atom[0] == "y":  # what `contextmanager` makes is a decorator too

@@ -24,6 +24,7 @@ from evallint.events import (
 from evallint.meaning import names
 from evallint.meaning.libraries import LIBRARIES, Libraries
 from evallint.meaning.values import Atom
+from evallint.meaning.walk import text_of
 from evallint.modules import Modules, plain_path
 
 NO_MODULES = frozenset(("?.object", "?.ABC", "?.Protocol", "?.Generic", "?.Exception"))
@@ -143,6 +144,19 @@ class Index:
             if base[0] == "m":
                 return self.lookup(base[1], value.name)
         return None
+
+    def restores(self, path: str, func: Value) -> bool:
+        """Whether the user says of what is called that it puts models in evaluation mode and restores their modes when it is left."""
+        if not self.libraries.restores:
+            return False
+        found = self.dotted(path, func)
+        said = [text_of(func)]
+        if found is not None and found[0] == "x":
+            said.append(found[1])
+        elif found is not None and isinstance(found[1], (Function, Class)):
+            module = found[1].path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+            said.append(f"{module}.{found[1].qualname}")
+        return any(self.libraries.matches("restoring_contexts", name) for name in said)
 
     # Classes
 

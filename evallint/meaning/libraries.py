@@ -25,8 +25,9 @@ class Libraries:
         self.star_modules: dict[str, frozenset[str]] = {k: frozenset(v) for k, v in data.pop("star_modules").items()}
         self.libraries = frozenset(data.pop("libraries"))
         self.patterns: dict[str, re.Pattern[str]] = {
-            name: re.compile("|".join(translate(p) for p in patterns)) for name, patterns in data.items()
+            name: re.compile("|".join(translate(p) for p in patterns) or r"(?!)") for name, patterns in data.items()
         }
+        self.restores = bool(data["restoring_contexts"])
         self.matches = lru_cache(maxsize=50000)(self._matches)
 
     def _matches(self, table: str, dotted: str) -> bool:

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Protocol
 
 from evallint.linting import Report
-from evallint.report.places import in_cells
+from evallint.report.places import in_cells, in_files
 from evallint.report.style import Style
 
 FORMATS: dict[str, str] = {
@@ -22,6 +22,10 @@ FORMATS: dict[str, str] = {
 }
 FOR_PROGRAMS = frozenset(FORMATS) - {"full", "concise"}
 """Formats whose text is for programs: nothing else may be printed with it, and it is UTF-8 everywhere."""
+IN_CELLS = frozenset({"full", "concise", "json", "junit", "github-review"})
+"""Formats that tell the cell of a notebook and its line; the others annotate files, so they get the lines of those.
+
+A review is on lines of a diff, which it has apart, and tells people of cells."""
 
 
 class Render(Protocol):
@@ -34,4 +38,5 @@ class Render(Protocol):
 def renderer(name: str) -> Render:
     """The format of that name. Raises KeyError on another name."""
     render: Render = import_module(FORMATS[name]).render
-    return lambda report, style: render(in_cells(report), style)
+    placed = in_cells if name in IN_CELLS else in_files
+    return lambda report, style: render(placed(report), style)

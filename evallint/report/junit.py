@@ -59,10 +59,10 @@ def _failure(suite: Element, path: str, finding: Finding) -> None:
     case = _case(suite, f"{finding.code} {finding.name} ({here.line}:{here.column})", path)
     failure = SubElement(case, "failure", {"type": finding.severity, "message": message})
     steps = [
-        f"{number}. {plain(step.note)} ({path_text(step.place.path)}:{step.place.line}:{step.place.column})"
+        f"{number}. {plain(step.note)} ({path_text(step.place.file)}:{step.place.line}:{step.place.column})"
         for number, step in enumerate(finding.trail, 1)
     ]
-    failure.text = "\n".join([f"{path_text(here.path)}:{here.line}:{here.column}: {finding.code} {message}", *steps])
+    failure.text = "\n".join([f"{path_text(here.file)}:{here.line}:{here.column}: {finding.code} {message}", *steps])
 
 
 def _errors(suite: Element, problems: Sequence[Problem]) -> None:

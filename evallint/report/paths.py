@@ -30,14 +30,18 @@ def shown(path: str, top: str) -> str:
 
 
 def uri(path: str) -> str:
-    """What `located` returns as a URI: relative if it is, else a `file:` URI."""
+    """What `located` returns as a relative URI; of an absolute path, relative to the root of the file system."""
     try:
         data = path.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # not the bytes of a name: a program made it up
         data = path.encode("utf-8", "surrogatepass")
-    if not os.path.isabs(path):
-        return quote(data)
-    return f"file:///{quote(data.lstrip(b'/'), safe='/:' if os.name == 'nt' else '/')}"
+    return quote(data.lstrip(b"/"))
+
+
+def folder_uri(path: str) -> str:
+    """The `file:` URI of a folder."""
+    inside = uri(_slashes(path))
+    return f"file:///{inside}/" if inside else "file:///"
 
 
 def _seen_from(top: str, path: str) -> str | None:

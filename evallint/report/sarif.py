@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,10 +13,11 @@ from evallint.linting import Report
 from evallint.report.described import HOME, Described, described, url
 from evallint.report.json_text import dumps
 from evallint.report.lines import lines_of
-from evallint.report.paths import folder, located, uri
+from evallint.report.paths import folder, folder_uri, located, uri
 from evallint.report.style import Style, path_text
 
-_ROOT = "%SRCROOT%"
+_ROOT, _OUTSIDE = "%SRCROOT%", "%FILESYSTEM%"
+"""What a file's URI is relative to; code scanning refuses a report with an absolute one."""
 _CONTEXT = 2
 """Lines shown around a finding."""
 
@@ -40,11 +42,11 @@ def render(report: Report, style: Style) -> str:
             {
                 "executionSuccessful": not report.errors,
                 "toolExecutionNotifications": [
-                    {"level": "error", "message": {"text": f"{path_text(problem.path)}: {problem.message}"}} for problem in report.errors
+                    {"level": "error", "message": _message(f"{path_text(problem.path)}: {problem.message}")} for problem in report.errors
                 ],
             }
         ],
-        "originalUriBaseIds": {_ROOT: {"uri": uri(places.top).rstrip("/") + "/"}},
+        "originalUriBaseIds": {_ROOT: {"uri": folder_uri(places.top)}, _OUTSIDE: {"uri": folder_uri("/")}},
         "columnKind": "unicodeCodePoints",
         "results": [_result(f, index[f.code], mark, places) for f, mark in zip(report.findings, marks, strict=True)],
     }
@@ -113,9 +115,9 @@ class _Places:
         self._lines = lines
 
     def file(self, path: str) -> dict[str, Any]:
-        """An artifact location; a file outside of the project's folder has an absolute one."""
-        where = uri(located(path, self.top))
-        return {"uri": where} if where.startswith("file:") else {"uri": where, "uriBaseId": _ROOT}
+        """An artifact location."""
+        where = located(path, self.top)
+        return {"uri": uri(where), "uriBaseId": _OUTSIDE if os.path.isabs(where) else _ROOT}
 
     def of(self, place: Place, *, shown: bool = False) -> dict[str, Any]:
         """A physical location; if `shown`, with its text and the lines around it, where they are known."""

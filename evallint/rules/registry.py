@@ -6,6 +6,7 @@ import difflib
 import inspect
 
 from evallint.rules.base import Rule
+from evallint.rules.beside import PAGES
 from evallint.rules.missing_eval import MissingEval
 from evallint.rules.missing_no_grad import MissingNoGrad
 from evallint.rules.missing_train import MissingTrain
@@ -44,8 +45,16 @@ def find(code: str) -> type[Rule]:
     raise UnknownRule(code, tuple(dict.fromkeys(codes[match] for match in close)))
 
 
+def codes() -> tuple[str, ...]:
+    """Every code that can be reported."""
+    return tuple(sorted((*RULES, *PAGES)))
+
+
 def page(code: str) -> str:
-    """The page of a rule, as Markdown: its docstring, then its examples."""
+    """The page of a code, as Markdown: a rule's is its docstring, then its examples. Raises `UnknownRule`."""
+    for other, (name, text) in PAGES.items():
+        if code.strip().lower() in (other.lower(), name):
+            return f"# {name} ({other})\n\n{text}"
     rule = find(code)
     parts = [f"# {rule.name} ({rule.code})", inspect.cleandoc(rule.__doc__ or "")]
     parts += _examples("Reported", "The comment names the rule and the column of each finding.", rule.INVALID)

@@ -14,8 +14,9 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
+from evallint.configuration import find_settings
 from evallint.modules import Modules
-from evallint.settings import Settings, SettingsError, find_settings
+from evallint.settings import Settings, SettingsError
 from evallint.source.imports import ALL, Import, imports_in
 from evallint.source.notebook import SUFFIX, read_notebook
 from evallint.source.patterns import excludes

@@ -11,8 +11,8 @@ from evallint.finding import Finding
 
 _CODE = r"(?:EVL\b|[A-Z]+[0-9]+)"
 _CODES = rf"(?::\s?(?P<codes>{_CODE}(?:[,\s]+{_CODE})*))?"  # words that are no codes make the comment one for all codes, as in flake8
-_INLINE = re.compile(r"# noqa" + _CODES, re.IGNORECASE)
-_FILE = re.compile(r"\s*# flake8[:=]\s*noqa" + _CODES, re.IGNORECASE)
+INLINE = re.compile(r"# noqa" + _CODES, re.IGNORECASE)
+WHOLE_FILE = re.compile(r"\s*# flake8[:=]\s*noqa" + _CODES, re.IGNORECASE)
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 
 
@@ -28,16 +28,16 @@ def without_noqa(findings: Iterable[Finding], text: str) -> list[Finding]:
         return rows
     lines = split_lines(text)
     for line in lines:
-        whole = _FILE.match(line)
+        whole = WHOLE_FILE.match(line)
         if whole:
             rows = [f for f in rows if not _silences(whole, f.code)]
-    if not any(_silences(comment, f.code) for comment in _INLINE.finditer(text) for f in rows):
+    if not any(_silences(comment, f.code) for comment in INLINE.finditer(text) for f in rows):
         return rows  # what follows has to read the file token by token
     joined = _joined_lines(lines)
     kept = []
     for finding in rows:
         line = joined.get(finding.place.line) or (lines[finding.place.line - 1] if finding.place.line <= len(lines) else "")
-        comment = _INLINE.search(line)
+        comment = INLINE.search(line)
         if comment is None or not _silences(comment, finding.code):
             kept.append(finding)
     return kept

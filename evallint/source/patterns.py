@@ -57,22 +57,43 @@ def _split(patterns: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
 def excludes(settings: Settings) -> Callable[[str, bool], bool]:
     """Whether `exclude` or `extend-exclude` keep a walk from a path (absolute, links resolved)."""
     names, others = _split(settings.exclude + settings.extend_exclude)
-    spec = _compiled(settings.root or os.path.realpath("."), others) if others else None
+    names_here, others_here = _split(settings.exclude_here)
+    names |= names_here
+    specs = [_compiled(root or os.path.realpath("."), rest) for root, rest in ((settings.root, others), ("", others_here)) if rest]
 
     def excluded(path: str, is_folder: bool) -> bool:
-        return os.path.basename(path) in names or (spec is not None and spec.says(path, is_folder) is True)
+        return os.path.basename(path) in names or any(spec.says(path, is_folder) is True for spec in specs)
 
     return excluded
+
+
+def excluded_with_parents(settings: Settings, path: str) -> bool:
+    """Whether `path` is excluded, or a folder above it: up to that of the settings and the working folder, or up to the root."""
+    excluded = excludes(settings)
+    here = os.path.join(os.path.realpath(os.path.dirname(path) or "."), os.path.basename(path))
+    is_folder = os.path.isdir(here)
+    if is_folder:
+        here = os.path.realpath(here)
+    within = [top for top in (settings.root, os.path.realpath(".")) if top and _is_below(here, top)]
+    while any(_is_below(here, top) for top in within) if within else os.path.dirname(here) != here:
+        if excluded(here, is_folder):
+            return True
+        here, is_folder = os.path.dirname(here), True
+    return False
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(os.path.join(folder, ""))
 
 
 def ignored_codes(settings: Settings, path: str) -> tuple[str, ...]:
     """The code prefixes that `per-file-ignores` silences in the file at `path`."""
     codes: list[str] = []
-    if not settings.per_file_ignores:
+    if not (settings.per_file_ignores or settings.per_file_ignores_here):
         return ()
-    root = settings.root or os.path.realpath(".")
     place = os.path.join(os.path.realpath(os.path.dirname(path) or "."), os.path.basename(path))
-    for pattern, silenced in settings.per_file_ignores:
-        if _compiled(root, (pattern,)).says(place):
-            codes += silenced
+    for root, table in ((settings.root, settings.per_file_ignores), ("", settings.per_file_ignores_here)):
+        for pattern, silenced in table:
+            if _compiled(root or os.path.realpath("."), (pattern,)).says(place):
+                codes += silenced
     return tuple(codes)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from evallint.settings import Settings, find_settings
-from evallint.source.patterns import Patterns, excludes
+from evallint.configuration import find_settings
+from evallint.settings import Settings
+from evallint.source.patterns import Patterns, excluded_with_parents, excludes
 
 SUFFIXES = (".py", ".ipynb")
+
+SettingsIn = Callable[[str], Settings]
+"""The settings for the files of a folder, an absolute path with links resolved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +34,10 @@ class Problem:
     message: str
 
 
-def find_files(paths: Iterable[str], settings: Settings | None = None) -> Iterator[Found | Problem]:
+def find_files(paths: Iterable[str], settings_in: SettingsIn = find_settings, *, force_exclude: bool = False) -> Iterator[Found | Problem]:
     """Every file of `paths` once, folders depth first and sorted by name.
 
-    Without `settings`, the excludes for a folder are those of the nearest `[tool.evallint]`. Raises SettingsError.
+    The excludes for a folder are those of its settings; what is named itself is excluded only with `force_exclude`. Raises SettingsError.
     """
     seen: set[str] = set()
     for path in paths:
@@ -42,8 +46,12 @@ def find_files(paths: Iterable[str], settings: Settings | None = None) -> Iterat
         except (OSError, ValueError) as error:
             yield Problem(path, getattr(error, "strerror", None) or str(error))
             continue
-        if stat.S_ISDIR(mode):
-            yield from _Walk(settings, seen).folder(path)
+        is_folder = stat.S_ISDIR(mode)
+        folder = os.path.realpath(path if is_folder else os.path.dirname(path) or ".")
+        if force_exclude and excluded_with_parents(settings_in(folder), path):
+            continue
+        if is_folder:
+            yield from _Walk(settings_in, seen).folder(path)
             continue
         real = os.path.realpath(path)
         if real not in seen:
@@ -54,8 +62,8 @@ def find_files(paths: Iterable[str], settings: Settings | None = None) -> Iterat
 class _Walk:
     """One folder that the user named, and everything below it."""
 
-    def __init__(self, settings: Settings | None, seen: set[str]) -> None:
-        self.settings = settings
+    def __init__(self, settings_in: SettingsIn, seen: set[str]) -> None:
+        self.settings_in = settings_in
         self.seen = seen
 
     def folder(self, path: str) -> Iterator[Found | Problem]:
@@ -73,7 +81,7 @@ class _Walk:
             except OSError as error:
                 yield Problem(shown or ".", f"cannot read the folder: {error.strerror or error}")
                 continue
-            excluded = excludes(self.settings or find_settings(real))
+            excluded = excludes(self.settings_in(real))
             if any(entry.name == ".gitignore" for entry in entries):
                 ignores = (*ignores, *_patterns_of(os.path.join(real, ".gitignore"), real))
             folders = []
