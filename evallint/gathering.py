@@ -292,7 +292,7 @@ def _entries(
         elif (then := others.pop(real)) is not None:
             yield _Entry(then.path, found.named, then.data, found.path)
     for then in (*others.values(), *past.gone):
-        if then is not None:
+        if then is not None and not excluded_with_parents(settings_of(then.path), then.path):
             yield _Entry(then.path, False, then.data)
 
 

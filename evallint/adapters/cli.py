@@ -171,8 +171,7 @@ def _lint(options: argparse.Namespace) -> int:
         )
         report = lint()
         if options.write_baseline is None:
-            everything = partial(lint, changes={**given.changes, **narrowing.EVERYTHING})
-            report, stale = narrowing.narrowed(report, wanted, options, paths, lint, everything)
+            report, stale = narrowing.narrowed(report, wanted, options, given, paths, lint)
     if options.write_baseline is None:
         _print(report, options, file)
     for problem in report.errors:

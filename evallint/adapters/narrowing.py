@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from evallint.adapters.settings_options import Chosen
     from evallint.changes.baseline import Entry
     from evallint.changes.placing import Diff
     from evallint.finding import Finding
@@ -116,18 +117,18 @@ def narrowed(
     report: Report,
     wanted: Wanted,
     options: argparse.Namespace,
+    given: Chosen,
     paths: Sequence[str],
     lint: Lint,
-    everything: Lint,
 ) -> tuple[Report, list[Entry]]:
     """What of a report is new, and the entries of the baseline that can be taken off it.
 
-    `lint` makes the report anew, as it was in the `past`; `everything` makes one of all that the settings hide as well.
+    `lint` makes the report anew: as it was in the `past`, or with all that the settings hide.
     """
     hidden: set[Finding] = set()
     stale: list[Entry] = []
     if wanted.entries is not None:
-        hidden, stale = _old(report, wanted.entries, options, paths, everything)
+        hidden, stale = _old(report, wanted.entries, options, given, paths, lint)
     if wanted.diff is not None:
         from evallint.changes.selection import brought
 
@@ -140,15 +141,18 @@ def narrowed(
 
 
 def _old(
-    report: Report, entries: Sequence[Entry], options: argparse.Namespace, paths: Sequence[str], everything: Lint
+    report: Report, entries: Sequence[Entry], options: argparse.Namespace, given: Chosen, paths: Sequence[str], lint: Lint
 ) -> tuple[set[Finding], list[Entry]]:
     """The findings that a baseline lists, and the entries of it that nothing has any more."""
     from evallint.changes.baseline import match, real_path
+    from evallint.gathering import settings_by_folder
     from evallint.source.walking import Found, find_files
 
     @cache
     def linted() -> frozenset[str]:
-        names = [found.path for found in find_files(paths) if isinstance(found, Found)]
+        settings_in = settings_by_folder(given.settings, given.changes)
+        files = find_files(paths, settings_in, force_exclude=options.force_exclude)
+        names = [found.path for found in files if isinstance(found, Found)]
         return frozenset(map(os.path.realpath, [*names, *([options.stdin_filename] if options.stdin_filename else [])]))
 
     def looked_at(path: str) -> bool:
@@ -161,7 +165,7 @@ def _old(
     left = [entry for entry in left if looked_at(real_path(entry, options.baseline))]
     if left and not report.errors:
         # what the settings hide today is there all the same
-        _, gone = match(everything(), entries, options.baseline, linted)
+        _, gone = match(lint(changes={**given.changes, **EVERYTHING}), entries, options.baseline, linted)
         left = [entry for entry in left if entry in gone]
     return hidden, [] if report.errors else left
 

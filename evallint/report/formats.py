@@ -22,8 +22,10 @@ FORMATS: dict[str, str] = {
 }
 FOR_PROGRAMS = frozenset(FORMATS) - {"full", "concise"}
 """Formats whose text is for programs: nothing else may be printed with it, and it is UTF-8 everywhere."""
-IN_CELLS = frozenset({"full", "concise", "json", "junit"})
-"""Formats that tell the cell of a notebook and its line; the others annotate files, so they get the lines of those."""
+IN_CELLS = frozenset({"full", "concise", "json", "junit", "github-review"})
+"""Formats that tell the cell of a notebook and its line; the others annotate files, so they get the lines of those.
+
+A review is on lines of a diff, which it has apart, and tells people of cells."""
 
 
 class Render(Protocol):
