@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from evallint.cache.store import Keeper, NoStore
 from evallint.finding import Finding
@@ -22,6 +23,18 @@ from evallint.source.walking import Found, Problem
 from evallint.working import Work, answers, known_run, remember_run
 
 
+class Mended(Protocol):
+    """A part of a program as it is after fixing: its files, its findings, and what of them was fixed."""
+
+    work: Work
+    findings: list[Finding]
+    fixed: list[Finding]
+
+
+Mend = Callable[[Work, list[Finding], Callable[[Work, Sequence[Finding]], list[Finding]], Keeper], Mended]
+"""What is done to each part of a program after it was analysed, given its findings, what tells which are shown, and the cache."""
+
+
 @dataclass(slots=True)
 class Report:
     """What a run found: findings in order, how many files it saw and parsed, and the paths that it could not read."""
@@ -32,6 +45,10 @@ class Report:
     errors: list[Problem] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
     """The text of every file that a finding or its trail is in, for code frames."""
+    rewritten: dict[str, str] = field(default_factory=dict)
+    """The new text of every file in which something was fixed."""
+    fixed: list[Finding] = field(default_factory=list)
+    """The findings that were fixed, at their places in the text before."""
 
 
 def lint_source(source: str, filename: str) -> list[Finding]:
@@ -69,19 +86,21 @@ def lint_paths(
     say: Say | None = None,
     jobs: int = 1,
     cache: Keeper | None = None,
+    mend: Mend | None = None,
 ) -> Report:
     """Lint files and folders as one program; around a file that is named itself, those that call it are read as well.
 
     Without `settings`, each file has those of the nearest `[tool.evallint]` upward, and files of different ones are different
     programs; `changes` (by field name) override either. `texts` are linted as well. `say` is told what goes on. Up to `jobs`
     processes share the work (0: one for each core). `cache` keeps what was found out, for the next run; the report is the same without.
+    `mend` works on the findings of each part of a program, and on its texts: `fixing.offer` or `fixing.mend`; no file is written.
     A path that cannot be read is an entry of `errors`; a file that cannot be read or parsed is an EVL900 finding. Raises SettingsError.
     """
     say = say or _silent
     cache = cache or NoStore()
     fixed = None if settings is None else replace(settings, changes or {})
     given = [os.fspath(path) for path in paths]
-    whole = fingerprint(given, fixed, changes or {}, texts, say) if not isinstance(cache, NoStore) else None
+    whole = fingerprint(given, fixed, changes or {}, texts, say) if not isinstance(cache, NoStore) and mend is None else None
     if whole is not None and (known := known_run(cache, whole.key, len(whole.settings))) is not None:
         report = Report(files=whole.files, parsed=known.parsed, errors=whole.errors)
         for used, rows in zip(whole.settings, known.findings, strict=True):
@@ -89,9 +108,9 @@ def lint_paths(
     else:
         gathered = gather(given, fixed, changes or {}, texts, say)
         report = Report(files=gathered.files, parsed=gathered.parsed, errors=gathered.errors)
-        found = _work_out(gathered, jobs, cache, say)
+        found = _work_out(gathered, jobs, cache, say, mend, report)
         for used, rows in found.items():
-            _show(report, rows, {source.path: source.text for source in gathered.programs.get(used, ())}, used)
+            _show(report, rows, {source.path: source.text for source in gathered.programs.get(used, ())} | report.rewritten, used)
         if whole is not None and whole.contents == gathered.contents:
             remember_run(cache, whole.key, report.parsed, [found.get(used, []) for used in whole.settings])
         cache.prune()
@@ -103,8 +122,8 @@ def _silent(_: object) -> None:
     pass
 
 
-def _work_out(gathered: Gathered, jobs: int, cache: Keeper, say: Say) -> dict[Settings, list[Finding]]:
-    """The raw findings of every program."""
+def _work_out(gathered: Gathered, jobs: int, cache: Keeper, say: Say, mend: Mend | None, report: Report) -> dict[Settings, list[Finding]]:
+    """The raw findings of every program; what `mend` changes of its texts goes into the report."""
     works = [Work(part, used) for used, sources in gathered.programs.items() for part in gathered.parts(sources, used)]
     found = {used: list(gathered.raw.get(used, ())) for used in {**gathered.programs, **gathered.raw}}
 
@@ -115,8 +134,22 @@ def _work_out(gathered: Gathered, jobs: int, cache: Keeper, say: Say) -> dict[Se
 
     tell(0)
     for work, rows in zip(works, answers(works, jobs, cache, tell), strict=True):
+        if mend is not None:
+            mended = mend(work, rows, partial(_shown_of, gathered), cache)
+            before = {source.path: source.text for source in work.sources}
+            report.rewritten |= {gathered.written(s.path): s.text for s in mended.work.sources if s.text != before[s.path]}
+            report.fixed += gathered.as_given(mended.fixed)
+            rows = mended.findings
         found[work.settings] += gathered.as_given(rows)
     return found
+
+
+def _shown_of(gathered: Gathered, work: Work, findings: Sequence[Finding]) -> list[Finding]:
+    """Of the findings of a part those that are to be seen."""
+    texts = {gathered.written(source.path): source.text for source in work.sources}
+    given = gathered.as_given(findings)
+    seen = set(_shown(given, texts, work.settings))
+    return [finding for finding, as_given in zip(findings, given, strict=True) if as_given in seen]
 
 
 def _show(report: Report, raw: Sequence[Finding], known: Mapping[str, str], settings: Settings) -> None:

@@ -1,0 +1,57 @@
+"""EVL002: `torch.no_grad()` around the evaluation, or above the function that does nothing else, as the file's imports spell it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from evallint.finding import Applicability, Finding, Repair
+from evallint.fixes.code import Code, Codes, bound_in, inside, names_in, parameters, spot_at, yields
+from evallint.fixes.receivers import named
+from evallint.fixes.sites import sites
+from evallint.fixes.writing import Change, changed, decorated
+
+PLAIN = frozenset(("staticmethod", "classmethod"))
+RUN_BY_OTHERS = frozenset("forward __call__ __init__ training_step validation_step test_step predict_step configure_optimizers".split())
+"""Methods that serve training as well, or in which a library sees to recording."""
+NEEDING = frozenset("backward step grad autograd enable_grad set_grad_enabled requires_grad requires_grad_ inference_mode no_grad".split())
+"""Names in functions that have to do with graphs themselves."""
+
+
+def proposals(finding: Finding, repair: Repair, code: Code, codes: Codes) -> Iterator[tuple[str, Applicability]]:
+    """New texts of the file, and how safe each is."""
+    spelling = code.no_grad
+    spot = spot_at(code, finding.place.line, finding.place.column)
+    if spelling is None or spot is None or spelling.partition(".")[0].partition("(")[0] in _hidden(spot.scope):
+        return
+    applicability: Applicability = "unsafe" if repair.shared else "safe"
+    if repair.whole and isinstance(spot.scope, ast.FunctionDef) and len(spot.steps) <= 2 and _can_be_decorated(spot.scope, code):
+        text = decorated(code.text, spot.scope.lineno, spelling)
+        if text is not None:
+            yield text, applicability
+    receivers = [receiver for model in repair.receivers if (receiver := named(model, codes)) is not None]
+    for site in sites(code, finding.place, receivers, repair.receivers):
+        text = None if site.waits() else changed(code.text, Change(*site.lines, header=f"with {spelling}:"))
+        if text is not None:
+            yield text, applicability
+
+
+def _hidden(scope: ast.AST) -> set[str]:
+    """The names that a function has for itself."""
+    if not isinstance(scope, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return set()
+    return bound_in(scope.body) | set(parameters(scope))
+
+
+def _can_be_decorated(function: ast.FunctionDef, code: Code) -> bool:
+    """Whether nothing in a function, or around it, minds that recording is off for all of it."""
+    own = all(isinstance(d, ast.Name) and d.id in PLAIN for d in function.decorator_list)
+    if not own or function.name in RUN_BY_OTHERS or yields(function.body):
+        return False
+    if any(inside(function.body, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda))):
+        return False
+    around = code.around(function.lineno, code.column(function))[1:-1]
+    if not all(isinstance(node, ast.ClassDef) for node in around if node is not function):
+        return False
+    attributes = {node.attr for node in inside(function.body, ast.Attribute) if isinstance(node, ast.Attribute)}
+    return not NEEDING & (attributes | names_in(function.body))
