@@ -84,6 +84,8 @@ class Repair:
     """The function of the finding evaluates and does nothing else."""
     shared: bool = False
     """What is on the way to the forward serves training as well."""
+    both: bool = False
+    """The region itself trains in other calls: it wants the mode by what tells them apart."""
 
 
 @dataclass(frozen=True, slots=True)

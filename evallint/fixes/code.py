@@ -41,6 +41,14 @@ class Code:
         """Whether a statement begins at a place (1-based)."""
         return (node.lineno, node.col_offset) == (line, self._columns.offset(line, column))
 
+    def spelled(self, text: str) -> str:
+        """An expression with its strings in the quotes that the file prefers."""
+        return text.replace("'", '"') if '"' not in text and self.text.count('"') >= self.text.count("'") else text
+
+    def has_docstring(self, scope: Scope) -> bool:
+        """Whether a function begins with its documentation."""
+        return ast.get_docstring(scope, clean=False) is not None
+
     def text_before(self, node: ast.stmt) -> str:
         """What is on the line of a statement before it."""
         return self._columns.lines(node.lineno, node.lineno)[: self.column(node) - 1]

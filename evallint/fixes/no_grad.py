@@ -25,13 +25,25 @@ def proposals(finding: Finding, repair: Repair, code: Code, codes: Codes) -> Ite
     if spelling is None or spot is None or spelling.partition(".")[0].partition("(")[0] in _hidden(spot.scope):
         return
     applicability: Applicability = "unsafe" if repair.shared else "safe"
-    if repair.whole and isinstance(spot.scope, ast.FunctionDef) and len(spot.steps) <= 2 and _can_be_decorated(spot.scope, code):
+    if (
+        not repair.both
+        and repair.whole
+        and isinstance(spot.scope, ast.FunctionDef)
+        and len(spot.steps) <= 2
+        and _can_be_decorated(spot.scope, code)
+    ):
         text = decorated(code.text, spot.scope.lineno, spelling)
         if text is not None:
             yield text, applicability
     receivers = [receiver for model in repair.receivers if (receiver := named(model, codes)) is not None]
     for site in sites(code, finding.place, receivers, repair.receivers):
-        text = None if site.waits() else changed(code.text, Change(*site.lines, header=f"with {spelling}:"))
+        header = f"with {spelling}:"
+        if repair.both:
+            flag, torch = site.flag(), next((name for name, means in code.torch_names.items() if means == "torch"), None)
+            if flag is None or torch is None:
+                return
+            header = f"with {torch}.set_grad_enabled({code.spelled(flag)}):"
+        text = None if site.waits() else changed(code.text, Change(*site.lines, header=header))
         if text is not None:
             yield text, applicability
 

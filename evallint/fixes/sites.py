@@ -51,7 +51,7 @@ class Site:
     @property
     def lines(self) -> tuple[int, int]:
         """The lines on which the first and the last begin."""
-        return start_of(self.block[self.first]), start_of(self.block[self.last])
+        return self.block[self.first].lineno, self.block[self.last].lineno
 
     def leaves(self) -> bool:
         """Whether what is put after the statements may be passed over: by a jump, or by an error that somebody handles here."""
@@ -61,6 +61,15 @@ class Site:
     def waits(self) -> bool:
         """Whether code around runs in between."""
         return yields(self.nodes)
+
+    def flag(self) -> str | None:
+        """What the statements ask before they train, if it is the same all the while: `training`, `optimizer is not None`."""
+        bound = bound_in(self.nodes)
+        for node in inside(self.nodes, ast.If):
+            if isinstance(node, ast.If) and _trains(node.body):
+                plain = all(isinstance(n, PLAIN) for n in ast.walk(node.test)) and not names_in([node.test]) & bound
+                return _as_bool(node.test, self.scope) if plain and not _trains(node.orelse) else None
+        return None
 
     def free_names(self, receivers: Sequence[str]) -> list[str]:
         """A name for each receiver, to keep its mode in."""
@@ -78,9 +87,20 @@ class Site:
         return found
 
 
-def start_of(node: ast.stmt) -> int:
-    """The line that LibCST has for the start of a statement: that of its `def` or `class` where it is decorated."""
-    return node.lineno
+def _as_bool(test: ast.expr, scope: Scope) -> str:
+    """A test as what `train()` and `set_grad_enabled()` take: they refuse what is only as good as true."""
+    said = ast.unparse(test)
+    if isinstance(test, (ast.Compare, ast.UnaryOp)):
+        return said
+    if isinstance(test, ast.Name) and not isinstance(scope, ast.Module):
+        args = scope.args
+        plain = [*args.posonlyargs, *args.args]
+        defaults = [*zip(reversed(plain), reversed(args.defaults), strict=False), *zip(args.kwonlyargs, args.kw_defaults, strict=True)]
+        known = {arg.arg for arg, default in defaults if isinstance(default, ast.Constant) and isinstance(default.value, bool)}
+        known |= {arg.arg for arg in (*plain, *args.kwonlyargs) if arg.annotation is not None and ast.unparse(arg.annotation) == "bool"}
+        if test.id in known:
+            return said
+    return f"bool({said})"
 
 
 def whole_statement(code: Code, spot: Spot) -> Site | None:
@@ -127,13 +147,13 @@ def sites(code: Code, place: Place, receivers: Sequence[str], models: Sequence[R
 def _with_forwards(code: Code, spot: Spot, receivers: Sequence[str]) -> Iterator[Site]:
     """The statement around a place, or from it to the last of its block that runs one of the models."""
     at = whole_statement(code, spot)
-    if at is None or _is_lazy(spot) or not _is_quiet(at):
+    if at is None or _is_lazy(spot) or _trains(at.nodes):
         return
     calls = [n for n in range(at.last, len(at.block)) if any(any(calls_of([at.block[n]], r)) for r in receivers)]
     wider = Site(at.spot, at.block, at.first, max([at.last, *calls]))
     for site in dict.fromkeys((wider.last, at.last)):
         found = _widened(Site(at.spot, at.block, at.first, site))
-        if _can_go_around(found, receivers, ()) and _is_quiet(found):
+        if _can_go_around(found, receivers, ()) and not _trains(found.nodes):
             yield found
 
 
@@ -148,12 +168,14 @@ def _is_lazy(spot: Spot) -> bool:
 
 
 TRAINING = frozenset("backward step manual_backward".split())
+PLAIN = (ast.Name, ast.Attribute, ast.Compare, ast.cmpop, ast.Constant, ast.UnaryOp, ast.unaryop, ast.expr_context)
+"""What a flag is made of, so that asking for it twice is as asking once, and the answer is true or false."""
 
 
-def _is_quiet(site: Site) -> bool:
-    """Whether nothing trains in statements."""
-    calls = (node.func for node in inside(site.nodes, ast.Call) if isinstance(node, ast.Call))
-    return not any(isinstance(func, ast.Attribute) and func.attr in TRAINING for func in calls)
+def _trains(nodes: Sequence[ast.AST]) -> bool:
+    """Whether a training step is taken in statements."""
+    calls = (node.func for node in inside(nodes, ast.Call) if isinstance(node, ast.Call))
+    return any(isinstance(func, ast.Attribute) and func.attr in TRAINING for func in calls)
 
 
 def _can_go_around(site: Site, receivers: Sequence[str], models: Sequence[Receiver]) -> bool:

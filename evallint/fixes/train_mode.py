@@ -55,15 +55,31 @@ def _innermost_loop(spot: Spot) -> ast.AST | None:
 
 
 def _where_training_begins(code: Code, step: Spot, models: list[str], *, inside: bool) -> Iterator[str | None]:
-    """`train()` before the loop that trains, or (`inside`) in it, before the statement that runs the model."""
+    """`train()` before the loop that trains, or (`inside`) in it, before the statement that runs the model; without a loop, at the top."""
     loop = _innermost_loop(step)
     for number in range(len(step.steps) - 1, -1, -1):
         block, index, owner = step.steps[number]
-        if block[index] is loop if loop is not None and not inside else owner is loop or loop is None:
-            site = whole_statement(code, Spot(step.scope, step.steps[: number + 1], step.nodes))
-            if site is not None and not any(names_of(m) & bound_in(site.nodes) or is_optional(m, site.nodes) for m in models):
-                yield changed(code.text, Change(*site.lines, before=tuple(f"{model}.train()" for model in models)))
-            return
+        if owner is not loop if inside else block[index] is not loop:
+            continue
+        yield _training_before(code, Spot(step.scope, step.steps[: number + 1], step.nodes), models)
+        return
+    if loop is None:
+        block, index, owner = step.steps[0]
+        first = min(index, int(code.has_docstring(step.scope)))
+        if not isinstance(step.scope, ast.Module):
+            yield _training_before(code, Spot(step.scope, ((block, first, owner),), step.nodes), models)
+        yield _training_before(code, Spot(step.scope, step.steps[:1], step.nodes), models)
+
+
+def _training_before(code: Code, spot: Spot, models: list[str]) -> str | None:
+    """`train()` before a statement, if the models are there by then."""
+    site = whole_statement(code, spot)
+    if site is None:
+        return None
+    later = site.block[site.first :]
+    if any(names_of(m) & bound_in(later) or is_optional(m, later) for m in models):
+        return None
+    return changed(code.text, Change(*site.lines, before=tuple(f"{code.spelled(model)}.train()" for model in models)))
 
 
 def _at_the_end_of_its_block(code: Code, switch: Spot, model: str) -> str | None:
@@ -78,7 +94,7 @@ def _at_the_end_of_its_block(code: Code, switch: Spot, model: str) -> str | None
         last -= 1
     if last < at.last or leaves(at.block[at.last : last + 1]):
         return None
-    return changed(code.text, Change(at.block[last].lineno, at.block[last].lineno, after=(f"{model}.train()",)))
+    return changed(code.text, Change(at.block[last].lineno, at.block[last].lineno, after=(f"{code.spelled(model)}.train()",)))
 
 
 def _put_back(code: Code, switch: Spot, model: str, *, guarded: bool) -> str | None:
@@ -87,16 +103,20 @@ def _put_back(code: Code, switch: Spot, model: str, *, guarded: bool) -> str | N
     if at is None or isinstance(switch.scope, ast.Module) or yields(switch.scope.body) or expression(model) is None:
         return None
     call = switch.statement
-    if not isinstance(call, ast.Expr) or ast.unparse(call.value).partition("(")[0].rpartition(".")[0] != model:
-        return None
-    if any(isinstance(node, (*LOOPS, ast.If, ast.Try)) for node in switch.nodes):
+    if not isinstance(call, ast.Expr) or ast.unparse(call.value) not in (
+        f"{model}.eval()",
+        f"{model}.train(False)",
+        f"{model}.train(mode=False)",
+    ):
         return None
     block, last = at.block, len(at.block) - 1
     if last == at.last:
         return None
     site = Site(switch, block, at.first, last)
+    guarded = guarded or any(isinstance(node, ast.Try) and node.handlers for node in switch.nodes)
     (kept,) = site.free_names([model])
-    before, after = (f"{kept} = {model}.training",), (f"{model}.train({kept})",)
+    spelled = code.spelled(model)
+    before, after = (f"{kept} = {spelled}.training",), (f"{spelled}.train({kept})",)
     if guarded:
         text = changed(code.text, Change(block[at.last + 1].lineno, block[last].lineno, final=after))
         return None if text is None else changed(text, Change(*at.lines, before))

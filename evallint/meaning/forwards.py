@@ -107,7 +107,7 @@ class Forwards(Layers, Contexts):
         fact.fixed_noise = any(names.has_words(name, FIXED) for arg in node.args for name in names_in(arg))
         fact.may_differentiate |= any(names.has_words(k, DERIVATIVES) for k, _ in node.keywords)
         fact.partly |= any(m.mode == "eval" for m in modes) and self.has_part(loc, w, "train")
-        fact.divided |= any(m.mode in ("train", "fresh") for m in modes) and self.has_part(loc, w, "eval")
+        fact.divided |= all(m.mode in ("train", "fresh") for m in modes) and self.has_part(loc, w, "eval")
         fact.carries_no_grad = self.carries_no_grad(loc, method)
         for frame in self.frames:
             frame.forwards.append(number)

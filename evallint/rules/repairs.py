@@ -12,10 +12,8 @@ from evallint.meaning.regions import Region
 from evallint.rules.words import place
 
 
-def around(claim: Claim, kind: Literal["eval", "no-grad"], facts: Facts) -> Repair | None:
-    """What to put around a region that evaluates; None where other calls of it train."""
-    if any(f.trained and _is_in(f, claim.region) for f in facts.forwards):
-        return None
+def around(claim: Claim, kind: Literal["eval", "no-grad"], facts: Facts) -> Repair:
+    """What to put around a region that evaluates."""
     pairs = [(forward, _depth_of_region(forward, claim.region)) for forward in claim.forwards]
     trained = trained_objects(facts)
     first, depth = pairs[0]
@@ -27,6 +25,7 @@ def around(claim: Claim, kind: Literal["eval", "no-grad"], facts: Facts) -> Repa
         divided=_is_divided(claim.forwards, facts),
         whole=claim.region.named and not here.shared and not _needs_graphs(here.path, here.function, facts),
         shared=any(stop.shared or stop.trains for forward, at in pairs for stop in forward.stops[at + 1 :]),
+        both=any(f.trained and _is_in(f, claim.region) for f in facts.forwards),
     )
 
 
