@@ -120,7 +120,7 @@ def offer(work: Work, findings: list[Finding], shown: Shown, cache: Keeper) -> M
 
 
 def mend(work: Work, findings: list[Finding], shown: Shown, cache: Keeper, *, unsafe: bool) -> Mended:
-    """The program with its shown findings fixed, as far as there are fixes, and what is left of them."""
+    """The program with its shown findings fixed, as far as there are fixes, and what is left, with the fixes that nobody asked for."""
     bench = Bench(shown, cache)
     trial = bench.trial(work, findings)
     mended: list[Finding] = []
@@ -135,7 +135,8 @@ def mend(work: Work, findings: list[Finding], shown: Shown, cache: Keeper, *, un
                     trial = after
                     mended += [finding for finding, _ in part[0]]
                     break
-    return Mended(trial.work, trial.findings, mended)
+    left = {} if unsafe else bench.proven(trial, trial.shown, unsafe=True)
+    return Mended(trial.work, [changed(f, fix=left.get(f)) for f in trial.findings], mended)
 
 
 def _apart(fixes: dict[Finding, Fix]) -> list[list[tuple[Finding, Fix]]]:

@@ -45,8 +45,8 @@ class Report:
     errors: list[Problem] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
     """The text of every file that a finding or its trail is in, for code frames."""
-    rewritten: dict[str, str] = field(default_factory=dict)
-    """The new text of every file in which something was fixed."""
+    rewritten: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """The text of every file in which something was fixed, before and after; nothing is written."""
     fixed: list[Finding] = field(default_factory=list)
     """The findings that were fixed, at their places in the text before."""
 
@@ -110,7 +110,7 @@ def lint_paths(
         report = Report(files=gathered.files, parsed=gathered.parsed, errors=gathered.errors)
         found = _work_out(gathered, jobs, cache, say, mend, report)
         for used, rows in found.items():
-            _show(report, rows, {source.path: source.text for source in gathered.programs.get(used, ())} | report.rewritten, used)
+            _show(report, rows, _texts_in(gathered, used, report), used)
         if whole is not None and whole.contents == gathered.contents:
             remember_run(cache, whole.key, report.parsed, [found.get(used, []) for used in whole.settings])
         cache.prune()
@@ -137,7 +137,8 @@ def _work_out(gathered: Gathered, jobs: int, cache: Keeper, say: Say, mend: Mend
         if mend is not None:
             mended = mend(work, rows, partial(_shown_of, gathered), cache)
             before = {source.path: source.text for source in work.sources}
-            report.rewritten |= {gathered.written(s.path): s.text for s in mended.work.sources if s.text != before[s.path]}
+            after = {gathered.written(s.path): (before[s.path], s.text) for s in mended.work.sources}
+            report.rewritten |= {path: texts for path, texts in after.items() if texts[0] != texts[1]}
             report.fixed += gathered.as_given(mended.fixed)
             rows = mended.findings
         found[work.settings] += gathered.as_given(rows)
@@ -150,6 +151,12 @@ def _shown_of(gathered: Gathered, work: Work, findings: Sequence[Finding]) -> li
     given = gathered.as_given(findings)
     seen = set(_shown(given, texts, work.settings))
     return [finding for finding, as_given in zip(findings, given, strict=True) if as_given in seen]
+
+
+def _texts_in(gathered: Gathered, settings: Settings, report: Report) -> dict[str, str]:
+    """The texts of one program's files, as they are with what was fixed."""
+    texts = {source.path: source.text for source in gathered.programs.get(settings, ())}
+    return texts | {path: after for path, (_, after) in report.rewritten.items() if path in texts}
 
 
 def _show(report: Report, raw: Sequence[Finding], known: Mapping[str, str], settings: Settings) -> None:

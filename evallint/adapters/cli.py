@@ -110,6 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--confidence", choices=CONFIDENCES, help="least certainty: low, medium (default), high", **level)
     parser.add_argument("--severity", choices=SEVERITIES, help="least weight: note (default), warning, error", **level)
     parser.add_argument("--output-format", choices=FORMAT_NAMES, default="full", metavar="FORMAT", help="full (default), concise, json")
+    parser.add_argument("--fix", action="store_true", help="mend what can be mended without a doubt")
+    parser.add_argument("--unsafe-fixes", action="store_true", help="mend what may have been meant otherwise, too")
+    parser.add_argument("--diff", action="store_true", help="show what --fix would change, and change nothing")
     parser.add_argument("--statistics", action="store_true", help="count the findings of each code")
     parser.add_argument("--exit-zero", action="store_true", help="exit with 0 even if there are findings")
     parser.add_argument("--stdin-filename", metavar="NAME", help="what to call standard input")
@@ -121,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _lint(options: argparse.Namespace) -> int:
+    from evallint.adapters import fixes
     from evallint.adapters.progress import Progress
     from evallint.linting import lint_paths
 
@@ -129,13 +133,21 @@ def _lint(options: argparse.Namespace) -> int:
     names = ("select", "ignore", "extend_select", "confidence", "severity")
     changes = {name: _frozen(getattr(options, name)) for name in names if getattr(options, name) is not None}
     with Progress(sys.stderr) as progress:
-        report = lint_paths(paths, changes=changes, texts=texts, say=progress.say, jobs=options.jobs, cache=_cache(options))
-    _print(report, options, sys.stdout)
+        mend = fixes.asked(options)
+        report = lint_paths(paths, changes=changes, texts=texts, say=progress.say, jobs=options.jobs, cache=_cache(options), mend=mend)
+    if options.diff:
+        fixes.show(report, options.unsafe_fixes)
+    elif options.fix:
+        report.errors += fixes.apply(report, {text.path: text.data for text in texts}, options.unsafe_fixes)
+        _print(report, options, sys.stderr if texts else sys.stdout)
+    else:
+        _print(report, options, sys.stdout)
     for problem in report.errors:
         _fail(f"{problem.path}: {problem.message}")
     if report.errors:
         return FAILED
-    return FOUND if report.findings and not options.exit_zero else CLEAN
+    found = report.rewritten if options.diff else report.findings
+    return FOUND if found and not options.exit_zero else CLEAN
 
 
 def _cache(options: argparse.Namespace) -> Keeper:

@@ -1,4 +1,7 @@
-"""A text as the fixes look at it: the statements around a place, and what names mean there. LibCST writes; Python's own tree tells where."""
+"""A text as the fixes look at it: the statements around a place, and what names mean there.
+
+LibCST writes; Python's own tree tells where, as it does for the events.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from evallint.events import Span
 from evallint.source.parsing import parsed
@@ -146,7 +150,7 @@ def spot_at(code: Code, line: int, column: int) -> Spot | None:
         return None
     nodes = nodes[first:]
     steps = []
-    for owner, node in zip(nodes, nodes[1:], strict=False):
+    for owner, node in pairwise(nodes):
         for block in blocks_of(owner):
             at = next((n for n, statement in enumerate(block) if statement is node), None)
             if at is not None:

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from evallint.finding import Place, Receiver
 from evallint.fixes.code import (
@@ -159,7 +160,7 @@ def _with_forwards(code: Code, spot: Spot, receivers: Sequence[str]) -> Iterator
 
 def _is_lazy(spot: Spot) -> bool:
     """Whether the place is in a generator expression that something else runs, later."""
-    for around, node in zip(spot.nodes, spot.nodes[1:], strict=False):
+    for around, node in pairwise(spot.nodes):
         if isinstance(node, ast.GeneratorExp):
             name = ast.unparse(around.func).rpartition(".")[2] if isinstance(around, ast.Call) else ""
             if name not in CONSUMING:

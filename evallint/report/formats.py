@@ -16,6 +16,9 @@ FORMATS: dict[str, str] = {
 FOR_PROGRAMS = frozenset({"json"})
 """Formats whose text is for programs, so that nothing else may be printed with it."""
 
+FIXES_SHOWN = frozenset({"json", "sarif", "rdjson"})
+"""Formats that show fixes."""
+
 
 class Render(Protocol):
     """What a format is."""
