@@ -27,7 +27,7 @@ def fixed(path: Path, *, unsafe: bool) -> Report:
 def described(fixture: Fixture) -> str:
     """The diff of a fixture; before it, which findings only `--unsafe-fixes` mends, and which nothing does."""
     report = fixed(fixture.path, unsafe=True)
-    safely = {row for row in _rows(fixed(fixture.path, unsafe=False))}
+    safely = set(_rows(fixed(fixture.path, unsafe=False)))
     rows = [f"# unsafe: {row}" for row in _rows(report) if row not in safely]
     rows += [f"# left: {relative(Path(f.place.path))} {f.code} {f.function}" for f in report.findings]
     parts = ["".join(f"{row}\n" for row in rows)]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 
 from evallint.events import Span
@@ -61,27 +60,38 @@ class Code:
         """Whether a statement's text begins with a word."""
         return self._columns.lines(node.lineno, node.lineno)[self.column(node) - 1 :].startswith(word)
 
-    @cached_property
-    def torch_names(self) -> dict[str, str]:
-        """What the file's own imports make of things of torch: `th` is `torch`, `no_grad` is `torch.no_grad`."""
-        found: dict[str, str] = {}
-        for node in _imports(self.tree.body):
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    if alias.name == "torch" or (alias.name.startswith("torch.") and alias.asname is None):
-                        found[alias.asname or "torch"] = "torch"
-            elif node.module in ("torch", "torch.autograd") and not node.level:
-                found.update({alias.asname or alias.name: f"torch.{alias.name}" for alias in node.names})
-        return found
+    def torch_names(self, scope: Scope) -> dict[str, str]:
+        """What names mean of torch in a function by its own imports and the file's: `th` is `torch`, `no_grad` is `torch.no_grad`."""
+        outer = _torch_names(self.tree.body)
+        if not outer and any(alias.name == "*" for node in _imports(self.tree.body) for alias in node.names):
+            uses = (node.value for node in inside(self.tree.body, ast.Attribute, nested=True) if isinstance(node, ast.Attribute))
+            outer = {"torch": "torch"} if any(isinstance(node, ast.Name) and node.id == "torch" for node in uses) else {}
+        if isinstance(scope, ast.Module):
+            return outer
+        own = _torch_names(scope.body)
+        hidden = (bound_in(scope.body) | set(parameters(scope))) - own.keys()
+        return {name: means for name, means in {**outer, **own}.items() if name not in hidden}
 
-    @property
-    def no_grad(self) -> str | None:
-        """`torch.no_grad()` as the file's imports spell it; None if they do not."""
+    def no_grad(self, scope: Scope) -> str | None:
+        """`torch.no_grad()` as a function can spell it; None if nothing that it can see is torch."""
         for wanted, ending in (("torch.no_grad", ""), ("torch", ".no_grad")):
-            for name, means in self.torch_names.items():
+            for name, means in self.torch_names(scope).items():
                 if means == wanted:
                     return f"{name}{ending}()"
         return None
+
+
+def _torch_names(body: Sequence[ast.stmt]) -> dict[str, str]:
+    """What the imports among some statements make of torch."""
+    found: dict[str, str] = {}
+    for node in _imports(body):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name == "torch" or (alias.name.startswith("torch.") and alias.asname is None):
+                    found[alias.asname or "torch"] = "torch"
+        elif node.module in ("torch", "torch.autograd") and not node.level:
+            found.update({alias.asname or alias.name: f"torch.{alias.name}" for alias in node.names})
+    return found
 
 
 Codes = Callable[[str], Code | None]
@@ -254,7 +264,7 @@ def names_of(text: str) -> set[str]:
 
 
 def calls_of(nodes: Sequence[ast.AST], receiver: str) -> Iterator[ast.Call]:
-    """The calls of an object, or of its methods, but for those that only set its mode."""
+    """The calls of an object, or of those of its methods that may run its forward."""
     for node in inside(nodes, ast.Call):
         if isinstance(node, ast.Call):
             if ast.unparse(node.func) == receiver or (
@@ -266,3 +276,4 @@ def calls_of(nodes: Sequence[ast.AST], receiver: str) -> Iterator[ast.Call]:
 SETTING = frozenset(
     "eval train to cuda cpu half float parameters named_parameters state_dict load_state_dict requires_grad_ zero_grad modules children".split()
 )
+"""Methods of a module that do not run its forward."""

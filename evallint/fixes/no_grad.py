@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from evallint.finding import Applicability, Finding, Repair
-from evallint.fixes.code import Code, Codes, bound_in, inside, names_in, parameters, spot_at, yields
+from evallint.fixes.code import Code, Codes, inside, names_in, spot_at, yields
 from evallint.fixes.receivers import named
 from evallint.fixes.sites import sites
 from evallint.fixes.writing import Change, changed, decorated
@@ -20,9 +20,9 @@ NEEDING = frozenset("backward step grad autograd enable_grad set_grad_enabled re
 
 def proposals(finding: Finding, repair: Repair, code: Code, codes: Codes) -> Iterator[tuple[str, Applicability]]:
     """New texts of the file, and how safe each is."""
-    spelling = code.no_grad
     spot = spot_at(code, finding.place.line, finding.place.column)
-    if spelling is None or spot is None or spelling.partition(".")[0].partition("(")[0] in _hidden(spot.scope):
+    spelling = code.no_grad(spot.scope) if spot is not None else None
+    if spot is None or spelling is None:
         return
     applicability: Applicability = "unsafe" if repair.shared else "safe"
     if (
@@ -39,20 +39,13 @@ def proposals(finding: Finding, repair: Repair, code: Code, codes: Codes) -> Ite
     for site in sites(code, finding.place, receivers, repair.receivers):
         header = f"with {spelling}:"
         if repair.both:
-            flag, torch = site.flag(), next((name for name, means in code.torch_names.items() if means == "torch"), None)
+            flag, torch = site.flag(), next((name for name, means in code.torch_names(spot.scope).items() if means == "torch"), None)
             if flag is None or torch is None:
                 return
             header = f"with {torch}.set_grad_enabled({code.spelled(flag)}):"
         text = None if site.waits() else changed(code.text, Change(*site.lines, header=header))
         if text is not None:
             yield text, applicability
-
-
-def _hidden(scope: ast.AST) -> set[str]:
-    """The names that a function has for itself."""
-    if not isinstance(scope, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        return set()
-    return bound_in(scope.body) | set(parameters(scope))
 
 
 def _can_be_decorated(function: ast.FunctionDef, code: Code) -> bool:
