@@ -1,6 +1,6 @@
 """Fixes that hold: of what may mend a finding, what does, by linting the result; and a program with them made, until nothing is left to do.
 
-A fix counts only if its file still parses, the finding is gone and none is new, in any file of the program and of any confidence.
+A fix counts only if its file still parses, the finding is gone, also as a less certain one, and none is new in any file of the program.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ class Bench:
     def __init__(self, shown: Shown, cache: Keeper) -> None:
         self._shown = shown
         self._cache = Overlay(cache)
+        self._refused: set[tuple[str, Fix]] = set()
+        """By the text of the file: what was tried out need not be tried again."""
 
     def trial(self, work: Work, findings: list[Finding]) -> Trial:
         """A program's texts with what is known of them."""
@@ -59,19 +61,24 @@ class Bench:
         work = Work([changed(source, text=texts[source.path]) for source in trial.work.sources], trial.work.settings)
         after = self.trial(work, findings_of(work.sources, work.settings, self._cache))
         before, now = _signs(trial.work, trial.findings), _signs(after.work, after.findings)
-        seen, sees = _signs(trial.work, trial.shown), _signs(after.work, after.shown)
+        new = _signs(after.work, after.shown) - _signs(trial.work, trial.shown)
         gone = all(now[sign] <= before[sign] - count for sign, count in _signs(trial.work, [f for f, _ in rows]).items())
-        return after if gone and not now - before and not sees - seen else None
+        return after if gone and not new else None
 
     def proven(self, trial: Trial, findings: Sequence[Finding], *, unsafe: bool) -> dict[Finding, Fix]:
         """For each finding that can be mended by itself, the best fix that does it."""
         from evallint.fixes.code import codes_of
         from evallint.fixes.proposals import proposals  # imports libcst
 
-        codes = codes_of({source.path: source.text for source in trial.work.sources})
-        waiting: dict[Finding, Iterator[Fix]] = {
-            f: (fix for fix in proposals(f, codes) if unsafe or fix.applicability == "safe") for f in findings if f.repair is not None
-        }
+        texts = {source.path: source.text for source in trial.work.sources}
+        codes = codes_of(texts)
+
+        def open_(finding: Finding) -> Iterator[Fix]:
+            for fix in proposals(finding, codes):
+                if (unsafe or fix.applicability == "safe") and (texts[finding.place.path], fix) not in self._refused:
+                    yield fix
+
+        waiting = {finding: open_(finding) for finding in findings if finding.repair is not None}
         found: dict[Finding, Fix] = {}
         while waiting:
             offered = {f: fix for f, fixes in waiting.items() if (fix := next(fixes, None)) is not None}
@@ -89,6 +96,10 @@ class Bench:
         elif len(group) > 1:
             yield from self._good(trial, group[: len(group) // 2])
             yield from self._good(trial, group[len(group) // 2 :])
+        else:
+            ((finding, fix),) = group
+            text = next(source.text for source in trial.work.sources if source.path == finding.place.path)
+            self._refused.add((text, fix))
 
 
 class Overlay:

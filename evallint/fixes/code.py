@@ -60,22 +60,22 @@ class Code:
         """Whether a statement's text begins with a word."""
         return self._columns.lines(node.lineno, node.lineno)[self.column(node) - 1 :].startswith(word)
 
-    def torch_names(self, scope: Scope) -> dict[str, str]:
-        """What names mean of torch in a function by its own imports and the file's: `th` is `torch`, `no_grad` is `torch.no_grad`."""
+    def torch_names(self, scope: Scope, line: int) -> dict[str, str]:
+        """What names mean of torch on a line of a function, by its own imports and the file's: `th` is `torch`."""
         outer = _torch_names(self.tree.body)
         if not outer and any(alias.name == "*" for node in _imports(self.tree.body) for alias in node.names):
             uses = (node.value for node in inside(self.tree.body, ast.Attribute, nested=True) if isinstance(node, ast.Attribute))
             outer = {"torch": "torch"} if any(isinstance(node, ast.Name) and node.id == "torch" for node in uses) else {}
         if isinstance(scope, ast.Module):
             return outer
-        own = _torch_names(scope.body)
+        own = _torch_names([node for node in scope.body if node.lineno < line])
         hidden = (bound_in(scope.body) | set(parameters(scope))) - own.keys()
         return {name: means for name, means in {**outer, **own}.items() if name not in hidden}
 
-    def no_grad(self, scope: Scope) -> str | None:
-        """`torch.no_grad()` as a function can spell it; None if nothing that it can see is torch."""
+    def no_grad(self, scope: Scope, line: int = 0) -> str | None:
+        """`torch.no_grad()` as a line of a function can spell it; None if nothing that it can see is torch."""
         for wanted, ending in (("torch.no_grad", ""), ("torch", ".no_grad")):
-            for name, means in self.torch_names(scope).items():
+            for name, means in self.torch_names(scope, line).items():
                 if means == wanted:
                     return f"{name}{ending}()"
         return None
@@ -274,6 +274,9 @@ def calls_of(nodes: Sequence[ast.AST], receiver: str) -> Iterator[ast.Call]:
 
 
 SETTING = frozenset(
-    "eval train to cuda cpu half float parameters named_parameters state_dict load_state_dict requires_grad_ zero_grad modules children".split()
+    (
+        *("eval", "train", "to", "cuda", "cpu", "half", "float", "parameters", "named_parameters", "state_dict", "load_state_dict"),
+        *("requires_grad_", "zero_grad", "modules", "children"),
+    )
 )
 """Methods of a module that do not run its forward."""

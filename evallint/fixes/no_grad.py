@@ -21,25 +21,25 @@ NEEDING = frozenset("backward step grad autograd enable_grad set_grad_enabled re
 def proposals(finding: Finding, repair: Repair, code: Code, codes: Codes) -> Iterator[tuple[str, Applicability]]:
     """New texts of the file, and how safe each is."""
     spot = spot_at(code, finding.place.line, finding.place.column)
-    spelling = code.no_grad(spot.scope) if spot is not None else None
-    if spot is None or spelling is None:
+    if spot is None:
         return
     applicability: Applicability = "unsafe" if repair.shared else "safe"
-    if (
-        not repair.both
-        and repair.whole
-        and isinstance(spot.scope, ast.FunctionDef)
-        and len(spot.steps) <= 2
-        and _can_be_decorated(spot.scope, code)
-    ):
-        text = decorated(code.text, spot.scope.lineno, spelling)
+    above, spelling = code.no_grad(code.tree), code.no_grad(spot.scope, finding.place.line)
+    whole = repair.whole and not repair.both and len(spot.steps) <= 2
+    if whole and above is not None and isinstance(spot.scope, ast.FunctionDef) and _can_be_decorated(spot.scope, code):
+        text = decorated(code.text, spot.scope.lineno, above)
         if text is not None:
             yield text, applicability
+    if spelling is None:
+        return
     receivers = [receiver for model in repair.receivers if (receiver := named(model, codes)) is not None]
     for site in sites(code, finding.place, receivers, repair.receivers):
         header = f"with {spelling}:"
         if repair.both:
-            flag, torch = site.flag(), next((name for name, means in code.torch_names(spot.scope).items() if means == "torch"), None)
+            flag, torch = (
+                site.flag(),
+                next((name for name, means in code.torch_names(spot.scope, finding.place.line).items() if means == "torch"), None),
+            )
             if flag is None or torch is None:
                 return
             header = f"with {torch}.set_grad_enabled({code.spelled(flag)}):"

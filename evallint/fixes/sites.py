@@ -146,14 +146,13 @@ def sites(code: Code, place: Place, receivers: Sequence[str], models: Sequence[R
 
 
 def _with_forwards(code: Code, spot: Spot, receivers: Sequence[str]) -> Iterator[Site]:
-    """The statement around a place, or from it to the last of its block that runs one of the models."""
+    """The statement around a place; or from it to the last of its block that runs one of the models."""
     at = whole_statement(code, spot)
     if at is None or _is_lazy(spot) or _trains(at.nodes):
         return
     calls = [n for n in range(at.last, len(at.block)) if any(any(calls_of([at.block[n]], r)) for r in receivers)]
-    wider = Site(at.spot, at.block, at.first, max([at.last, *calls]))
-    for site in dict.fromkeys((wider.last, at.last)):
-        found = _widened(Site(at.spot, at.block, at.first, site))
+    for last in dict.fromkeys((at.last, max([at.last, *calls]))):
+        found = _widened(Site(at.spot, at.block, at.first, last))
         if _can_go_around(found, receivers, ()) and not _trains(found.nodes):
             yield found
 

@@ -96,11 +96,20 @@ def _statement(text: str, module: cst.Module) -> Statement:
 def _compound(change: Change, core: Sequence[Statement], block: Block, module: cst.Module) -> Statement:
     """The statements in a block of their own, under a header."""
     indent = block.indent if isinstance(block, cst.IndentedBlock) else None
-    inner = cst.IndentedBlock(core, indent=indent)
+    inner = cst.IndentedBlock([cast("Statement", statement.visit(_Blank())) for statement in core], indent=indent)
     if not change.final:
         return _statement(f"{change.header} pass", module).with_changes(body=inner)
     last = cst.Finally(cst.IndentedBlock([_statement(line, module) for line in change.final], indent=indent))
     return cst.Try(body=inner, finalbody=last)
+
+
+class _Blank(cst.CSTTransformer):
+    """Keeps empty lines empty, which at the margin look as if they were indented by nothing."""
+
+    def leave_EmptyLine(self, original_node: cst.EmptyLine, updated_node: cst.EmptyLine) -> cst.EmptyLine:
+        """The line without the indentation of its block, if it has no more than that."""
+        empty = updated_node.comment is None and not updated_node.whitespace.value
+        return updated_node.with_changes(indent=False) if empty else updated_node
 
 
 def _with_body(module: cst.Module, block: Block, body: Sequence[cst.BaseStatement]) -> cst.Module:
