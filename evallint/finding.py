@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Confidence = Literal["low", "medium", "high"]
@@ -78,6 +78,43 @@ class Fix:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """A call on the way to a forward, and the function that it enters, from its `def` on."""
+
+    call: Place
+    function: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """A model as it is written in the call at `spot`, and the calls that lead there from the function of the finding."""
+
+    text: str
+    spot: Place
+    way: tuple[Passage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What would mend a finding, as far as the analysis knows; whether the text lets it is for `fixes` to find out."""
+
+    kind: Literal["eval", "no-grad", "train"]
+    receivers: tuple[Receiver, ...]
+    switch: str = ""
+    """The object that is switched to eval and never back, as it is written there."""
+    untrained: bool = False
+    """Nothing trains the models: their mode need not be put back."""
+    divided: bool = False
+    """Parts of them have modes of their own, which a `train()` of the whole would overwrite."""
+    whole: bool = False
+    """The function of the finding evaluates and does nothing else."""
+    shared: bool = False
+    """What is on the way to the forward serves training as well."""
+    both: bool = False
+    """The region itself trains in other calls: it wants the mode by what tells them apart."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One claim about one place, with the few places that make it true, in the order they happen."""
 
@@ -91,6 +128,7 @@ class Finding:
     model: str = ""
     trail: tuple[Step, ...] = ()
     fix: Fix | None = None
+    repair: Repair | None = field(default=None, compare=False)
 
     def sort_key(self) -> tuple[Place, str, str]:
         """The order of findings in every output: by place, then code, then message."""

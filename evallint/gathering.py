@@ -95,16 +95,20 @@ class Gathered:
         return parts(named, _libraries(settings))
 
     def as_given(self, findings: Iterable[Finding]) -> list[Finding]:
-        """Findings with the files named as the user names them."""
+        """Findings with the files named as the user names them, and without what only the analysis' own names can mend."""
         if not self.paths:
             return list(findings)
         return [
-            changed(f, place=self._written(f.place), trail=tuple(changed(step, place=self._written(step.place)) for step in f.trail))
+            changed(f, place=self._written(f.place), trail=tuple(changed(s, place=self._written(s.place)) for s in f.trail), repair=None)
             for f in findings
         ]
 
+    def written(self, name: str) -> str:
+        """The path of a file by its name in its program."""
+        return self.paths.get(name, name)
+
     def _written(self, place: Place) -> Place:
-        return changed(place, path=self.paths.get(place.path, place.path))
+        return changed(place, path=self.written(place.path))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from evallint.cache.store import Keeper, NoStore
 from evallint.finding import Anchor, Finding, Shown
@@ -23,6 +23,18 @@ from evallint.source.screening import text_matters
 from evallint.source.unused_noqa import UNUSED
 from evallint.source.walking import Found, Problem
 from evallint.working import Work, answers, known_run, remember_run
+
+
+class Mended(Protocol):
+    """A part of a program as it is after fixing: its files, its findings, and what of them was fixed."""
+
+    work: Work
+    findings: list[Finding]
+    fixed: list[Finding]
+
+
+Mend = Callable[[Work, list[Finding], Callable[[Work, Sequence[Finding]], list[Finding]], Keeper], Mended]
+"""What is done to each part of a program after it was analysed, given its findings, what tells which are shown, and the cache."""
 
 
 @dataclass(slots=True)
@@ -41,6 +53,10 @@ class Report:
     """Where in a diff each finding can be told, if the report is one of what a diff brought."""
     shown: dict[str, Shown] = field(default_factory=dict)
     """What the diff shows of each file that has a finding."""
+    rewritten: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """The text of every file in which something was fixed, before and after; nothing is written."""
+    fixed: list[Finding] = field(default_factory=list)
+    """The findings that were fixed, at their places in the text before."""
 
 
 def lint_source(source: str, filename: str) -> list[Finding]:
@@ -87,6 +103,7 @@ def lint_paths(
     cache: Keeper | None = None,
     force_exclude: bool = False,
     past: Past | None = None,
+    mend: Mend | None = None,
 ) -> Report:
     """Lint files and folders as one program; around a file that is named itself, those that call it are read as well.
 
@@ -94,6 +111,7 @@ def lint_paths(
     programs; `changes` (by field name) override either. `texts` are linted as well. `say` is told what goes on. Up to `jobs`
     processes share the work (0: one for each core). `cache` keeps what was found out, for the next run; the report is the same without.
     With `force_exclude`, excludes hold for what is named itself as well. With `past` the program is linted as it was then.
+    `mend` works on the findings of each part of a program, and on its texts: `fixing.offer` or `fixing.mend`; no file is written.
     A path that cannot be read is an entry of `errors`; a file that cannot be read or parsed is an EVL900 finding. Raises SettingsError.
     """
     say = say or _silent
@@ -102,7 +120,7 @@ def lint_paths(
     settings_in = settings_by_folder(fixed, changes or {})
     given = [os.fspath(path) for path in paths]
     whole = None
-    if past is None and not isinstance(cache, NoStore):
+    if past is None and mend is None and not isinstance(cache, NoStore):
         whole = fingerprint(given, settings_in, texts, say, force_exclude)
     if whole is not None and any(used.selects(UNUSED[0]) for used in whole.settings):
         whole = None  # for comments that silence nothing all files are looked at
@@ -113,10 +131,10 @@ def lint_paths(
     else:
         gathered = gather(given, settings_in, texts, say, past or Past({}), force_exclude=force_exclude)
         report = Report(files=gathered.files, parsed=gathered.parsed, errors=gathered.errors)
-        raw = _work_out(gathered, jobs, cache, say)
+        raw = _work_out(gathered, jobs, cache, say, mend, report)
         found: dict[Settings, list[Finding]] = {}
         for used, rows in raw.items():
-            texts_of = {source.path: source.text for source in gathered.programs.get(used, ())}
+            texts_of = _texts_in(gathered, used, report)
             found[used] = _uncommented(rows, texts_of)
             _show(report, found[used], partial(_given_text, gathered.notebooks, texts_of), used)
         if whole is not None and whole.contents == gathered.contents:
@@ -132,8 +150,8 @@ def _silent(_: object) -> None:
     pass
 
 
-def _work_out(gathered: Gathered, jobs: int, cache: Keeper, say: Say) -> dict[Settings, list[Finding]]:
-    """The raw findings of every program."""
+def _work_out(gathered: Gathered, jobs: int, cache: Keeper, say: Say, mend: Mend | None, report: Report) -> dict[Settings, list[Finding]]:
+    """The raw findings of every program; what `mend` changes of its texts goes into the report."""
     works = [Work(part, used) for used, sources in gathered.programs.items() for part in gathered.parts(sources, used)]
     found = {used: list(gathered.raw.get(used, ())) for used in {**gathered.programs, **gathered.raw}}
 
@@ -144,8 +162,42 @@ def _work_out(gathered: Gathered, jobs: int, cache: Keeper, say: Say) -> dict[Se
 
     tell(0)
     for work, rows in zip(works, answers(works, jobs, cache, tell), strict=True):
+        if mend is not None:
+            mended = mend(work, rows, partial(_shown_of, gathered), cache)
+            before = {source.path: source.text for source in work.sources}
+            after = {gathered.written(s.path): (before[s.path], s.text) for s in mended.work.sources}
+            report.rewritten |= {path: texts for path, texts in after.items() if texts[0] != texts[1]}
+            report.fixed += gathered.as_given(mended.fixed)
+            rows = mended.findings
         found[work.settings] += gathered.as_given(rows)
+    for path, (_, text) in report.rewritten.items():
+        if path in gathered.notebooks:
+            _reread(gathered, path, text, found)
     return found
+
+
+def _reread(gathered: Gathered, path: str, text: str, found: dict[Settings, list[Finding]]) -> None:
+    """Put a notebook as it is with what was fixed in place of what was read; cells that do not parse are further down now."""
+    was = gathered.notebooks[path]
+    book = gathered.notebooks[path] = read_notebook(was.written(text).encode("utf-8", "surrogatepass"))
+    old = was.findings(path)
+    for used, rows in found.items():
+        if any(finding in rows for finding in old):
+            found[used] = [finding for finding in rows if finding not in old] + book.findings(path)
+
+
+def _shown_of(gathered: Gathered, work: Work, findings: Sequence[Finding]) -> list[Finding]:
+    """Of the findings of a part those that are to be seen."""
+    given = gathered.as_given(findings)
+    texts = {gathered.written(source.path): source.text for source in work.sources}
+    seen = set(_shown(_uncommented(given, texts), work.settings))
+    return [finding for finding, as_given in zip(findings, given, strict=True) if as_given in seen]
+
+
+def _texts_in(gathered: Gathered, settings: Settings, report: Report) -> dict[str, str]:
+    """The texts of one program's files, as they are with what was fixed."""
+    texts = {source.path: source.text for source in gathered.programs.get(settings, ())}
+    return texts | {path: after for path, (_, after) in report.rewritten.items() if path in texts}
 
 
 def _show(report: Report, findings: Sequence[Finding], text_of: Callable[[str], str | Notebook | None], settings: Settings) -> None:
@@ -162,7 +214,7 @@ def _show(report: Report, findings: Sequence[Finding], text_of: Callable[[str], 
 
 
 def _given_text(notebooks: Mapping[str, Notebook], texts: Mapping[str, str], path: str) -> str | Notebook | None:
-    """What a file said when it was read."""
+    """What a file said when it was read, with what was fixed."""
     return notebooks.get(path) or texts.get(path)
 
 

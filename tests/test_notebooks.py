@@ -271,3 +271,20 @@ def test_unreadable_bytes() -> None:
 
 def test_empty_notebook_has_no_places() -> None:
     assert read_notebook(b'{"cells": []}') == Notebook('{"cells": []}')
+
+
+def test_a_fix_changes_the_lines_of_its_cell_alone(tmp_path: Path) -> None:
+    loop = "%%time\nright = 0\nfor x, y in val_loader:\n    right += (model(x).argmax(1) == y).sum()\n    !echo {right}\n"
+    raw = notebook(NET, TRAIN, loop, "print(right)", "broken (")
+    (tmp_path / "a.ipynb").write_text(raw, encoding="utf-8")
+    said = run("--fix", "--output-format", "concise", "a.ipynb", cwd=tmp_path)
+    assert said.startswith("a.ipynb:cell 6:1:8: EVL900")
+    whole, fixed = json.loads(raw), json.loads((tmp_path / "a.ipynb").read_text(encoding="utf-8"))
+    cell = fixed["cells"][3]
+    assert "".join(cell["source"]) == (
+        "%%time\nright = 0\nwas_training = model.training\nmodel.eval()\nwith torch.no_grad():\n    for x, y in val_loader:\n"
+        "        right += (model(x).argmax(1) == y).sum()\n        !echo {right}\nmodel.train(was_training)\n"
+    )
+    cell["source"] = whole["cells"][3]["source"]
+    assert fixed == whole
+    assert "EVL001" not in run("--diff", "a.ipynb", cwd=tmp_path, code=0)

@@ -113,12 +113,20 @@ def _parser() -> Parser:
     add_files(parser)
     add_configuration(parser)
     narrowing.add_narrowing(parser)
+    _add_fixing(parser)
     _add_output(parser)
     _add_work(parser)
     other = parser.add_argument_group("other")
     add_help(other)
     other.add_argument("--version", action="version", version=f"evallint {__version__}", help="print the version")
     return parser
+
+
+def _add_fixing(parser: Parser) -> None:
+    group = parser.add_argument_group("fixes")
+    group.add_argument("--fix", action="store_true", help="mend what can be mended without a doubt")
+    group.add_argument("--unsafe-fixes", action="store_true", help="mend what may have been meant otherwise, too")
+    group.add_argument("--diff", action="store_true", help="show what --fix would change, and change nothing")
 
 
 def _add_output(parser: Parser) -> None:
@@ -138,7 +146,7 @@ def _add_work(parser: Parser) -> None:
 
 
 def _lint(options: argparse.Namespace) -> int:
-    from evallint.adapters import output
+    from evallint.adapters import fixes, output
     from evallint.adapters.progress import Progress
     from evallint.linting import lint_paths
 
@@ -168,12 +176,17 @@ def _lint(options: argparse.Namespace) -> int:
             jobs=options.jobs,
             cache=_cache(options, given),
             force_exclude=options.force_exclude,
+            mend=fixes.asked(options),
         )
         report = lint()
         if options.write_baseline is None:
             report, stale = narrowing.narrowed(report, wanted, options, given, paths, lint)
-    if options.write_baseline is None:
-        _print(report, options, file)
+    if options.diff:
+        fixes.show(report, options.unsafe_fixes)
+    elif options.fix:
+        report.errors += fixes.apply(report, {text.path: text.data for text in texts}, options.unsafe_fixes)
+    if options.write_baseline is None and not options.diff:
+        _print(report, options, file, sys.stderr if options.fix and texts else sys.stdout)
     for problem in report.errors:
         near = nearest(problem.path, COMMANDS) if problem.path == options.paths[0] else ""
         _fail(f"{problem.path}: {problem.message}" + (f" (did you mean `evallint {near}`?)" if near else ""))
@@ -183,7 +196,7 @@ def _lint(options: argparse.Namespace) -> int:
         narrowing.write_baseline(report, options.write_baseline)
         return CLEAN
     narrowing.prune(stale, wanted, options)
-    return FOUND if report.findings and not options.exit_zero else CLEAN
+    return FOUND if (report.rewritten if options.diff else report.findings) and not options.exit_zero else CLEAN
 
 
 def _cache(options: argparse.Namespace, given: Chosen) -> Keeper:
@@ -236,7 +249,7 @@ def _standard_input(name: str | None) -> Text:
     return Text(name or STANDARD_INPUT, sys.stdin.buffer.read())
 
 
-def _print(report: Report, options: argparse.Namespace, file: str | None) -> None:
+def _print(report: Report, options: argparse.Namespace, file: str | None, stream: TextIO) -> None:
     """The report to `file` or standard output; the statistics to standard output, unless a report for programs is there."""
     from evallint.adapters import output
     from evallint.report.formats import FOR_PROGRAMS, renderer
@@ -247,13 +260,13 @@ def _print(report: Report, options: argparse.Namespace, file: str | None) -> Non
         text = render(report, Style())
         output.write(file, f"{text}\n" if text else "")
     else:
-        if for_programs and hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(encoding="utf-8")
-        _say(render(report, style_for(sys.stdout)), sys.stdout)
+        if for_programs and hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8")
+        _say(render(report, style_for(stream)), stream)
     if options.statistics:
         from evallint.report import statistics
 
-        _say(statistics.render(report), sys.stderr if for_programs and file is None else sys.stdout)
+        _say(statistics.render(report), sys.stderr if for_programs and file is None else stream)
 
 
 def _say(text: str, stream: TextIO) -> None:

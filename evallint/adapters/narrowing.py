@@ -56,6 +56,8 @@ def add_narrowing(parser: argparse.ArgumentParser) -> None:
 def read(options: argparse.Namespace, paths: Sequence[str]) -> Wanted:
     """What the options ask for, read before the work. Raises CannotNarrow."""
     compared = options.diff_base is not None or options.diff_stdin
+    if (options.fix or options.diff) and (compared or options.baseline is not None or options.write_baseline is not None):
+        raise CannotNarrow(f"--{'fix' if options.fix else 'diff'} mends old findings as well: it goes with no diff and no baseline")
     if options.prune_baseline and options.baseline is None:
         raise CannotNarrow("--prune-baseline needs --baseline FILE")
     if compared and options.write_baseline is not None:
@@ -132,7 +134,7 @@ def narrowed(
     if wanted.diff is not None:
         from evallint.changes.selection import brought
 
-        report, fits = brought(report, wanted.diff, paths, lambda past: lint(past=past))
+        report, fits = brought(report, wanted.diff, paths, lambda past: lint(past=past, mend=None))
         if not fits:
             tell("the diff does not lead to the files as they are, so findings are told from old ones by its lines alone")
     kept = [number for number, finding in enumerate(report.findings) if finding not in hidden]
@@ -165,7 +167,7 @@ def _old(
     left = [entry for entry in left if looked_at(real_path(entry, options.baseline))]
     if left and not report.errors:
         # what the settings hide today is there all the same
-        _, gone = match(lint(changes={**given.changes, **EVERYTHING}), entries, options.baseline, linted)
+        _, gone = match(lint(changes={**given.changes, **EVERYTHING}, mend=None), entries, options.baseline, linted)
         left = [entry for entry in left if entry in gone]
     return hidden, [] if report.errors else left
 

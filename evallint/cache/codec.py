@@ -8,7 +8,7 @@ from functools import cache
 
 from evallint import events as ev
 from evallint.cache.columns import Tables
-from evallint.finding import Edit, Finding, Fix, Place, Step
+from evallint.finding import Edit, Finding, Fix, Passage, Place, Receiver, Repair, Step
 
 
 @cache
@@ -20,7 +20,7 @@ def _of_files() -> Tables:
 
 @cache
 def _of_findings() -> Tables:
-    return Tables((Place, Step, Edit, Fix, Finding))
+    return Tables((Place, Step, Edit, Fix, Passage, Receiver, Repair, Finding))
 
 
 def encode(file: ev.File) -> bytes:

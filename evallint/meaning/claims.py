@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from evallint.events import Span
@@ -95,6 +95,8 @@ class Switch:
     mode: Mode
     forward: Forward
     confidence: Confidence
+    others: tuple[Forward, ...] = ()
+    """The other forwards that are trained after it."""
 
 
 CONSTRUCTING = SETTING_UP - {"set"} | {"define", "find"}
@@ -482,6 +484,9 @@ def train_claims(facts: Facts) -> list[Switch]:
             if is_built_in(mode) and not others and (forward.stops[0].owner or any(s.owner == owner for s in forward.stops)):
                 confidence = "low"  # built in eval mode, and never put in another: it is meant to be trained in it
             key = (mode.path, mode.where)
-            if key not in found or RANK[confidence] > RANK[found[key].confidence]:
-                found[key] = Switch(mode, forward, confidence)
+            known = found.get(key)
+            if known is None or RANK[confidence] > RANK[known.confidence]:
+                found[key] = Switch(mode, forward, confidence, (known.forward, *known.others) if known else ())
+            else:
+                found[key] = replace(known, others=(*known.others, forward))
     return list(found.values())

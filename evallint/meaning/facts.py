@@ -92,6 +92,8 @@ class Forward:
     """… it does the latter."""
     partly: bool = False
     """Parts of it were put back in training mode by themselves."""
+    divided: bool = False
+    """Parts of it are in eval mode, put there by themselves, while it is in training mode."""
     may_differentiate: bool = False
     """Its class is not known, and some module of the program differentiates inside its own methods."""
     trained: bool = False

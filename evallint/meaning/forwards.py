@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from evallint.events import Attr, Call, Value
 from evallint.meaning import names
@@ -106,7 +106,8 @@ class Forwards(Layers, Contexts):
         fact.synthetic = bool(args.all()) and all(self.is_made_up(v) for v in args.all())
         fact.fixed_noise = any(names.has_words(name, FIXED) for arg in node.args for name in names_in(arg))
         fact.may_differentiate |= any(names.has_words(k, DERIVATIVES) for k, _ in node.keywords)
-        fact.partly |= any(m.mode == "eval" for m in modes) and self.has_trained_part(loc, w)
+        fact.partly |= any(m.mode == "eval" for m in modes) and self.has_part(loc, w, "train")
+        fact.divided |= all(m.mode in ("train", "fresh") for m in modes) and self.has_part(loc, w, "eval")
         fact.carries_no_grad = self.carries_no_grad(loc, method)
         for frame in self.frames:
             frame.forwards.append(number)
@@ -178,12 +179,12 @@ class Forwards(Layers, Contexts):
             for a in value.atoms
         )
 
-    def has_trained_part(self, loc: Any, w: World) -> bool:
-        """Whether a part of the module is certainly in training mode, put there by itself."""
+    def has_part(self, loc: Any, w: World, mode: Literal["train", "eval"]) -> bool:
+        """Whether a part of the module is certainly in a mode, put there by itself."""
         held = [v for name in self.children.get(loc, ()) if (v := w.attrs.get((loc, name))) is not None]
         parts = [k for k in w.modes if k[0] == "child" and is_below(k, loc)] + [a[1] for v in held for a in v.atoms if a[0] == "o"]
         found = [{m.mode for m in w.modes[part]} for part in parts if w.modes.get(part)]
-        return any("train" in modes and "eval" not in modes for modes in found)
+        return any(mode in modes and not modes & ({"train", "eval"} - {mode}) for modes in found)
 
     def carries_no_grad(self, loc: Any, method: str) -> bool:
         """Whether a library's method turns recording off itself."""

@@ -27,6 +27,9 @@ IN_CELLS = frozenset({"full", "concise", "json", "junit", "github-review"})
 
 A review is on lines of a diff, which it has apart, and tells people of cells."""
 
+FIXES_SHOWN = frozenset({"json", "sarif", "rdjson", "github-review"})
+"""Formats that show fixes."""
+
 
 class Render(Protocol):
     """What a format is."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from evallint.finding import Finding
 from evallint.meaning.claims import Claim, eval_claims
 from evallint.rules.base import Rule
+from evallint.rules.repairs import around
 from evallint.rules.words import call_text, listed, mode_step, of_layers, place, way, where
 
 if TYPE_CHECKING:
@@ -452,7 +453,7 @@ def test(loader):
             yield Finding(
                 place(region.path, region.span), self.code, self.name, message, confidence=claim.confidence,
                 severity="note" if harmless else "warning", function=region.function, model=claim.models[0],
-                trail=(*steps, *way(forward, region)),
+                trail=(*steps, *way(forward, region)), repair=around(claim, "eval", facts),
             )  # fmt: skip
 
     def message(self, claim: Claim) -> str:

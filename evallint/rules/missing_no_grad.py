@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from evallint.finding import Finding
 from evallint.meaning.claims import grad_claims
 from evallint.rules.base import Rule
+from evallint.rules.repairs import around
 from evallint.rules.words import listed, place, way, where
 
 if TYPE_CHECKING:
@@ -374,4 +375,5 @@ def predict_all(path, rows):
             yield Finding(
                 place(region.path, region.span), self.code, self.name, message, confidence=claim.confidence,
                 function=region.function, model=claim.models[0], trail=tuple(way(forward, region)),
+                repair=around(claim, "no-grad", facts),
             )  # fmt: skip

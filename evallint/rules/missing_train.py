@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from evallint.finding import Finding, Step
 from evallint.meaning.claims import train_claims
 from evallint.rules.base import Rule
+from evallint.rules.repairs import after
 from evallint.rules.words import call_text, of_layers, place
 
 if TYPE_CHECKING:
@@ -469,4 +470,5 @@ def train(stream, sample):
                     Step(place(mode.path, mode.where), f"`{call_text(mode.text)}` here, never undone"),
                     Step(place(forward.path, forward.span), f"the forward of `{forward.text}` that is trained"),
                 ),
+                repair=after(claim, facts),
             )  # fmt: skip

@@ -76,6 +76,19 @@ def decode(data: bytes) -> str:
         raise Unreadable(f"cannot decode the file as {named}, which its coding line names: {error}") from None
 
 
+def encoded_like(data: bytes, text: str) -> bytes:
+    """`text` in the encoding, and with the byte-order mark, of the Python file `data`. Raises Unreadable."""
+    marked = data.startswith(codecs.BOM_UTF8)
+    named = "utf-8-sig" if marked else _coding_line(data) or "utf-8"
+    try:
+        found = text.encode(named)
+    except (LookupError, UnicodeError, ValueError) as error:
+        raise Unreadable(f"cannot encode the file as {named}: {error}") from None
+    if decode(found) != text:
+        raise Unreadable(f"cannot encode the file as {named}")
+    return found
+
+
 def _coding_line(data: bytes) -> str | None:
     """The encoding that PEP 263 finds. Not tokenize.detect_encoding, which refuses a coding line with other than UTF-8 after it."""
     for line in _LINE_END.split(data.removeprefix(codecs.BOM_UTF8), maxsplit=2)[:2]:

@@ -1,0 +1,1 @@
+"""Fixes: from what a rule says of a repair, and the text, to edits."""

@@ -1,0 +1,118 @@
+"""Writing: statements put before, around and after others, by LibCST, so that all else stays as it is, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import libcst as cst
+from libcst.metadata import MetadataWrapper, PositionProvider
+
+Block = cst.Module | cst.IndentedBlock
+Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is put around the statements of one block that begin on the lines `first` to `last`: whole statements and headers, without ends.
+
+    `header` (`with torch.no_grad():`) gets them as its block; `final` makes it the `try` whose `finally` that is.
+    """
+
+    first: int
+    last: int
+    before: tuple[str, ...] = ()
+    header: str = ""
+    final: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+
+def changed(text: str, change: Change) -> str | None:
+    """The text with a change; None where LibCST cannot find its way in it."""
+    module = _module(text)
+    if module is None:
+        return None
+    starts = _starts(module)
+    first, last = starts.get(change.first), starts.get(change.last)
+    if first is None or last is None or first[0] is not last[0]:
+        return None
+    block, (i, j) = first[0], (first[1], last[1])
+    old: list[Statement] = [*cast("Sequence[Statement]", block.body)]
+    core = old[i : j + 1]
+    new = [_statement(line, module) for line in change.before]
+    if new or change.header or change.final:
+        above = core[0].leading_lines
+        core[0] = core[0].with_changes(leading_lines=())
+        if change.header or change.final:
+            core = [_compound(change, core, block, module)]
+        new += core
+        new[0] = new[0].with_changes(leading_lines=above)
+    else:
+        new = core
+    new += [_statement(line, module) for line in change.after]
+    return _with_body(module, block, [*old[:i], *new, *old[j + 1 :]]).code
+
+
+def decorated(text: str, line: int, decorator: str) -> str | None:
+    """The text with a decorator right above the `def` on a line; None where LibCST cannot find its way in it."""
+    module = _module(text)
+    found = _starts(module).get(line) if module is not None else None
+    if module is None or found is None:
+        return None
+    block, index = found
+    body = [*block.body]
+    function = body[index]
+    if not isinstance(function, cst.FunctionDef):
+        return None
+    body[index] = function.with_changes(decorators=[*function.decorators, cst.Decorator(cst.parse_expression(decorator))])
+    return _with_body(module, block, body).code
+
+
+def _module(text: str) -> cst.Module | None:
+    try:
+        module = cst.parse_module(text)
+    except (cst.ParserSyntaxError, RecursionError):
+        return None
+    return module if module.code == text else None
+
+
+def _starts(module: cst.Module) -> dict[int, tuple[Block, int]]:
+    """For each line on which a statement of a block begins, the block, and the statement's number in it."""
+    found: dict[int, tuple[Block, int]] = {}
+    places = MetadataWrapper(module, unsafe_skip_copy=True).resolve(PositionProvider)
+    for node in places:
+        if isinstance(node, (cst.Module, cst.IndentedBlock)):
+            for number, statement in enumerate(node.body):
+                found[places[statement].start.line] = (node, number)
+    return found
+
+
+def _statement(text: str, module: cst.Module) -> Statement:
+    """A statement of several lines or one."""
+    return cst.parse_statement(text.replace("\n", module.default_newline), config=module.config_for_parsing)
+
+
+def _compound(change: Change, core: Sequence[Statement], block: Block, module: cst.Module) -> Statement:
+    """The statements in a block of their own, under a header."""
+    indent = block.indent if isinstance(block, cst.IndentedBlock) else None
+    inner = cst.IndentedBlock([cast("Statement", statement.visit(_Blank())) for statement in core], indent=indent)
+    if not change.final:
+        return _statement(f"{change.header} pass", module).with_changes(body=inner)
+    last = cst.Finally(cst.IndentedBlock([_statement(line, module) for line in change.final], indent=indent))
+    return cst.Try(body=inner, finalbody=last)
+
+
+class _Blank(cst.CSTTransformer):
+    """Keeps empty lines empty, which at the margin look as if they were indented by nothing."""
+
+    def leave_EmptyLine(self, original_node: cst.EmptyLine, updated_node: cst.EmptyLine) -> cst.EmptyLine:
+        """The line without the indentation of its block, if it has no more than that."""
+        empty = updated_node.comment is None and not updated_node.whitespace.value
+        return updated_node.with_changes(indent=False) if empty else updated_node
+
+
+def _with_body(module: cst.Module, block: Block, body: Sequence[cst.BaseStatement]) -> cst.Module:
+    if isinstance(block, cst.Module):
+        return block.with_changes(body=body)
+    return cast("cst.Module", module.deep_replace(block, block.with_changes(body=body)))

@@ -1,0 +1,179 @@
+"""Fixes that hold: of what may mend a finding, what does, by linting the result; and a program with them made, until nothing is left to do.
+
+A fix counts only if its file still parses, the finding is gone, also as a less certain one, and none is new in any file of the program.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from dataclasses import replace as changed
+
+from evallint.cache.store import Keeper
+from evallint.finding import Finding, Fix
+from evallint.fixes.edits import extent, lines_of, with_edits
+from evallint.working import Work, findings_of
+
+PASSES = 10
+"""Rounds of fixes; overlapping ones take one each."""
+Shown = Callable[[Work, Sequence[Finding]], list[Finding]]
+"""Of the findings of a part those that the settings and comments let through."""
+
+
+@dataclass(slots=True)
+class Mended:
+    """A part of a program as it is after fixing: its files, its findings, and what of them was fixed."""
+
+    work: Work
+    findings: list[Finding]
+    fixed: list[Finding] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What linting says of a program's texts."""
+
+    work: Work
+    findings: list[Finding]
+    shown: list[Finding]
+
+
+class Bench:
+    """Tries fixes on one part of a program."""
+
+    def __init__(self, shown: Shown, cache: Keeper) -> None:
+        self._shown = shown
+        self._cache = Overlay(cache)
+        self._refused: set[tuple[str, Fix]] = set()
+        """By the text of the file: what was tried out need not be tried again."""
+
+    def trial(self, work: Work, findings: list[Finding]) -> Trial:
+        """A program's texts with what is known of them."""
+        return Trial(work, findings, self._shown(work, findings))
+
+    def with_fixes(self, trial: Trial, fixes: Iterable[tuple[Finding, Fix]]) -> Trial | None:
+        """The program with fixes made, if they mend their findings and do no harm."""
+        rows = list(fixes)
+        texts: dict[str, str] = {source.path: source.text for source in trial.work.sources}
+        for path in {finding.place.path for finding, _ in rows}:
+            texts[path] = with_edits(texts[path], [e for f, fix in rows if f.place.path == path for e in fix.edits])
+        work = Work([changed(source, text=texts[source.path]) for source in trial.work.sources], trial.work.settings)
+        after = self.trial(work, findings_of(work.sources, work.settings, self._cache))
+        before, now = _signs(trial.work, trial.findings), _signs(after.work, after.findings)
+        new = _signs(after.work, after.shown) - _signs(trial.work, trial.shown)
+        gone = all(now[sign] <= before[sign] - count for sign, count in _signs(trial.work, [f for f, _ in rows]).items())
+        return after if gone and not new else None
+
+    def proven(self, trial: Trial, findings: Sequence[Finding], *, unsafe: bool) -> dict[Finding, Fix]:
+        """For each finding that can be mended by itself, the best fix that does it."""
+        from evallint.fixes.code import codes_of
+        from evallint.fixes.proposals import proposals  # imports libcst
+
+        texts = {source.path: source.text for source in trial.work.sources}
+        codes = codes_of(texts)
+
+        def open_(finding: Finding) -> Iterator[Fix]:
+            for fix in proposals(finding, codes):
+                if (unsafe or fix.applicability == "safe") and (texts[finding.place.path], fix) not in self._refused:
+                    yield fix
+
+        waiting = {finding: open_(finding) for finding in findings if finding.repair is not None}
+        found: dict[Finding, Fix] = {}
+        while waiting:
+            offered = {f: fix for f, fixes in waiting.items() if (fix := next(fixes, None)) is not None}
+            waiting = {f: waiting[f] for f in offered}
+            for group in _apart(offered):
+                for finding, fix in self._good(trial, group):
+                    found[finding] = fix
+                    del waiting[finding]
+        return found
+
+    def _good(self, trial: Trial, group: Sequence[tuple[Finding, Fix]]) -> Iterator[tuple[Finding, Fix]]:
+        """Those of some fixes, none of which overlap, that hold; as they mostly all do, together first."""
+        if self.with_fixes(trial, group) is not None:
+            yield from group
+        elif len(group) > 1:
+            yield from self._good(trial, group[: len(group) // 2])
+            yield from self._good(trial, group[len(group) // 2 :])
+        else:
+            ((finding, fix),) = group
+            text = next(source.text for source in trial.work.sources if source.path == finding.place.path)
+            self._refused.add((text, fix))
+
+
+class Overlay:
+    """What a store keeps, and on top of it, for the time being, what is tried out."""
+
+    def __init__(self, below: Keeper) -> None:
+        self._below = below
+        self._own: dict[str, bytes] = {}
+
+    def get(self, key: str) -> bytes | None:
+        """What was put under `key`, here or below."""
+        return self._own.get(key) or self._below.get(key)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Keep `data` here."""
+        self._own[key] = data
+
+    def prune(self) -> int:
+        """Does nothing."""
+        return 0
+
+
+def offer(work: Work, findings: list[Finding], shown: Shown, cache: Keeper) -> Mended:
+    """The findings with the fix of each that is shown and can be fixed by itself; nothing is changed."""
+    bench = Bench(shown, cache)
+    trial = bench.trial(work, findings)
+    fixes = bench.proven(trial, trial.shown, unsafe=True)
+    return Mended(work, [changed(f, fix=fixes.get(f)) for f in findings])
+
+
+def mend(work: Work, findings: list[Finding], shown: Shown, cache: Keeper, *, unsafe: bool) -> Mended:
+    """The program with its shown findings fixed, as far as there are fixes, and what is left, with the fixes that nobody asked for."""
+    bench = Bench(shown, cache)
+    trial = bench.trial(work, findings)
+    mended: list[Finding] = []
+    for _ in range(PASSES):
+        fixes = bench.proven(trial, trial.shown, unsafe=unsafe)
+        if not fixes:
+            break
+        for group in _apart(fixes)[:1]:
+            for part in ([group], [[one] for one in group]):
+                after = bench.with_fixes(trial, part[0])
+                if after is not None:
+                    trial = after
+                    mended += [finding for finding, _ in part[0]]
+                    break
+    left = {} if unsafe else bench.proven(trial, trial.shown, unsafe=True)
+    return Mended(trial.work, [changed(f, fix=left.get(f)) for f in trial.findings], mended)
+
+
+def _apart(fixes: dict[Finding, Fix]) -> list[list[tuple[Finding, Fix]]]:
+    """Fixes in groups of which none overlap, in the order of the text; the first group has as many as can be."""
+    groups: list[list[tuple[Finding, Fix]]] = []
+    for finding, fix in sorted(fixes.items(), key=lambda row: row[0].sort_key()):
+        for group in groups:
+            if not any(other.place.path == finding.place.path and _meet(fix, theirs) for other, theirs in group):
+                group.append((finding, fix))
+                break
+        else:
+            groups.append([(finding, fix)])
+    return groups
+
+
+def _meet(a: Fix, b: Fix) -> bool:
+    (first, last), (start, end) = extent(a.edits), extent(b.edits)
+    return first <= end and start <= last
+
+
+def _signs(work: Work, findings: Iterable[Finding]) -> Counter[tuple[str, ...]]:
+    """What findings are known by when lines move: file, rule, function, and what the line says."""
+    lines = {source.path: lines_of(source.text) for source in work.sources}
+    found: Counter[tuple[str, ...]] = Counter()
+    for finding in findings:
+        path, number = finding.place.path, finding.place.line
+        text = lines[path][number - 1] if path in lines and 0 < number <= len(lines[path]) else ""
+        found[path, finding.code, finding.function, "".join(text.split())] += 1
+    return found
