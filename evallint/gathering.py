@@ -30,10 +30,12 @@ NEIGHBOURS = 40
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text to lint in place of a file, under the name `path`: standard input, or an editor's buffer."""
+    """A text to lint in place of a file, under the name `path`: standard input, or an editor's buffer, which is decoded already."""
 
     path: str
-    data: bytes
+    data: bytes | str
+    context: bool = False
+    """It is not to be linted, but read where the file would be."""
 
 
 @dataclass(slots=True)
@@ -146,10 +148,11 @@ def gather(paths: Iterable[str], fixed: Settings | None, changes: Mapping[str, A
     used: dict[Settings, int] = {}
     contents = blake2b(digest_size=16)
 
-    def take(path: str, named: bool, data: bytes | None = None) -> None:
+    def take(path: str, named: bool, given: bytes | str | None = None) -> None:
         gathered.files += 1
         read.append(path)
         number = used.setdefault(settings_of(path), len(used))
+        data = None if given is None else _encoded(given)
         try:
             if data is None:
                 data = read_bytes(path)
@@ -165,7 +168,7 @@ def gather(paths: Iterable[str], fixed: Settings | None, changes: Mapping[str, A
                 callers.append((path, imported))
             if not matters and not named:
                 return
-            text = decode(data)
+            text = _checked(given) if isinstance(given, str) else decode(data)
             # a file that the user named is told to be broken even where it has nothing to do with PyTorch
             if not matters and compiles(text):
                 return
@@ -188,8 +191,9 @@ def gather(paths: Iterable[str], fixed: Settings | None, changes: Mapping[str, A
             if named:
                 centres.append(path)
 
-    for given in texts:
-        take(given.path, True, given.data)
+    for each in texts:
+        if not each.context:
+            take(each.path, True, each.data)
     for found in find_files(paths, fixed):
         if isinstance(found, Problem):
             gathered.errors.append(found)
@@ -206,18 +210,30 @@ def gather(paths: Iterable[str], fixed: Settings | None, changes: Mapping[str, A
             with suppress(Unreadable):
                 sources += _read_for_others(path, read_bytes(path), context=False)
     if centres:
-        _surround(programs, centres, read, settings_of)
+        _surround(programs, centres, read, settings_of, texts)
     gathered.contents = contents.digest()
     return gathered
 
 
-def _read_for_others(path: str, data: bytes, *, context: bool) -> list[Source]:
+def _encoded(given: bytes | str) -> bytes:
+    return given.encode("utf-8", "surrogatepass") if isinstance(given, str) else given
+
+
+def _checked(text: str) -> str:
+    """A decoded text, of which what `decode` finds as well is told in its words. Raises Unreadable."""
+    if "\0" in text:
+        return decode(text.encode("utf-8", "surrogatepass"))
+    return text.removeprefix("\ufeff")
+
+
+def _read_for_others(path: str, given: bytes | str, *, context: bool) -> list[Source]:
     """A file that is read for the sake of others, unless it cannot be read or has nothing for them."""
+    data = _encoded(given)
     matters = bytes_matter(data)
     helps = not matters and (bytes_help(data) or path.endswith("__init__.py"))
     if matters or helps or bytes_call(data):
         with suppress(Unreadable):
-            return [Source(path, decode(data), context=context, helper=helps)]
+            return [Source(path, _checked(given) if isinstance(given, str) else decode(data), context=context, helper=helps)]
     return []
 
 
@@ -227,14 +243,18 @@ def _stem(path: str) -> str:
     return os.path.basename(folder) if name == "__init__.py" else name.removesuffix(".py")
 
 
-def _surround(programs: dict[Settings, list[Source]], centres: Sequence[str], read: Sequence[str], settings_of: SettingsOf) -> None:
+def _surround(
+    programs: dict[Settings, list[Source]], centres: Sequence[str], read: Sequence[str], settings_of: SettingsOf, texts: Sequence[Text]
+) -> None:
     """Add to each program the files around its `centres` that are not in it, and mark those that files out of sight import."""
     neighbours.forget()
+    given = {os.path.realpath(text.path): text.data for text in texts}
+    unsaved = tuple((path, _encoded(data)) for path, data in given.items())
     seen = {os.path.realpath(path) for path in read}
     around: set[str] = set()
     for centre in centres:
         count = 0
-        for path in _around(centre):
+        for path in _around(centre, unsaved):
             if count == NEIGHBOURS:
                 break
             real = os.path.realpath(path)
@@ -243,23 +263,23 @@ def _surround(programs: dict[Settings, list[Source]], centres: Sequence[str], re
             seen.add(real)
             with suppress(Unreadable, SettingsError):
                 if settings_of(path) == settings_of(centre):
-                    found = _read_for_others(path, read_bytes(path), context=True)
+                    found = _read_for_others(path, given[real] if real in given else read_bytes(path), context=True)
                     programs[settings_of(centre)] += found
                     around.update(source.path for source in found)
                     count += len(found)
     around.update(centres)
     for sources in programs.values():
         for place, source in enumerate(sources):
-            if source.path in around and any(os.path.realpath(path) not in seen for path in neighbours.importers(source.path)):
+            if source.path in around and any(os.path.realpath(path) not in seen for path in neighbours.importers(source.path, unsaved)):
                 sources[place] = changed(source, imported=True)
 
 
-def _around(path: str) -> Iterator[str]:
+def _around(path: str, unsaved: neighbours.Unsaved) -> Iterator[str]:
     """What lies around a file, first what tells most: who imports it, what it imports, and the same for who imports it."""
-    callers = neighbours.importers(path)
+    callers = neighbours.importers(path, unsaved)
     yield from callers
-    yield from neighbours.imported(path)
-    above = [other for caller in callers for other in neighbours.importers(caller)]
+    yield from neighbours.imported(path, unsaved)
+    above = [other for caller in callers for other in neighbours.importers(caller, unsaved)]
     yield from above
     for caller in dict.fromkeys((*callers, *above)):
-        yield from neighbours.imported(caller)
+        yield from neighbours.imported(caller, unsaved)

@@ -179,6 +179,19 @@ _READERS: dict[str, Callable[[object], Any]] = {
 }
 
 
+def checked(table: Mapping[str, object], origin: str) -> dict[str, Any]:
+    """The fields of settings that a table gives, by their names. Raises SettingsError, which names the `origin` and the key."""
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in _READERS:
+            raise SettingsError(f"{origin}: unknown key {key!r}{_hint(key, _READERS)}")
+        try:
+            values[key.replace("-", "_")] = _READERS[key](value)
+        except ValueError as error:
+            raise SettingsError(f"{origin}.{key}: {error}") from None
+    return values
+
+
 def read_settings(pyproject: str) -> Settings | None:
     """The `[tool.evallint]` table of one `pyproject.toml`, or None if it has none.
 
@@ -203,14 +216,7 @@ def read_settings(pyproject: str) -> Settings | None:
         return None
     if not isinstance(table, dict):
         raise SettingsError(f"{pyproject}: tool.evallint: wants a table")
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        if key not in _READERS:
-            raise SettingsError(f"{pyproject}: tool.evallint: unknown key {key!r}{_hint(key, _READERS)}")
-        try:
-            values[key.replace("-", "_")] = _READERS[key](value)
-        except ValueError as error:
-            raise SettingsError(f"{pyproject}: tool.evallint.{key}: {error}") from None
+    values = checked(table, f"{pyproject}: tool.evallint")
     return Settings(root=os.path.dirname(os.path.realpath(pyproject)), **values)
 
 
@@ -226,6 +232,11 @@ def settings_in(folder: str) -> Settings | None:
     """The settings that `folder` itself holds, read once a process. Raises SettingsError as `read_settings` does."""
     candidate = os.path.join(folder, "pyproject.toml")
     return read_settings(candidate) if os.path.isfile(candidate) else None
+
+
+def forget() -> None:
+    """Let the next question read the files anew."""
+    settings_in.cache_clear()
 
 
 def find_settings(folder: str) -> Settings:

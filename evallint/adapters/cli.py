@@ -23,7 +23,8 @@ _USAGE = """evallint [OPTIONS] PATH...   lint files and folders (- is standard i
        evallint rule CODE           explain a rule, such as EVL001
        evallint run SCRIPT [ARGS]   run it, and say which findings are real
        evallint report FILE...      join the reports of several processes
-       evallint clean [DIR]         remove the cache"""
+       evallint clean [DIR]         remove the cache
+       evallint server              the language server, for editors"""
 _EPILOG = """Settings are read from [tool.evallint] of the nearest pyproject.toml. A `# noqa`
 or `# noqa: EVL001` comment silences its line.
 Exit codes: 0 nothing found, 1 findings, 2 the run itself failed."""
@@ -69,6 +70,10 @@ def _run(argv: list[str]) -> int:
         from evallint.adapters.run import report
 
         return report(argv[1:])
+    if argv[:1] == ["server"]:
+        from evallint.adapters.server import serve
+
+        return serve(argv[1:])
     options = _parser().parse_args(argv)
     from evallint.settings import SettingsError
 
