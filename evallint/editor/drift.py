@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import lru_cache
 
 from evallint.finding import Finding, Place
 from evallint.source.noqa import split_lines
@@ -56,19 +55,13 @@ def reads_the_same(before: str, after: str) -> bool:
     if any("noqa" in line.lower() for line in (*old[first : len(old) - last], *new[first : len(new) - last])):
         return False
     try:
-        ours, theirs = _statements(before), _statements(after)
+        ours, theirs = parsed(before).body, parsed(after).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     if len(ours) != len(theirs) or any(_span(a) != _span(b) for a, b in zip(ours, theirs, strict=True)):
         return False
     touched = [(a, b) for a, b in zip(ours, theirs, strict=True) if _span(a)[0] <= len(old) - last and (a.end_lineno or 0) > first]
     return all(ast.dump(a, include_attributes=True) == ast.dump(b, include_attributes=True) for a, b in touched)
-
-
-@lru_cache(maxsize=2)
-def _statements(text: str) -> list[ast.stmt]:
-    """The statements of a text; what was the new one is the old one of the next edit."""
-    return parsed(text).body
 
 
 def _span(node: ast.stmt) -> tuple[int, int | None, int, int | None, int]:

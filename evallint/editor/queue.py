@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -9,6 +10,10 @@ from typing import Generic, TypeVar
 
 STACK = 64 << 20
 """Bytes of the thread's stack: what the main thread of a process has is not enough everywhere for code that is deeply nested."""
+PAUSE = 1.0
+"""Seconds without an errand after which the collector of garbage may run; it takes as long as a small errand."""
+MOST_BETWEEN = 50
+"""Errands after which it runs in any case."""
 
 Errand = TypeVar("Errand")
 
@@ -16,7 +21,7 @@ Errand = TypeVar("Errand")
 class NewestFirst(Generic[Errand]):
     """Calls `do` with errands, one at a time, the one that was asked for last first. `do` must not raise.
 
-    `join` makes one errand of one that still waits and a newer one with the same key.
+    `join` makes one errand of one that still waits and a newer one with the same key. Garbage is collected in between.
     """
 
     def __init__(self, do: Callable[[Errand], None], join: Callable[[Errand, Errand], Errand]) -> None:
@@ -53,11 +58,17 @@ class NewestFirst(Generic[Errand]):
             self._changed.notify()
 
     def _run(self) -> None:
+        gc.disable()
+        since = 0
         while True:
             with self._changed:
-                while not self._waiting and not self._ended:
-                    self._changed.wait()
+                paused = not self._changed.wait_for(lambda: self._waiting or self._ended, PAUSE if since else None)
                 if self._ended:
                     return
-                _, errand = self._waiting.popitem()
-            self._do(errand)
+                errand = None if paused else self._waiting.popitem()[1]
+            if errand is None or since == MOST_BETWEEN:
+                gc.collect()
+                since = 0
+            if errand is not None:
+                self._do(errand)
+                since += 1
