@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.examples import CLEAN, COLUMN, LINE, MISSING_EVAL, evallint, run
+from tests.examples import CLEAN, COLUMN, LINE, MISSING_EVAL, environment, evallint, run
 
 pytest_lsp = pytest.importorskip("pytest_lsp")
 lsp = pytest.importorskip("lsprotocol.types")
@@ -457,3 +458,27 @@ def test_without_pygls_it_says_what_to_install(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "pip install 'evallint[lsp]'" in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.asyncio
+async def test_a_failure_of_the_analysis_is_logged_and_survived(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "pathspec.py").write_text("")  # an installation that lacks something
+    (tmp_path / "pyproject.toml").write_text('[tool.evallint]\nexclude = ["a/*"]\n')
+    uri = saved(tmp_path, MISSING_EVAL)
+    command = [sys.executable, "-m", "evallint", "server"]
+    environ = environment(PYTHONPATH=os.pathsep.join((str(broken), os.environ.get("PYTHONPATH", ""))))
+    client = await pytest_lsp.ClientServerConfig(command, client_factory=make_client, server_env=environ).start()
+    editor = Editor(client)
+    await editor.start(tmp_path)
+    editor.open(uri, MISSING_EVAL)
+    for _ in range(PATIENCE * 50):
+        if client.log_messages:
+            break
+        await asyncio.sleep(0.02)
+    assert "ImportError" in client.log_messages[0].message
+    (tmp_path / "pyproject.toml").write_text("")
+    assert len(await editor.after(lambda: editor.save(uri), uri)) == 1
+    await client.shutdown_session()
+    await client.stop()
