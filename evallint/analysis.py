@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from hashlib import blake2b
 
+from evallint.cache.memory import Memory
 from evallint.cache.store import Keeper, NoStore
 from evallint.events import File
 from evallint.finding import Finding
@@ -19,7 +20,7 @@ from evallint.settings import Settings
 from evallint.source.file import Source
 from evallint.source.reading import unreadable
 from evallint.syntax.bodies import Unparsable
-from evallint.syntax.visitor import attach, lower_file
+from evallint.syntax.visitor import attach, lower_file, remembering
 
 
 def analyse(sources: Sequence[Source], settings: Settings, cache: Keeper | None = None) -> list[Finding]:
@@ -62,6 +63,9 @@ class Tree:
             about = blake2b(b"tree\0" + source.path.encode("utf-8", "surrogateescape") + b"\0", digest_size=20)
             about.update(source.text.encode("utf-8", "surrogatepass"))
             self._key = about.hexdigest()
+            if isinstance(self._cache, Memory):
+                self.file = self._remembered(self._cache)
+                return
             kept = self._cache.get(self._key)
         self.file = _decoded(kept, source.text) or lower_file(source.path, source.text)
         self._unread = self._count() if kept is not None else -1
@@ -71,9 +75,19 @@ class Tree:
         """Why the body of some function could not be read, and where."""
         return next((f.reader.failure for f in self.file.functions if f.reader is not None and f.reader.failure), None)
 
+    def _remembered(self, memory: Memory) -> File:
+        """The tree as it is in memory, with what has been read of it."""
+        file = memory.files.get(self._key)
+        if file is None:
+            file = lower_file(self.source.path, self.source.text, lower=remembering(memory.bodies))
+            memory.files.put(self._key, file, len(self.source.text))
+        return file
+
     def keep(self) -> None:
         """Keep the tree, if more of it has been read than is kept; not one that is broken, which is to be told again."""
-        if self._cache is not None and self.failure is None and self._count() != self._unread:
+        if self._cache is None or isinstance(self._cache, Memory):
+            return  # what is in memory is there as it is
+        if self.failure is None and self._count() != self._unread:
             from evallint.cache import codec
 
             with suppress(ValueError):

@@ -181,6 +181,11 @@ def configuration_in(folder: str) -> Configuration | None:
     return None
 
 
+def forget() -> None:
+    """Let the next question read the files anew."""
+    configuration_in.cache_clear()
+
+
 def find_configuration(folder: str) -> Configuration:
     """What holds for files in `folder`: the nearest file upward that has settings, else the defaults.
 

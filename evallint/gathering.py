@@ -33,10 +33,17 @@ NEIGHBOURS = 40
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text to lint in place of a file, under the name `path`: standard input, or an editor's buffer."""
+    """A text to lint in place of a file, under the name `path`: standard input, or an editor's buffer, which is decoded already."""
 
     path: str
-    data: bytes
+    data: bytes | str
+    context: bool = False
+    """It is not to be linted, but read where the file would be."""
+
+    @property
+    def encoded(self) -> bytes:
+        """The text as bytes."""
+        return self.data.encode("utf-8", "surrogatepass") if isinstance(self.data, str) else self.data
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,7 @@ class Past:
         text = self.was[real]
         if text is None:
             raise Unreadable("cannot read the file: there was none")
-        return text.data
+        return text.encoded
 
 
 _PRESENT = Past({})
@@ -66,7 +73,7 @@ class _Entry:
 
     path: str
     named: bool
-    data: bytes | None = None
+    data: bytes | str | None = None
     now: str = ""
 
 
@@ -212,9 +219,10 @@ def gather(
 
     def take(entry: _Entry) -> None:
         gathered.files += 1
-        path, named, data = entry.path, entry.named, entry.data
+        path, named, given = entry.path, entry.named, entry.data
         read.append(entry.now or path)
         number = used.setdefault(settings_of(path), len(used))
+        data = None if given is None else _encoded(given)
         try:
             if data is None:
                 data = read_bytes(path)
@@ -233,7 +241,7 @@ def gather(
                 callers.append((entry, imported))
             if not matters and not named:
                 return
-            text = decode(data)
+            text = _checked(given) if isinstance(given, str) else decode(data)
             # a file that the user named is told to be broken even where it has nothing to do with PyTorch
             if not matters and compiles(text):
                 return
@@ -273,9 +281,20 @@ def gather(
             with suppress(Unreadable):
                 sources += _read_for_others(path, read_bytes(path) if caller.data is None else caller.data, context=False)
     if centres:
-        _surround(programs, centres, read, settings_of, past)
+        _surround(programs, centres, read, settings_of, past, texts)
     gathered.contents = contents.digest()
     return gathered
+
+
+def _encoded(given: bytes | str) -> bytes:
+    return given.encode("utf-8", "surrogatepass") if isinstance(given, str) else given
+
+
+def _checked(text: str) -> str:
+    """A decoded text, of which what `decode` finds as well is told in its words. Raises Unreadable."""
+    if "\0" in text:
+        return decode(text.encode("utf-8", "surrogatepass"))
+    return text.removeprefix("\ufeff")
 
 
 def _entries(
@@ -284,7 +303,7 @@ def _entries(
     """The files of `paths` as they were in the past; last those of it that are not among them."""
     settings_of = settings_by_file(settings_in)
     for text in texts:
-        if not (force_exclude and excluded_with_parents(settings_of(text.path), text.path)):
+        if not text.context and not (force_exclude and excluded_with_parents(settings_of(text.path), text.path)):
             yield _Entry(text.path, True, text.data)
     others = dict(past.was)
     for found in find_files(paths, settings_in, force_exclude=force_exclude):
@@ -300,13 +319,14 @@ def _entries(
             yield _Entry(then.path, False, then.data)
 
 
-def _read_for_others(path: str, data: bytes, *, context: bool) -> list[Source]:
+def _read_for_others(path: str, given: bytes | str, *, context: bool) -> list[Source]:
     """A file that is read for the sake of others, unless it cannot be read or has nothing for them."""
+    data = _encoded(given)
     matters = bytes_matter(data)
     helps = not matters and (bytes_help(data) or path.endswith("__init__.py"))
     if matters or helps or bytes_call(data):
         with suppress(Unreadable):
-            return [Source(path, decode(data), context=context, helper=helps)]
+            return [Source(path, _checked(given) if isinstance(given, str) else decode(data), context=context, helper=helps)]
     return []
 
 
@@ -322,14 +342,17 @@ def _surround(
     read: Sequence[str],
     settings_of: SettingsOf,
     past: Past,
+    texts: Sequence[Text],
 ) -> None:
     """Add to each program the files around its `centres` that are not in it, and mark those that files out of sight import."""
     neighbours.forget()
+    given = {os.path.realpath(text.path): text.data for text in texts}
+    unsaved = tuple((path, _encoded(data)) for path, data in given.items())
     seen = {os.path.realpath(path) for path in read}
     around: set[str] = set()
     for centre in centres:
         count = 0
-        for path in _around(centre):
+        for path in _around(centre, unsaved):
             if count == NEIGHBOURS:
                 break
             real = os.path.realpath(path)
@@ -338,23 +361,23 @@ def _surround(
             seen.add(real)
             with suppress(Unreadable, SettingsError):
                 if settings_of(path) == settings_of(centre):
-                    found = _read_for_others(path, past.read(path), context=True)
+                    found = _read_for_others(path, given[real] if real in given else past.read(path), context=True)
                     programs.setdefault(settings_of(centre), []).extend(found)
                     around.update(source.path for source in found)
                     count += len(found)
     around.update(centres)
     for sources in programs.values():
         for place, source in enumerate(sources):
-            if source.path in around and any(os.path.realpath(path) not in seen for path in neighbours.importers(source.path)):
+            if source.path in around and any(os.path.realpath(path) not in seen for path in neighbours.importers(source.path, unsaved)):
                 sources[place] = changed(source, imported=True)
 
 
-def _around(path: str) -> Iterator[str]:
+def _around(path: str, unsaved: neighbours.Unsaved) -> Iterator[str]:
     """What lies around a file, first what tells most: who imports it, what it imports, and the same for who imports it."""
-    callers = neighbours.importers(path)
+    callers = neighbours.importers(path, unsaved)
     yield from callers
-    yield from neighbours.imported(path)
-    above = [other for caller in callers for other in neighbours.importers(caller)]
+    yield from neighbours.imported(path, unsaved)
+    above = [other for caller in callers for other in neighbours.importers(caller, unsaved)]
     yield from above
     for caller in dict.fromkeys((*callers, *above)):
-        yield from neighbours.imported(caller)
+        yield from neighbours.imported(caller, unsaved)

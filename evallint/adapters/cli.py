@@ -31,6 +31,7 @@ COMMANDS = {
     "report": "join the reports of several processes",
     "clean": "remove the cache",
     "completion": "print a script that completes in your shell",
+    "server": "the language server, for editors",
 }
 
 _USAGE = """evallint [OPTIONS] PATH...   lint files and folders (- is standard input)
@@ -38,7 +39,8 @@ _USAGE = """evallint [OPTIONS] PATH...   lint files and folders (- is standard i
        evallint run SCRIPT [ARGS]   run it, and say which findings are real
        evallint report FILE...      join the reports of several processes
        evallint clean [DIR]         remove the cache
-       evallint completion SHELL    print a script that completes in a shell"""
+       evallint completion SHELL    print a script that completes in a shell
+       evallint server              the language server, for editors"""
 _INSTALL = """To keep it:
   bash  evallint completion bash >> ~/.bash_completion
   zsh   evallint completion zsh > "${fpath[1]}/_evallint"
@@ -92,6 +94,10 @@ def _run(argv: list[str]) -> int:
             from evallint.adapters.run import report
 
             return report(argv[1:])
+        if command == "server":
+            from evallint.adapters.server import serve
+
+            return serve(argv[1:])
         if command:
             return _HANDLERS[command](argv[1:])
         return _lint(_parser().parse_args(argv))
@@ -184,7 +190,7 @@ def _lint(options: argparse.Namespace) -> int:
     if options.diff:
         fixes.show(report, options.unsafe_fixes)
     elif options.fix:
-        report.errors += fixes.apply(report, {text.path: text.data for text in texts}, options.unsafe_fixes)
+        report.errors += fixes.apply(report, {text.path: text.encoded for text in texts}, options.unsafe_fixes)
     if options.write_baseline is None and not options.diff:
         _print(report, options, file, sys.stderr if options.fix and texts else sys.stdout)
     for problem in report.errors:
@@ -303,8 +309,9 @@ def _completion_parser() -> Parser:
 def command_parsers() -> dict[str, Parser]:
     """The parser of each command, by its name."""
     from evallint.adapters.run import report_parser, run_parser
+    from evallint.adapters.server import server_parser
 
-    made = (_rule_parser(), run_parser(), report_parser(), _clean_parser(), _completion_parser())
+    made = (_rule_parser(), run_parser(), report_parser(), _clean_parser(), _completion_parser(), server_parser())
     return dict(zip(COMMANDS, made, strict=True))
 
 

@@ -148,7 +148,7 @@ def _edited(one: _Seen, was: _Seen, diff: Diff) -> bool:
 
 def _functions_of(past: Past) -> FunctionsOf:
     """The functions of a file (by its real path), as they were in the past."""
-    texts = {os.path.realpath(text.path): text.data for text in (*past.was.values(), *past.gone) if text is not None}
+    texts = {os.path.realpath(text.path): text.encoded for text in (*past.was.values(), *past.gone) if text is not None}
 
     @cache
     def functions_of(path: str) -> tuple[Function, ...]:

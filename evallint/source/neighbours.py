@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -39,16 +39,21 @@ _MARKERS = (".git", "pyproject.toml")
 class _Links:
     """Who imports whom among some files, and which names (`*`: any)."""
 
+    unsaved: dict[str, bytes] = field(default_factory=dict)
     to: dict[str, dict[str, frozenset[str]]] = field(default_factory=dict)
     back: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
 
-def importers(path: str) -> list[str]:
+Unsaved = tuple[tuple[str, bytes], ...]
+"""Files, by their paths with links resolved, with what is read in place of what the disk has."""
+
+
+def importers(path: str, unsaved: Unsaved = ()) -> list[str]:
     """The files that import the module at `path`, the nearest first: by its name, or through the `__init__.py` of its package."""
     if not path.endswith(".py"):
         return []
     here = _real(path)
-    links = _links(_surroundings(os.path.dirname(here)))
+    links = _links(_surroundings(os.path.dirname(here)), unsaved)
     found: set[str] = set()
     queue = [(here, ALL)]
     while queue:
@@ -62,13 +67,13 @@ def importers(path: str) -> list[str]:
     return _answer(path, here, sorted(found, key=lambda file: _distance(here, file)))
 
 
-def imported(path: str) -> list[str]:
+def imported(path: str, unsaved: Unsaved = ()) -> list[str]:
     """The files of the project that the module at `path` imports, and then those that these import."""
     if not path.endswith((".py", SUFFIX)):
         return []
     here = _real(path)
     files = _surroundings(os.path.dirname(here))
-    links = _links(files)
+    links = _links(files, unsaved)
     found = dict.fromkeys(_reached(here, links))
     for file in list(found):
         found.update(dict.fromkeys(_reached(file, links)))
@@ -102,7 +107,7 @@ def _reached(file: str, links: _Links) -> Iterator[str]:
 def _taken(file: str, links: _Links) -> dict[str, frozenset[str]]:
     """The files that `file` imports with the names that it takes, also beyond the files that were searched."""
     direct = links.to.get(file, {})
-    return {**_targets(file, None), **direct} if file not in links.to or len(links.to) >= MOST_FILES else direct
+    return {**_targets(file, None, links.unsaved), **direct} if file not in links.to or len(links.to) >= MOST_FILES else direct
 
 
 # Folders
@@ -209,23 +214,26 @@ def _entries(folder: str) -> tuple[list[str], list[str]]:
 
 
 @lru_cache(maxsize=16)
-def _links(files: tuple[str, ...]) -> _Links:
+def _links(files: tuple[str, ...], unsaved: Unsaved) -> _Links:
     modules = Modules(files, frozenset())
-    links = _Links()
+    links = _Links(dict(unsaved))
     for file in files:
-        links.to[file] = _targets(file, modules)
+        links.to[file] = _targets(file, modules, links.unsaved)
         for target in links.to[file]:
             links.back[target].append(file)
     return links
 
 
-def _targets(file: str, modules: Modules | None) -> dict[str, frozenset[str]]:
+def _targets(file: str, modules: Modules | None, unsaved: Mapping[str, bytes]) -> dict[str, frozenset[str]]:
     """The files that `file` imports and the names that it takes; without `modules`, looked up on the disk."""
     folder = Path(file).parts[:-1]
     found: dict[str, frozenset[str]] = {}
     try:
-        state = os.stat(file)
-        statements = _imports(file, state.st_mtime_ns, state.st_size)
+        if file in unsaved:
+            statements = _imports_in(file, unsaved[file])
+        else:
+            state = os.stat(file)
+            statements = _imports(file, state.st_mtime_ns, state.st_size)
     except (OSError, ValueError):
         return found
 
@@ -264,11 +272,18 @@ def _on_disk(folder: tuple[str, ...], wanted: tuple[str, ...], level: int) -> st
 def _imports(file: str, _time: int, _size: int) -> tuple[Import, ...]:
     """The imports that a file's bytes show; none if it cannot be read."""
     try:
-        if file.endswith(SUFFIX):
-            return imports_in(read_notebook(Path(file).read_bytes()).text.encode("utf-8", "replace"))
         with Path(file).open("rb") as stream:
-            return imports_in(stream.read(MOST_BYTES))
-    except (OSError, ValueError, Unreadable):
+            return _imports_in(file, stream.read(-1 if file.endswith(SUFFIX) else MOST_BYTES))
+    except (OSError, ValueError):
+        return ()
+
+
+def _imports_in(file: str, data: bytes) -> tuple[Import, ...]:
+    if not file.endswith(SUFFIX):
+        return imports_in(data)
+    try:
+        return imports_in(read_notebook(data).text.encode("utf-8", "replace"))
+    except Unreadable:
         return ()
 
 

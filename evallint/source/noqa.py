@@ -7,7 +7,7 @@ import re
 import tokenize
 from collections.abc import Iterable
 
-from evallint.finding import Finding
+from evallint.finding import Edit, Finding
 
 _CODE = r"(?:EVL\b|[A-Z]+[0-9]+)"
 _CODES = rf"(?::\s?(?P<codes>{_CODE}(?:[,\s]+{_CODE})*))?"  # words that are no codes make the comment one for all codes, as in flake8
@@ -43,6 +43,27 @@ def without_noqa(findings: Iterable[Finding], text: str) -> list[Finding]:
     return kept
 
 
+def silencing(text: str, finding: Finding) -> Edit | None:
+    """The edit of `text` that silences a finding in it on its line alone, beside the codes that its `# noqa` names; None if none can."""
+    lines = split_lines(text)
+    line = finding.place.line
+    if line > len(lines):
+        return None
+    first, last = _joined_spans(lines).get(line, (line, line))
+    joined = "\n".join(lines[first - 1 : last])
+    comment = INLINE.search(joined)
+    if comment is not None and comment["codes"]:
+        before = joined[: comment.end("codes")]
+        row, column = first + before.count("\n"), len(before) - (before.rfind("\n") + 1) + 1
+        edit = Edit(row, column, row, column, f", {finding.code}")
+    else:
+        code = lines[last - 1].rstrip()
+        edit = Edit(last, len(code) + 1, last, len(lines[last - 1]) + 1, f"  # noqa: {finding.code}")
+    row = edit.start_line - 1
+    lines[row] = lines[row][: edit.start_column - 1] + edit.text + lines[row][edit.end_column - 1 :]
+    return None if without_noqa([finding], "\n".join(lines)) else edit
+
+
 def _silences(comment: re.Match[str], code: str) -> bool:
     codes = comment.group("codes")
     return codes is None or code.startswith(tuple(c for c in re.split(r"[,\s]+", codes.upper()) if c))
@@ -50,7 +71,12 @@ def _silences(comment: re.Match[str], code: str) -> bool:
 
 def _joined_lines(lines: list[str]) -> dict[int, str]:
     """For each line, the text in which its comment is sought: tokens that span lines join them."""
-    found: dict[int, str] = {}
+    return {line: "\n".join(lines[first - 1 : last]) for line, (first, last) in _joined_spans(lines).items()}
+
+
+def _joined_spans(lines: list[str]) -> dict[int, tuple[int, int]]:
+    """For each line, the first and the last of those that tokens join with it; none if the text cannot be read token by token."""
+    found: dict[int, tuple[int, int]] = {}
     first, last = len(lines) + 2, -1
     try:
         for token in tokenize.generate_tokens(io.StringIO("\n".join(lines) + "\n").readline):
@@ -58,7 +84,7 @@ def _joined_lines(lines: list[str]) -> dict[int, str]:
                 continue
             first, last = min(first, token.start[0]), max(last, token.end[0])
             if token.type in (tokenize.NL, tokenize.NEWLINE):
-                found.update(dict.fromkeys(range(first, last + 1), "\n".join(lines[first - 1 : last])))
+                found.update(dict.fromkeys(range(first, last + 1), (first, last)))
                 first, last = len(lines) + 2, -1
     except (tokenize.TokenError, SyntaxError):
         return {}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import warnings
+from functools import lru_cache
 
 
+@lru_cache(maxsize=2)
 def parsed(text: str) -> ast.Module:
-    """The tree of a text. Raises SyntaxError, ValueError, RecursionError or MemoryError."""
+    """The tree of a text, which several steps ask for and none changes. Raises SyntaxError, ValueError, RecursionError or MemoryError."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(text)

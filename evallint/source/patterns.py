@@ -86,6 +86,17 @@ def _is_below(path: str, folder: str) -> bool:
     return path.startswith(os.path.join(folder, ""))
 
 
+def excluded_below(settings: Settings, path: str, top: str) -> bool:
+    """Whether a walk from the folder `top` would not come to the file at `path`, as it or a folder on the way is excluded."""
+    excluded = excludes(settings)
+    here, is_folder = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path)), False
+    while here != top and (parent := os.path.dirname(here)) != here:
+        if excluded(here, is_folder):
+            return True
+        here, is_folder = parent, True
+    return False
+
+
 def ignored_codes(settings: Settings, path: str) -> tuple[str, ...]:
     """The code prefixes that `per-file-ignores` silences in the file at `path`."""
     codes: list[str] = []
