@@ -117,7 +117,8 @@ def build(path):
 
 def test_tabs_and_windows_line_ends() -> None:
     before = HEAD + (
-        "def test(path, loader):\n\tnet = build(path)\n\tnet.eval()\n\tfor x in loader:\n\t\tprint(net(x).argmax(1)\n\t\t\t.tolist())\n\n\t\t# done\n\tprint()\n"
+        "def test(path, loader):\n\tnet = build(path)\n\tnet.eval()\n\tfor x in loader:\n"
+        "\t\tprint(net(x).argmax(1)\n\t\t\t.tolist())\n\n\t\t# done\n\tprint()\n"
     )
     after = HEAD + (
         "@torch.no_grad()\ndef test(path, loader):\n\tnet = build(path)\n\tnet.eval()\n\tfor x in loader:\n"
@@ -140,7 +141,8 @@ def test_a_text_of_several_lines_keeps_its_words() -> None:
     )
     after = HEAD + (
         "def run(path, loader):\n    net = build(path)\n    net.eval()\n    with torch.no_grad():\n        for x in loader:\n"
-        '            print("""\n  scores:\n""", net(x).argmax(1).tolist(), \\\n    "so")\n# as it was\n            print(f"""{x}\n    end""")\n'
+        '            print("""\n  scores:\n""", net(x).argmax(1).tolist(), \\\n    "so")\n# as it was\n'
+        '            print(f"""{x}\n    end""")\n'
     )
     expect(before, after)
 
@@ -161,7 +163,8 @@ def test_comments_and_form_feeds_stay() -> None:
 def test_a_loop_on_one_line_and_no_line_end_at_the_end() -> None:
     before = (
         HEAD
-        + "def run(path, loader):\n    net = build(path)\n    with torch.no_grad():\n        for x in loader: print(net(x).argmax(1).tolist())"
+        + "def run(path, loader):\n    net = build(path)\n    with torch.no_grad():\n"
+        + "        for x in loader: print(net(x).argmax(1).tolist())"
     )
     after = before.replace("        for", "        net.eval()\n        for")
     expect(before, after)
@@ -170,7 +173,8 @@ def test_a_loop_on_one_line_and_no_line_end_at_the_end() -> None:
 def test_empty_lines_at_the_margin_stay_empty() -> None:
     before = (
         HEAD
-        + "net = build('net.pt')\nnet.eval()\nx = torch.ones(1, 4)\nprint(net(x).argmax(1).tolist())\n\n\nx = 2 * x\n\nprint(net(x).argmax(1).tolist())\n"
+        + "net = build('net.pt')\nnet.eval()\nx = torch.ones(1, 4)\nprint(net(x).argmax(1).tolist())\n"
+        + "\n\nx = 2 * x\n\nprint(net(x).argmax(1).tolist())\n"
     )
     after = before.replace("print(net(x)", "with torch.no_grad():\n    print(net(x)", 1).replace("\nx = 2", "\n    x = 2")
     expect(before, after.replace("\nprint(net", "\n    print(net"))
@@ -179,7 +183,8 @@ def test_empty_lines_at_the_margin_stay_empty() -> None:
 def test_statements_that_semicolons_part() -> None:
     before = (
         HEAD
-        + "class Scorer:\n    def __init__(self, path):\n        self.net = build(path)\n        self.net.eval()\n\n    def tell(self, x):\n        y = self.net(x); print(y.argmax(1).tolist())\n"
+        + "class Scorer:\n    def __init__(self, path):\n        self.net = build(path)\n        self.net.eval()\n\n"
+        + "    def tell(self, x):\n        y = self.net(x); print(y.argmax(1).tolist())\n"
     )
     after = before.replace("        y =", "        with torch.no_grad():\n            y =")
     expect(before, after)

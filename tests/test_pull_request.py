@@ -79,14 +79,31 @@ def lines_of_diff(folder: Path) -> dict[tuple[str, str], dict[int, str]]:
 
 
 def told(folder: Path, review: Review) -> list[tuple[str, str, str]]:
-    """The comments of a review as path, the line of the diff that each is on, and code. Each must be one that GitHub takes."""
+    """The comments of a review as path, the line of the diff that each is on, and code. Each must be one that GitHub takes.
+
+    One that suggests lines is on the last of those that it would replace.
+    """
     shown = lines_of_diff(folder)
     rows = []
     for comment in review["comments"]:
         assert set(comment) <= {"path", "line", "side", "start_line", "start_side", "body"}
         line = shown[comment["path"], comment["side"]][comment["line"]]
+        first = comment.get("start_line", comment["line"])
+        assert all(number in shown[comment["path"], comment["side"]] for number in range(first, comment["line"]))
         rows.append((comment["path"], line, re.findall(r"\[(EVL\d+)\]", comment["body"])[0]))
     return rows
+
+
+def take_suggestions(folder: Path, review: Review) -> None:
+    """Change the files as the suggestions of a review say, as its reader may do on GitHub."""
+    for comment in sorted(review["comments"], key=lambda comment: -int(comment["line"])):
+        block = re.search(r"^(`{3,})suggestion\n(.*?)^\1$", comment["body"], re.MULTILINE | re.DOTALL)
+        if block is not None:
+            file = folder / comment["path"]
+            lines = file.read_text().splitlines(keepends=True)
+            lines[comment.get("start_line", comment["line"]) - 1 : comment["line"]] = [block[2]]
+            file.write_text("".join(lines))
+    git(folder, "commit", "-qam", "suggestions taken", "--allow-empty")
 
 
 def replaced(text: str, old: str, new: str) -> str:
@@ -106,28 +123,30 @@ COPY = LOSS.replace("legacy_loss", "new_loss").replace("inputs", "images")
 WITHOUT = LEGACY.replace(LOSS, "")
 HEAD = "import torch\n\nfrom models import Net\n\n\n"
 PREDICT = function(EVALUATE, "predict")
+LAST = next(line for line in LOSS.splitlines() if "total +=" in line)
+"""The last line of the loop, where a comment stands that suggests another one."""
 INDENTED = "if True:\n" + "".join(f"    {line}" if line.strip() else line for line in LOSS.splitlines(keepends=True))
 
 CASES: dict[str, tuple[dict[str, str | None], list[tuple[str, str, str]]]] = {
     "a bug is added to a file with an old one": (
         {"legacy.py": LEGACY + "\n\n" + COPY},
-        [("legacy.py", "+" + OLD_BUG.replace("inputs", "images").rstrip("\n"), "EVL002")],
+        [("legacy.py", "+" + LAST, "EVL002")],
     ),
     "a bug is added in a new file": (
         {"extra/new.py": HEAD + COPY},
-        [("extra/new.py", "+    for images, targets in test_loader:", "EVL002")],
+        [("extra/new.py", "+" + LAST, "EVL002")],
     ),
     "the old bug is copied to a file that comes before": (
         {"a.py": HEAD + LOSS},
-        [("a.py", "+" + OLD_BUG.rstrip("\n"), "EVL002")],
+        [("a.py", "+" + LAST, "EVL002")],
     ),
     "a call of eval is removed": (
         {"legacy.py": replaced(LEGACY, "    model.eval()\n", "")},
-        [("legacy.py", "-    model.eval()", "EVL001")],
+        [("legacy.py", " " + OLD_BUG.rstrip("\n"), "EVL001")],
     ),
     "a decorator is removed": (
         {"evaluate.py": replaced(EVALUATE, "@torch.no_grad()\n", "")},
-        [("evaluate.py", "-@torch.no_grad()", "EVL002")],
+        [("evaluate.py", " def accuracy(model, loader):", "EVL002")],
     ),
     "a with statement is removed": (
         {
@@ -137,7 +156,7 @@ CASES: dict[str, tuple[dict[str, str | None], list[tuple[str, str, str]]]] = {
                 "    for x, _ in loader:\n        outputs",
             )
         },
-        [("evaluate.py", "+    for x, _ in loader:", "EVL002")],
+        [("evaluate.py", " def predict(model, loader):", "EVL002")],
     ),
     "the caller in another file loses its eval": (
         {"train.py": replaced(TRAIN, "        model.eval()\n", "")},
@@ -151,16 +170,16 @@ CASES: dict[str, tuple[dict[str, str | None], list[tuple[str, str, str]]]] = {
         {"legacy.py": LEGACY + "\n\n" + COPY, "train.py": replaced(TRAIN, "        model.eval()\n", "")},
         [
             ("train.py", "-        model.eval()", "EVL001"),
-            ("legacy.py", "+    for images, targets in test_loader:", "EVL002"),
+            ("legacy.py", "+" + LAST, "EVL002"),
         ],
     ),
     "the line of the old bug is edited": (
         {"legacy.py": replaced(LEGACY, OLD_BUG, "    for inputs, targets in list(test_loader):\n")},
-        [("legacy.py", "+    for inputs, targets in list(test_loader):", "EVL002")],
+        [("legacy.py", " " + LAST, "EVL002")],
     ),
     "a line of its trail is edited": (
         {"legacy.py": replaced(LEGACY, "model(inputs)", "model(inputs.float())")},
-        [("legacy.py", "+        outputs = model(inputs.float())", "EVL002")],
+        [("legacy.py", " " + LAST, "EVL002")],
     ),
     "the old bug moves down": ({"legacy.py": WITHOUT + "\n\n" + LOSS}, []),
     "the old bug moves up": ({"legacy.py": HEAD + LOSS + WITHOUT.removeprefix(HEAD)}, []),
@@ -200,6 +219,9 @@ def test_a_review_tells_exactly_what_a_branch_brings(case: str, tmp_path: Path) 
     assert review["body"] == f"evallint: {len(expected)} new finding{'' if len(expected) == 1 else 's'}."
     assert status == (1 if expected else 0)
     assert said.count("::warning") == len(expected)
+    take_suggestions(folder, review)
+    left = [row for row, comment in zip(expected, review["comments"], strict=True) if "```suggestion" not in comment["body"]]
+    assert [row[2] for row in told(folder, lint(folder)[2])] == [row[2] for row in left]
 
 
 def test_the_base_itself_has_one_old_bug(tmp_path: Path) -> None:

@@ -73,8 +73,11 @@ class MissingEval(Rule):
     parameter `model` of a function that nobody calls, for instance), `low` when there are names alone.
 
     ## Fix safety
-    No fix is offered yet. Call `model.eval()` before the evaluation, on the object whose forward runs, and
-    `model.train()` before training goes on; a missing `train()` is the bug that EVL003 reports.
+    `--fix` puts `model.eval()` before the evaluation and the mode back afterwards as it was, so that nothing that trains today
+    trains differently; where the evaluation can be left early, by `try` and `finally`. A model that a function makes for itself and
+    that nothing trains is left in evaluation mode. The fix is unsafe (`--unsafe-fixes`) where parts of the model have a mode of their
+    own, which the `train()` of the whole would overwrite; where one loop trains and evaluates by a flag (`model.train(training)`); and
+    where the finding is of low confidence or a note. There is none where the model cannot be named before the evaluation.
 
     ## References
     - [`torch.nn.Module.eval`](https://pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.eval)

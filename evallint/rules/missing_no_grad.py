@@ -73,8 +73,10 @@ class MissingNoGrad(Rule):
     when there are names alone.
 
     ## Fix safety
-    No fix is offered yet. Put the evaluation's forward calls (not only the copies to the device, not only the loss)
-    under `with torch.no_grad():`, or decorate the function that evaluates. Do not decorate a function that also trains.
+    `--fix` puts the evaluation under `with torch.no_grad():`, as the file's imports spell it, or decorates the function that does
+    nothing but evaluate. No figure changes by it. The fix is unsafe (`--unsafe-fixes`) where what is called on the way to the forward
+    serves training as well, and where the finding is of low confidence. There is none in a file that does not import torch: import it.
+    In a generator the forward alone is put under it, because the code that asks for the next item may train.
 
     ## References
     - [`torch.no_grad`](https://pytorch.org/docs/stable/generated/torch.no_grad.html)

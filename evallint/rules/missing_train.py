@@ -72,8 +72,10 @@ class MissingTrain(Rule):
     constructor puts the model in evaluation mode and nothing ever takes it out.
 
     ## Fix safety
-    No fix is offered yet. Call `model.train()` where training starts again: at the head of each epoch, and after an evaluation in
-    the middle of one. If parts of the model are frozen on purpose, switch them back to `eval()` after that `train()`.
+    `--fix` puts the mode back where the evaluation ends, or calls `model.train()` where training begins: before the loop over the
+    batches, or at the top of a function that takes one step. The fix is unsafe (`--unsafe-fixes`) where parts of the model have a mode
+    of their own (a frozen batch norm, say): switch them back to `eval()` after that `train()`; and where the finding is of low
+    confidence or a note.
 
     ## References
     - [`torch.nn.Module.train`](https://pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.train)
