@@ -53,10 +53,14 @@ SIGNATURES: dict[str, Signature] = {
     "torchvision.ops.drop_block2d": Signature((1, "p", 0.5), (5, "training", True)),
 }
 NAMES = frozenset(dotted.rpartition(".")[2] for dotted in SIGNATURES)
-MEANT = frozenset("mc mcd monte bayes bayesian stochastic prenet augment augmentation augmented corrupt corruption perturb perturbed noisy".split())
+MEANT = frozenset(
+    "mc mcd monte bayes bayesian stochastic prenet augment augmentation augmented corrupt corruption perturb perturbed noisy".split()
+)
 """Words of functions, classes and rates where dropping in both modes is meant."""
 TRAINING = frozenset("train training pretrain trainer fit finetune".split())
 """Words of functions that only train."""
+SWITCHING = frozenset("enable disable activate deactivate toggle on off".split())
+"""Words of methods that switch something."""
 MOST_CALLERS = 12
 
 
@@ -70,7 +74,11 @@ class Functional:
         """The lapses in the functions of a file (those that are in no other function)."""
         plain = {e.bound for e in self.project.import_events(path) if e.name in NAMES}
         for f in functions:
-            if any(method in NAMES and receiver != "self" for receiver, method in f.receivers) or f.called & plain or self.imports_inside(f):
+            if (
+                any(method in NAMES and receiver != "self" for receiver, method in f.receivers)
+                or f.called & plain
+                or self.imports_inside(f)
+            ):
                 yield from self.lapses_of(f)
 
     def imports_inside(self, f: Function) -> bool:
@@ -166,13 +174,16 @@ class Functional:
         return bool(name) and cls is not None and self.is_set_by_mode(cls, name)
 
     def is_set_by_mode(self, cls: Class, name: str) -> bool:
-        """Whether a class computes an attribute or method from the mode, or sets it anywhere but where it is built."""
+        """Whether a class computes an attribute or method from the mode, or sets it where the mode changes."""
         for owner in (*self.project.mro(cls), *self.project.subclasses.get(id(cls), ())):
             own = owner.methods.get(name)
             if own is not None and "training" in own.called:
                 return True
             for method in owner.methods.values():
-                if method.name not in ("__init__", "reset_parameters") and any(True for _ in assigned_to(method, name)):
+                given = [event.value for event in assigned_to(method, name)]
+                if method.name != "__init__" and any(is_false(value) or speaks_of_mode(value) for value in given):
+                    return True
+                if given and names.has_words(method.name, MODE_WORDS | SWITCHING):
                     return True
         return False
 

@@ -18,9 +18,14 @@ from evallint.meaning.walk import attributes_collected, attributes_set, every, i
 
 REGISTERING = frozenset("add_module register_module setattr __setattr__ register_parameter extra_modules".split())
 """Calls by which a module registers a part that it keeps elsewhere as well."""
-VISITING = frozenset("train eval parameters named_parameters modules named_modules children named_children _apply to cuda state_dict".split())
+VISITING = frozenset(
+    "train eval parameters named_parameters modules named_modules children named_children _apply to cuda state_dict".split()
+)
 """Methods by whose override a module takes care of parts that it has not registered."""
-HARMLESS = frozenset("append extend insert len enumerate zip range list tuple reversed print iter update items keys values".split())
+HARMLESS = frozenset(
+    "append extend insert len enumerate zip range list tuple reversed print iter update items keys values isinstance hasattr type any all"
+    " sum str repr id next".split()
+)
 """Calls that do nothing to the modules of a collection that they are handed."""
 ADDING = frozenset(("append", "extend", "insert", "add", "update", "setdefault"))
 PASSING = frozenset("to cuda cpu half float double bfloat16 type requires_grad_ apply".split())
@@ -48,6 +53,7 @@ class HiddenParts:
     def __init__(self, layers: Layers) -> None:
         self.layers = layers
         self.project = layers.project
+        self.owners: dict[int, bool] = {}
 
     def lapses_in(self, classes: Sequence[Class]) -> Iterator[Lapse]:
         """The lapses in the classes of a file."""
@@ -78,18 +84,16 @@ class HiddenParts:
 
     def parts_in(self, cls: Class, method: Function, name: str) -> Iterator[Part]:
         """The modules that a method puts into an attribute that is a collection."""
-        sources = {f"self.{name}"}
-        for event in every(method.body):
-            if isinstance(event, ev.Assign) and any(asked_of_self(t) == name for t in event.targets):
-                if isinstance(event.value, ev.Name):
-                    sources.add(event.value.id)
+        given = [e.value for e in every(method.body) if isinstance(e, ev.Assign) and any(asked_of_self(t) == name for t in e.targets)]
+        sources = {f"self.{name}", *(value.id for value in given if isinstance(value, ev.Name))}
+        grown = not any(isinstance(value, ev.Call) and not is_collection(value) for value in given)  # in one arm it may be a `ModuleDict`
         for event in every(method.body):
             if isinstance(event, ev.Assign):
                 for target in event.targets:
-                    whole = text_of(target) in sources and (event.augmented or is_collection(event.value))
-                    if whole or (isinstance(target, ev.Sub) and text_of(target.base) in sources):
+                    whole = text_of(target) in sources and is_collection(event.value)
+                    if whole or (grown and isinstance(target, ev.Sub) and text_of(target.base) in sources):
                         yield from self.parts_of(cls, method, event.value)
-        for met in calls_under(method):
+        for met in calls_under(method) if grown else ():
             func = met.call.func
             if isinstance(func, ev.Attr) and func.name in ADDING and text_of(func.base) in sources and met.call.args:
                 yield from self.parts_of(cls, method, met.call.args[-1])
@@ -139,12 +143,17 @@ class HiddenParts:
             if not self.project.is_module(made):
                 return "none", ""
             says, layer = self.layers.class_layers(made, set())
+            wraps = any(asked_of_self(item) for arg in call.args for item in inside(arg))  # parts that are attributes as well
+            if wraps and any(base.endswith(tuple(CONTAINERS)) for base in self.project.outside_bases(made)):
+                return "none", ""
             if says == "some":
                 return "dependent", layer
-            return ("none", "") if self.layers.is_empty(made) else ("parameters", "")
+            return ("parameters", "") if self.owns(made) else ("unknown", "")
         dotted = atom[1] if atom[0] == "x" else ""
         if not dotted.startswith(("torch.nn.", "nn.")) or ".functional." in dotted or names.is_loss_name(name):
-            models = self.project.libraries.matches("models_in_training_mode", dotted) and not self.project.libraries.matches("losses", dotted)
+            models = self.project.libraries.matches("models_in_training_mode", dotted) and not self.project.libraries.matches(
+                "losses", dotted
+            )
             return ("unknown" if not models else "dependent", "") if dotted else ("none", "")
         if name in CONTAINERS:
             inner = [self.says_of(cls, item) for arg in call.args for item in inside(arg) if isinstance(item, ev.Call)]
@@ -152,8 +161,29 @@ class HiddenParts:
         says, layer = self.layers.called_layer(cls.path, call, set())
         if says == "some":
             return "dependent", layer
-        owns = name in INDEPENDENT - WITHOUT_PARAMETERS
-        return ("parameters" if owns or name in RECURRENT else "none"), ""
+        return ("parameters" if is_owner(name) else "none"), ""
+
+    def owns(self, cls: Class) -> bool:
+        """Whether a class of the project is seen to have parameters of its own, or parts that do."""
+        found = self.owners.get(id(cls))
+        if found is None:
+            self.owners[id(cls)] = False  # a part of its own kind adds nothing
+            found = self.owners[id(cls)] = any(map(self.owns_by_itself, self.project.mro(cls)))
+        return found
+
+    def owns_by_itself(self, cls: Class) -> bool:
+        """`owns` for what one class defines."""
+        if any(base.startswith("torch.nn.") and is_owner(base.rpartition(".")[2]) for base in self.project.outside_bases(cls)):
+            return True
+        init = cls.methods.get("__init__")
+        for met in calls_under(init) if init is not None else ():
+            name = last_name(met.call.func)
+            if name in ("Parameter", "register_parameter"):
+                if not any(k == "requires_grad" for k, _ in met.call.keywords):
+                    return True
+            elif name not in CONTAINERS and self.says_of(cls, met.call)[0] in ("parameters", "dependent"):
+                return True
+        return False
 
     # Who takes care of it
 
@@ -220,3 +250,8 @@ class HiddenParts:
     def reads(self, value: Value, name: str) -> bool:
         """Whether a value holds `self.name`."""
         return any(asked_of_self(item) == name for item in inside(value))
+
+
+def is_owner(name: str) -> bool:
+    """Whether a layer of torch.nn has parameters, by its name."""
+    return name in RECURRENT or name in INDEPENDENT - WITHOUT_PARAMETERS

@@ -16,7 +16,7 @@ from evallint.meaning.index import Index
 from evallint.meaning.methods import is_abstract, is_mode_method
 from evallint.meaning.walk import every, last_name, text_of
 
-SETTING = frozenset("train eval apply set_training_mode requires_grad_".split())
+SETTING = frozenset("train eval apply set_training_mode".split())
 
 
 class ModeMethods:
@@ -58,23 +58,23 @@ class ModeMethods:
         supers = [m for m in mets if is_super(m.call, method.name)]
         if method.name == "eval":
             return self.sort_of_eval(cls, method, mets, supers)
-        if not is_mode_method(method):
-            if not supers and self.sets_mode(method, mets, set()):
-                return ("", None) if len(method.params) > 1 else ("dropped", None)
-            return ("dropped" if supers else "procedure"), None
+        if "backward" in method.called or not is_mode_method(method):
+            asked = method.params[1].name if len(method.params) > 1 else ""
+            handed = any(last_name(m.call.func) == "train" and asked in names_handed(m.call) for m in mets)
+            return ("" if asked and handed else "procedure"), None
         mode = method.params[1].name if len(method.params) > 1 else ""
         if not mode:
             return "dropped", None
         blind = [m for m in supers if self.is_blind(m, mode)]
         if blind:
             return "dropped", blind[0].call.span
-        if not supers and not self.sets_mode(method, mets, {mode}):
+        if not supers and not sets_mode(method, mets):
             return ("unreached", None) if is_more_than_nothing(method) else ("", None)
         return ("", None) if returns(method) else ("none", None)
 
     def sort_of_eval(self, cls: Class, method: Function, mets: Sequence[Met], supers: Sequence[Met]) -> tuple[str, Span | None]:
         """`sort_of` for an override of `eval`."""
-        if supers or self.sets_mode(method, mets, set()):
+        if supers or sets_mode(method, mets):
             return ("", None) if returns(method) or needed(method) else ("none", None)
         if needed(method) or is_more_than_nothing(method):
             return "procedure", None
@@ -88,14 +88,18 @@ class ModeMethods:
             return False
         return not given or (isinstance(given[0], ev.Const) and given[0].value is True)
 
-    def sets_mode(self, method: Function, mets: Sequence[Met], given: set[str]) -> bool:
-        """Whether a method sets the mode itself: of its parts, of all its modules, or its own `training`."""
-        for event in every(method.body):
-            if isinstance(event, ev.Assign) and any(isinstance(t, ev.Attr) and t.name == "training" for t in event.targets):
-                return True
-        return any(
-            isinstance(m.call.func, ev.Attr) and m.call.func.name in SETTING or last_name(m.call.func) in ("setattr", "super") for m in mets
-        )
+
+def sets_mode(method: Function, mets: Sequence[Met]) -> bool:
+    """Whether a method sets the mode itself: of its parts, of all its modules, or its own `training`."""
+    for event in every(method.body):
+        if isinstance(event, ev.Assign) and any(isinstance(t, ev.Attr) and t.name == "training" for t in event.targets):
+            return True
+    return any(last_name(m.call.func) in SETTING and not isinstance(m.call.func, ev.Name) for m in mets)
+
+
+def names_handed(call: ev.Call) -> set[str]:
+    """The names among the arguments of a call."""
+    return {value.id for value in (*call.args, *(v for _, v in call.keywords)) if isinstance(value, ev.Name)}
 
 
 def is_super(call: ev.Call, name: str) -> bool:
