@@ -61,6 +61,8 @@ TRAINING = frozenset("train training pretrain trainer fit finetune".split())
 """Words of functions that only train."""
 SWITCHING = frozenset("enable disable activate deactivate toggle on off".split())
 """Words of methods that switch something."""
+FLAGS = frozenset("drop dropout switch noise noisy".split())
+"""Words of flags that say whether to drop."""
 MOST_CALLERS = 12
 
 
@@ -228,7 +230,7 @@ def is_told(test: Value, call: ev.Call, signature: Signature) -> bool:
         return is_told(test.left, call, signature) or is_told(test.right, call, signature)
     if isinstance(test, ev.Not):
         return is_told(test.item, call, signature)
-    return isinstance(test, ev.Name) and test.id != rate_text(call, signature)
+    return isinstance(test, ev.Name) and names.has_words(test.id, FLAGS) and test.id != rate_text(call, signature)
 
 
 def is_meant(name: str) -> bool:

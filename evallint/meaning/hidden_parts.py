@@ -78,7 +78,8 @@ class HiddenParts:
             text = f"self.{name}"
             steps = ((cls.path, first.span, f"`{first.text}` goes into `{text}`, which is no `nn.ModuleList`"),)
             sure = self.project.is_known_module(cls)
-            yield Lapse("hidden", RANK[worst], cls.path, first.span, method.qualname, text, sure, steps, first.layer or first.text)
+            shown = first.layer if first.layer and first.layer != "self.training" else first.text
+            yield Lapse("hidden", RANK[worst], cls.path, first.span, method.qualname, text, sure, steps, shown)
 
     # What is in a collection
 
@@ -195,10 +196,11 @@ class HiddenParts:
                     return True
         return self.is_handed_on(method, name) or self.is_switched(method, name)
 
-    def is_handed_on(self, method: Function, text: str) -> bool:
-        """Whether a method hands something, by its name, to a call that may register it."""
+    def is_handed_on(self, method: Function, text: str, *, made: bool = False) -> bool:
+        """Whether a method hands something, by its name, to a call that may register it (`made`: a constructor)."""
         for met in calls_under(method):
-            if last_name(met.call.func) in HARMLESS:
+            name = last_name(met.call.func)
+            if name in HARMLESS or (made and not name[:1].isupper()):
                 continue
             for arg in (*met.call.args, *(v for _, v in met.call.keywords)):
                 if any(text_of(item) == text for item in inside(arg) if isinstance(item, (ev.Name, ev.Attr))):
@@ -219,7 +221,7 @@ class HiddenParts:
                     return True
         for other in (m for c in family for m in c.methods.values()):
             if name in other.called and (other.called & CONTAINERS or any(n[:1].isupper() for n in other.called)):
-                if self.is_handed_on(other, f"self.{name}"):
+                if self.is_handed_on(other, f"self.{name}", made=other is not method):
                     return True
             wanted = other.called & REGISTERING or other.name in VISITING or other.called & {"eval", "train", "apply"}
             if says == "parameters":

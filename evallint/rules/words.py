@@ -14,7 +14,8 @@ from evallint.rules.base import Rule
 MEANT = (
     "on purpose", "purposely", "purposeful", "deliberate", "intention", "always on", "always active", "always applied", "always apply",
     "even in eval", "even during eval", "even at inference", "even during inference", "also in eval", "also during eval",
-    "also at inference", "at inference too", "at test time", "in eval mode too", "monte carlo", "monte-carlo", "mc dropout", "keep dropout", "regardless of",
+    "also at inference", "at inference too", "at test time", "in eval mode too", "monte carlo", "monte-carlo", "mc dropout", "keep dropout",
+    "regardless of",
 )  # fmt: skip
 """What comments say where something that looks wrong is meant."""
 HIDING = (
