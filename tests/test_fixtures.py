@@ -123,7 +123,7 @@ def test_fixture_is_well_formed(path: Path) -> None:
     for file, line, column, code in fixture.expected:
         if file == relative(path):
             assert code in _CODES, f"{line}: no such code: {code}"
-            places = {"EVL003": switches, "EVL204": switches | defined}.get(code, loops | calls.keys())
+            places = {"EVL003": switches, "EVL204": switches | defined | calls.keys()}.get(code, loops | calls.keys())
             assert (line, column) in places, f"{line}: {code} is expected at column {column}, where none can be"
 
 

@@ -35,7 +35,7 @@ class ModeMethods:
 
     def lapses_of(self, cls: Class, method: Function) -> Iterator[Lapse]:
         """The lapse in one override, if there is one."""
-        if is_abstract(method):
+        if is_abstract(method) or method.is_generator:  # a generator is a context manager of that name
             return
         sort, span = self.sort_of(cls, method)
         if not sort:
