@@ -72,6 +72,14 @@ class TestFunctionalDropoutIgnoresMode:
         assert not is_random(model.eval(), x)
         assert said(code) == {"EVL201"}
 
+    @pytest.mark.parametrize("where", ["right above", "behind"])
+    def test_a_comment_says_that_it_is_meant(self, where: str) -> None:
+        code = dropped("F.dropout(self.fc(x), 0.5)")
+        above = code.replace("        return", "        # always on: the spread is what is asked for\n        return")
+        behind = code.rstrip("\n") + "  # always on\n"
+        assert said(above if where == "right above" else behind) == set()
+        assert said(code.replace("        return", "        # hidden units\n        return")) == {"EVL201"}
+
     def test_alpha_dropout_is_off_by_itself(self) -> None:
         code = dropped("F.alpha_dropout(self.fc(x), 0.5)")
         assert not is_random(built(code)(), torch.randn(4, 8))
