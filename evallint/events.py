@@ -279,6 +279,8 @@ class Param:
     annotation: Value | None
 
 
+COLLECTIONS = frozenset(("list", "tuple", "set", "dict", "OrderedDict", "defaultdict"))
+"""What makes a collection when it is called."""
 ANY_METHOD = "<any>"
 """In `Function.called`: `getattr` with a name that is not written there."""
 
@@ -296,6 +298,8 @@ class Glance:
     """The names that it calls as they are: `f(x)`."""
     assigned: tuple[str, ...]
     """The attributes of `self` that it assigns, in the order of the text."""
+    collected: tuple[str, ...]
+    """Those to which it assigns a list, tuple, set or dict, written out there or where the name was made that it assigns."""
 
 
 class Reader(Protocol):

@@ -163,10 +163,35 @@ def wholes(loc: tuple[Any, ...] | None) -> Iterator[tuple[Any, ...]]:
 
 
 @dataclass(slots=True, eq=False)
+class Lapse:
+    """A place where a module's own code loses the mode, whoever runs it."""
+
+    kind: str
+    """"functional" (a call that is not told the mode), "built" (a layer made in a forward), "hidden" (parts that are not registered) or
+    "override" (a `train` or `eval` of its own)."""
+    sort: str
+    """What of this kind it is, in a word; each module that finds lapses says which there are."""
+    path: str
+    span: Span
+    function: str
+    text: str
+    """What it is about, as it is written: `F.dropout`, `nn.Dropout`, `self.layers`, `Net.train`."""
+    sure: bool
+    """The class is known to be a module, and all that decides was read."""
+    steps: tuple[tuple[str, Span, str], ...] = ()
+    """The places that make it true, in their order: file, span, what happens there."""
+    detail: str = ""
+    """More of what it is about: the rate, a layer."""
+    comment: str = ""
+    """What comments on its lines and right above them say."""
+
+
+@dataclass(slots=True, eq=False)
 class Facts:
-    """All forwards of a program, in the order in which they were met."""
+    """All forwards of a program, in the order in which they were met, and the lapses in its modules' code."""
 
     forwards: list[Forward] = field(default_factory=list)
+    lapses: list[Lapse] = field(default_factory=list)
 
     def mark_probed(self) -> None:
         """Tell the backward that asks for an input's gradient from training: no optimizer ever steps that model."""

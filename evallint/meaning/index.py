@@ -275,6 +275,10 @@ class Index:
                 return True
         return self.is_called_model(cls)
 
+    def is_known_module(self, cls: Class) -> bool:
+        """Whether a base that can be told makes the class an `nn.Module`."""
+        return any(self.libraries.is_module_class(name) for name in self.outside_bases(cls))
+
     def is_called_model(self, cls: Class) -> bool:
         """Whether the user calls the class a model: by its name, or by the name of a package around it as well."""
         named = (name.split(".") for name in self.extend_models)

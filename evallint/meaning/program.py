@@ -17,6 +17,7 @@ from evallint.meaning.project import GRAD_SWITCHES, Project
 from evallint.meaning.regions import PARTS
 from evallint.meaning.signs import is_unit_test
 from evallint.meaning.states import States, self_loc, strip
+from evallint.meaning.survey import survey
 from evallint.meaning.values import UNKNOWN, Mode, V, World, const, of
 from evallint.meaning.walk import decorator_names, steps_environment
 
@@ -81,6 +82,7 @@ class Program(States):
                     self.hooks_of(cls)
         self.facts.mark_probed()
         self.facts.mark_shared()
+        self.facts.lapses = survey(self)
         return self.facts
 
     def hand_out(self, functions: list[Function]) -> None:

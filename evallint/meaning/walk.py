@@ -112,6 +112,29 @@ def attributes_set(fn: Function) -> Iterator[str]:
                 yield target.name
 
 
+def attributes_collected(fn: Function) -> Iterator[str]:
+    """The attributes of `self` to which a function assigns a list, tuple, set or dict that it writes out."""
+    if fn.glance is not None:
+        yield from fn.glance.collected
+        return
+    known: set[str] = set()
+    for event in every(fn.body):
+        if isinstance(event, ev.Assign) and not event.augmented:
+            value = event.value
+            if is_collection(value) or (isinstance(value, Name) and value.id in known):
+                known |= {t.id for t in event.targets if isinstance(t, Name)}
+                yield from (t.name for t in event.targets if isinstance(t, Attr) and isinstance(t.base, Name) and t.base.id == "self")
+
+
+def is_collection(value: Value) -> bool:
+    """Whether a value is a list, tuple, set or dict made in sight."""
+    if isinstance(value, ev.Mix):
+        return any(is_collection(item) for item in value.items)
+    if isinstance(value, Call):
+        return isinstance(value.func, Name) and value.func.id in ev.COLLECTIONS
+    return isinstance(value, (ev.Seq, ev.Map)) or (isinstance(value, ev.Comprehension) and value.kind != "GeneratorExp")
+
+
 def calls_parameter(fn: Function) -> bool:
     """Whether a function calls what it was handed, `model(x)` for a parameter `model`."""
     given = {p.name for p in fn.params if p.name not in FUNCTIONS}

@@ -7,11 +7,23 @@ import inspect
 
 from evallint.rules.base import Rule
 from evallint.rules.beside import PAGES
+from evallint.rules.functional_dropout_ignores_mode import FunctionalDropoutIgnoresMode
+from evallint.rules.layer_built_in_forward import LayerBuiltInForward
 from evallint.rules.missing_eval import MissingEval
 from evallint.rules.missing_no_grad import MissingNoGrad
 from evallint.rules.missing_train import MissingTrain
+from evallint.rules.submodule_hidden_from_eval import SubmoduleHiddenFromEval
+from evallint.rules.train_override_breaks_mode import TrainOverrideBreaksMode
 
-_CLASSES: tuple[type[Rule], ...] = (MissingEval, MissingNoGrad, MissingTrain)
+_CLASSES: tuple[type[Rule], ...] = (
+    MissingEval,
+    MissingNoGrad,
+    MissingTrain,
+    FunctionalDropoutIgnoresMode,
+    LayerBuiltInForward,
+    SubmoduleHiddenFromEval,
+    TrainOverrideBreaksMode,
+)
 RULES: dict[str, type[Rule]] = {each.code: each for each in sorted(_CLASSES, key=lambda each: each.code)}
 
 

@@ -5,10 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evallint.events import Span
-from evallint.finding import Place, Step
-from evallint.meaning.facts import Forward
+from evallint.finding import Finding, Place, Severity, Step
+from evallint.meaning.facts import Forward, Lapse
 from evallint.meaning.regions import Region
 from evallint.meaning.values import Mode
+from evallint.rules.base import Rule
+
+MEANT = (
+    "on purpose", "purposely", "purposeful", "deliberate", "intention", "always on", "always active", "always applied", "always apply",
+    "even in eval", "even during eval", "even at inference", "even during inference", "also in eval", "also during eval",
+    "also at inference", "at inference too", "at test time", "in eval mode too", "monte carlo", "monte-carlo", "mc dropout", "keep dropout",
+    "regardless of",
+)  # fmt: skip
+"""What comments say where something that looks wrong is meant."""
+HIDING = (
+    *MEANT,
+    "hide",
+    "hidden",
+    "not register",
+    "unregister",
+    "avoid register",
+    "prevent",
+    "state_dict",
+    "state dict",
+    "not a submodule",
+)
+"""What comments say where a module is kept from its parent."""
 
 
 def place(path: str, span: Span) -> Place:
@@ -60,3 +82,17 @@ def of_layers(harmless: bool, layer: str, what: str) -> str:
 def where(region: Region) -> str:
     """How a message names the region."""
     return f"this {region.kind} loop" if region.loop is not None else f"this {region.kind} forward"
+
+
+def is_meant(comment: str, words: tuple[str, ...] = MEANT) -> bool:
+    """Whether a comment says that the code is meant as it is."""
+    return any(word in comment.lower() for word in words)
+
+
+def of_lapse(rule: Rule, lapse: Lapse, message: str, *, sure: bool = True, severity: Severity = "warning") -> Finding:
+    """A rule's finding at a lapse: sure of it where the code of the class was read, or (`sure` false) not."""
+    trail = tuple(Step(place(path, span), note) for path, span, note in lapse.steps)
+    return Finding(
+        place(lapse.path, lapse.span), rule.code, rule.name, message, confidence="high" if sure and lapse.sure else "medium",
+        severity=severity, function=lapse.function, model=lapse.text, trail=trail,
+    )  # fmt: skip

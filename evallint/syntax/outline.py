@@ -31,6 +31,8 @@ class Outline:
         self.aliased: set[str] = set()
         self.named: set[str] = set()
         self.assigned: list[str] = []
+        self.collections: set[str] = set()
+        self.collected: list[str] = []
         self.imports: list[ev.Import] = []
         self.is_generator = False
         self.has_closures = False
@@ -40,7 +42,7 @@ class Outline:
     def glance(self) -> ev.Glance:
         """What is known of the body beside the sets."""
         raises = all(isinstance(statement, ast.Raise) for statement in self.own)
-        return ev.Glance(len(self.own), tuple(self.imports), raises, frozenset(self.named), tuple(self.assigned))
+        return ev.Glance(len(self.own), tuple(self.imports), raises, frozenset(self.named), tuple(self.assigned), tuple(self.collected))
 
     # Statements
 
@@ -63,6 +65,7 @@ class Outline:
     def assign(self, node: ast.Assign) -> None:
         self.values(node.targets)
         self.assigns(*node.targets)
+        self.collects(node.value, *node.targets)
         self.value(node.value)
         value = plain(node.value)
         for choice in (value.body, value.orelse) if isinstance(value, ast.IfExp) else (value,):
@@ -75,6 +78,15 @@ class Outline:
             if isinstance(target, ast.Attribute) and isinstance(base := plain(target.value), ast.Name) and base.id == "self":
                 self.assigned.append(target.attr)
 
+    def collects(self, value: ast.expr, *targets: ast.expr) -> None:
+        if not is_collection(value) and not (isinstance(name := plain(value), ast.Name) and name.id in self.collections):
+            return
+        for target in targets:
+            if isinstance(target, ast.Name):
+                self.collections.add(target.id)
+            elif isinstance(target, ast.Attribute) and isinstance(base := plain(target.value), ast.Name) and base.id == "self":
+                self.collected.append(target.attr)
+
     def aug_assign(self, node: ast.AugAssign) -> None:
         self.value(node.target)
         self.assigns(node.target)
@@ -84,7 +96,9 @@ class Outline:
         self.value(node.target)
         self.assigns(node.target)
         self.value(node.annotation)
-        self.optional(node.value)
+        if node.value is not None:
+            self.collects(node.value, node.target)
+            self.value(node.value)
 
     def import_(self, node: ast.Import | ast.ImportFrom) -> None:
         self.imports += imports_of(node)
@@ -245,6 +259,18 @@ class Outline:
 def is_text(node: ast.stmt) -> bool:
     """Whether a statement is a text or an ellipsis, which the visitor passes over."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, (str, bytes, type(...)))
+
+
+def is_collection(node: ast.expr) -> bool:
+    """Whether an expression makes a list, tuple, set or dict in sight: a display, a comprehension, `list(…)`, `[x] * 3`, `[x] + [y]`."""
+    node = plain(node)
+    while isinstance(node, ast.BinOp):  # long sums are nested to the left
+        if is_collection(node.right):
+            return True
+        node = plain(node.left)
+    if isinstance(node, ast.Call):
+        return isinstance(func := plain(node.func), ast.Name) and func.id in ev.COLLECTIONS
+    return isinstance(node, (ast.List, ast.Tuple, ast.Set, ast.Dict, ast.ListComp, ast.SetComp, ast.DictComp))
 
 
 def plain(node: ast.expr) -> ast.expr:

@@ -1,0 +1,175 @@
+"""Mode-dependent layers that are built where the forward runs: fresh, and so in training mode, each time.
+
+Sorts of lapses: "called" (`nn.Dropout(0.5)(x)`), "local" (kept in a name, and called), "kept" (assigned to an attribute of the module).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from evallint import events as ev
+from evallint.events import Class, Function, Value
+from evallint.meaning import names
+from evallint.meaning.facts import Lapse
+from evallint.meaning.functional import is_meant, is_training, runs_in_forwards
+from evallint.meaning.guarded import Met, calls_under, named, speaks_of_mode, values_of_name
+from evallint.meaning.layers import CONTAINERS, DEPENDENT, Layers, asked_of_self, is_false
+from evallint.meaning.walk import every, last_name, text_of
+
+BUILDING = frozenset("build make create init initialize setup set configure reset get new replace convert add lazy".split())
+"""First words of methods that build parts, whoever calls them."""
+PASSING = frozenset(("to", "cuda", "cpu", "half", "float", "double", "type", "requires_grad_"))
+"""Methods of a new layer that hand it on as it is."""
+STATISTICS = ("BatchNorm", "SyncBatchNorm", "LazyBatchNorm")
+
+
+class BuiltInside:
+    """Looks for layers that are built inside forwards."""
+
+    def __init__(self, layers: Layers) -> None:
+        self.project = layers.project
+
+    def lapses_in(self, functions: Sequence[Function]) -> Iterator[Lapse]:
+        """The lapses in functions that are in no other function."""
+        for f in functions:
+            if f.called & DEPENDENT and f.name != "__init__":
+                yield from self.lapses_of(f)
+
+    def lapses_of(self, f: Function) -> Iterator[Lapse]:
+        """The lapses in one function."""
+        cls = self.project.class_of_method.get(id(f))
+        if is_meant(f.name) or is_training(f) or (cls is not None and is_meant(cls.name)) or set(names.words(f.name)[:1]) & BUILDING:
+            return
+        module = cls is not None and self.project.is_module(cls)
+        inside = module and cls is not None and self.is_run_by_forward(cls, f)
+        mets = list(calls_under(f))
+        called = {id(met.call.func): met for met in mets}
+        for met in mets:
+            layer = self.dependent_layer(f, met.call)
+            if not layer or len(met.functions) > 1 or any(map(speaks_of_mode, met.tests)):
+                continue
+            sort = self.sort_of(f, met, mets, called, inside)
+            if not sort or not (inside or (sort == "called" and (module or runs_in_forwards(self.project, f)))):
+                continue
+            text = text_of(met.call.func)
+            sure = inside and cls is not None and self.project.is_known_module(cls)
+            steps = ((f.path, met.call.span, f"a new `{text}` is in training mode, and `.eval()` has been called before it was there"),)
+            yield Lapse("built", sort, f.path, met.call.span, f.qualname, text, sure, steps, layer)
+
+    def dependent_layer(self, f: Function, call: ev.Call) -> str:
+        """The layer of torch.nn that a call builds, if what it does depends on the mode."""
+        name = last_name(call.func)
+        if name not in DEPENDENT or isinstance(call.func, ev.Sub):
+            return ""
+        atom = self.project.dotted(f.path, call.func)
+        if atom is None or atom[0] != "x" or not atom[1].startswith(("torch.nn.", "nn.")):
+            return ""
+        if name.startswith(STATISTICS):
+            kept = next((v for k, v in call.keywords if k == "track_running_stats"), None)
+            return "" if kept is not None and is_false(kept) else name
+        if name == "MultiheadAttention":
+            rate = next((v for k, v in call.keywords if k == "dropout"), call.args[2] if len(call.args) > 2 else None)
+            return "" if rate is None or is_false(rate) else name
+        if "Drop" in name:
+            rate = next((v for k, v in call.keywords if k == "p"), call.args[0] if call.args else None)
+            return "" if rate is not None and (is_false(rate) or speaks_of_mode(rate) or self.is_gated(rate, f)) else name
+        return "" if any(k == "dropout" and is_false(v) for k, v in call.keywords) else name
+
+    def is_gated(self, rate: Value, f: Function) -> bool:
+        """Whether a rate that has a local name is computed from the mode."""
+        if not isinstance(rate, ev.Name):
+            return False
+        return any(speaks_of_mode(value) or any(map(speaks_of_mode, tests)) for value, tests in values_of_name((f,), rate.id))
+
+    def sort_of(self, f: Function, met: Met, mets: Sequence[Met], called: dict[int, Met], inside: bool) -> str:
+        """The sort of lapse that a new layer is; empty where it is none, or where that cannot be told."""
+        outer: Value = met.call
+        parents = {id(child): m.call for m in mets for child in children(m.call)}
+        while True:
+            parent = parents.get(id(outer))
+            if id(outer) in called:
+                return "called"
+            if parent is None:
+                break
+            func = parent.func
+            if isinstance(func, ev.Attr) and func.base is outer:
+                if func.name not in PASSING:
+                    return ""  # `.eval()`, `.train(self.training)`
+                outer = parent
+            elif last_name(func) in CONTAINERS:
+                outer = parent
+            else:
+                return ""
+        event = met.event
+        if not isinstance(event, ev.Assign) or len(event.targets) != 1 or not holds(event.value, outer):
+            return ""
+        target = event.targets[0]
+        text = text_of(target)
+        if self.is_switched(f, text):
+            return ""
+        if isinstance(target, ev.Name):
+            return "local" if any(text_of(m.call.func) == text for m in mets) else ""
+        name = asked_of_self(target)
+        lazily = any(name in named(test) or asks_for_presence(test) for test in met.tests)
+        return "kept" if name and inside and not lazily else ""
+
+    def is_switched(self, f: Function, text: str) -> bool:
+        """Whether a function sets the mode of what it calls `text` by hand."""
+        for event in every(f.body):
+            if isinstance(event, ev.Assign) and any(text_of(t) == f"{text}.training" for t in event.targets):
+                return True
+        return any(
+            isinstance(m.call.func, ev.Attr) and m.call.func.name in ("eval", "train") and text_of(m.call.func.base) == text
+            for m in calls_under(f)
+        )
+
+    def is_run_by_forward(self, cls: Class, f: Function) -> bool:
+        """Whether a method is a module's forward, or one that it calls, on any object of the class."""
+        family = (cls, *self.project.subclasses.get(id(cls), ()), *self.project.mro(cls)[1:])
+        methods = [m for c in family for m in c.methods.values()]
+        reached = {"forward", "__call__", "training_step", "validation_step"}
+        queue = list(reached)
+        while queue:
+            name = queue.pop()
+            for method in methods:
+                if method.name == name:
+                    new = {called for receiver, called in method.receivers if receiver == "self"} - reached
+                    reached |= new
+                    queue += new
+        return f.name in reached
+
+
+def children(call: ev.Call) -> Iterator[Value]:
+    """What a call is made of: the object of its method, its arguments, starred or in a list or dict."""
+    if isinstance(call.func, ev.Attr):
+        yield call.func.base
+    for value in (*call.args, *(v for _, v in call.keywords)):
+        yield from spread(value)
+
+
+def spread(value: Value) -> Iterator[Value]:
+    """A value, and those in the list or dict that it is."""
+    yield value
+    if isinstance(value, ev.Seq):
+        for item in value.items:
+            yield from spread(item)
+    elif isinstance(value, ev.Map):
+        for _, item in value.items:
+            yield from spread(item)
+    elif isinstance(value, ev.Star):
+        yield from spread(value.item)
+
+
+def holds(value: Value, wanted: Value) -> bool:
+    """Whether a value is this one, or chooses it under a condition."""
+    if isinstance(value, ev.IfValue):
+        return holds(value.then, wanted) or holds(value.other, wanted)
+    return value is wanted
+
+
+def asks_for_presence(test: Value) -> bool:
+    """Whether a condition asks if something has been built yet: `self.norm is None`, `hasattr(self, "norm")`, `not self.built`."""
+    if isinstance(test, ev.Compare) and asked_of_self(test.left):
+        return True
+    said = {word for name in named(test) for word in names.words(name)}
+    return bool(said & {"hasattr", "getattr", "built", "initialized", "initialised", "init", "ready", "len", "first"})

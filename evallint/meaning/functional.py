@@ -1,0 +1,260 @@
+"""Functional calls that are not told the mode: `F.dropout(x, 0.5)` drops in evaluation mode as well.
+
+Sorts of lapses: "default" (the flag is left at its default, which is on), "always" (the flag is a literal True), "rate" (there is no flag:
+the rate itself must depend on the mode), "swapped" (the flag is handed over as the rate).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from evallint import events as ev
+from evallint.events import Class, Function, Value
+from evallint.meaning import names
+from evallint.meaning.facts import Lapse
+from evallint.meaning.guarded import MODE_WORDS, Met, calls_under, named, speaks_of_mode, values_of_name
+from evallint.meaning.layers import Layers, asked_of_self, is_false
+from evallint.meaning.names import words
+from evallint.meaning.project import Project, imports_of
+from evallint.meaning.walk import attributes_set, every, text_of
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Where a function takes its rate and its flag (place, keyword), and what they are if they are not given."""
+
+    rate: tuple[int, str, float] | None
+    flag: tuple[int, str, bool] | None
+    statistics: tuple[int, str] | None = None
+    """Where it takes the running statistics that it uses, if it is told so."""
+
+
+def _dropout(flag: bool, rate: float = 0.5) -> Signature:
+    return Signature((1, "p", rate), (2, "training", flag))
+
+
+SIGNATURES: dict[str, Signature] = {
+    **{f"torch.nn.functional.{name}": _dropout(True) for name in ("dropout", "dropout1d", "dropout2d", "dropout3d")},
+    **{f"torch.nn.functional.{name}": _dropout(False) for name in ("alpha_dropout", "feature_alpha_dropout")},
+    **{
+        f"torch.{name}": Signature((1, "p", 0.5), (2, "train", False))
+        for name in ("dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout", "native_dropout")
+    },
+    "torch.nn.functional.rrelu": Signature(None, (3, "training", False)),
+    "torch.rrelu": Signature(None, (3, "training", False)),
+    "torch.nn.functional.batch_norm": Signature(None, (5, "training", False), (1, "running_mean")),
+    "torch.nn.functional.multi_head_attention_forward": Signature((10, "dropout_p", 0.0), (13, "training", True)),
+    "torch.nn.functional.scaled_dot_product_attention": Signature((4, "dropout_p", 0.0), None),
+    "flash_attn.flash_attn_func": Signature((3, "dropout_p", 0.0), None),
+    "flash_attn.flash_attn_qkvpacked_func": Signature((1, "dropout_p", 0.0), None),
+    "xformers.ops.memory_efficient_attention": Signature((4, "p", 0.0), None),
+    "torchvision.ops.stochastic_depth": Signature((1, "p", 0.5), (3, "training", True)),
+    "torchvision.ops.drop_block2d": Signature((1, "p", 0.5), (5, "training", True)),
+}
+NAMES = frozenset(dotted.rpartition(".")[2] for dotted in SIGNATURES)
+MEANT = frozenset(
+    "mc mcd monte bayes bayesian stochastic prenet augment augmentation augmented corrupt corruption perturb perturbed noisy".split()
+)
+"""Words of functions, classes and rates where dropping in both modes is meant."""
+TRAINING = frozenset("train training pretrain trainer fit finetune".split())
+"""Words of functions that only train."""
+SWITCHING = frozenset("enable disable activate deactivate toggle on off".split())
+"""Words of methods that switch something."""
+FLAGS = frozenset("drop dropout switch noise noisy".split())
+"""Words of flags that say whether to drop."""
+MOST_CALLERS = 12
+
+
+class Functional:
+    """Looks for functional calls in one program."""
+
+    def __init__(self, layers: Layers) -> None:
+        self.project = layers.project
+
+    def lapses_in(self, path: str, functions: Sequence[Function]) -> Iterator[Lapse]:
+        """The lapses in the functions of a file (those that are in no other function)."""
+        plain = {e.bound for e in self.project.import_events(path) if e.name in NAMES}
+        for f in functions:
+            if (
+                any(method in NAMES and receiver != "self" for receiver, method in f.receivers)
+                or f.called & plain
+                or self.imports_inside(f)
+            ):
+                yield from self.lapses_of(f)
+
+    def imports_inside(self, f: Function) -> bool:
+        """Whether a function imports one of the functions itself."""
+        return bool(f.called & NAMES) and any(e.name in NAMES for e in imports_of(f))
+
+    def lapses_of(self, f: Function) -> Iterator[Lapse]:
+        """The lapses in one function and those inside it."""
+        cls = self.project.class_of_method.get(id(f))
+        module = cls is not None and self.project.is_module(cls)
+        if is_meant(f.name) or (cls is not None and is_meant(cls.name)) or is_training(f):
+            return
+        for met in calls_under(f):
+            signature = self.signature(f, met.call.func)
+            if signature is None or any(is_meant(inner.name) or is_training(inner) for inner in met.functions[1:]):
+                continue
+            sort = self.sort_of(met, signature, cls)
+            if not sort or any(speaks_of_mode(test) or is_told(test, met.call, signature) for test in met.tests):
+                continue
+            if not module and not runs_in_forwards(self.project, f):
+                continue
+            text = text_of(met.call.func)
+            sure = module and cls is not None and self.project.is_known_module(cls) and met.functions == (f,)
+            step = (f.path, met.call.span, f"`{text}` is not told the mode here")
+            yield Lapse("functional", sort, f.path, met.call.span, f.qualname, text, sure, (step,), rate_text(met.call, signature))
+
+    def signature(self, f: Function, func: Value) -> Signature | None:
+        """The signature of what is called, if it is one of ours."""
+        if isinstance(func, (ev.Call, ev.Sub)) or asked_of_self(func):
+            return None
+        atom = self.project.dotted(f.path, func)
+        if atom is None:
+            atom = dotted_inside(f, func)
+        if atom is None or atom[0] != "x":
+            return None
+        dotted: str = atom[1]
+        for short, whole in (("nn.", "torch.nn."), ("functional.", "torch.nn.functional.")):
+            dotted = whole + dotted.removeprefix(short) if dotted.startswith(short) else dotted
+        return SIGNATURES.get(dotted)
+
+    def sort_of(self, met: Met, signature: Signature, cls: Class | None) -> str:
+        """The sort of a call's lapse; empty where there is none, or where that cannot be told."""
+        call = met.call
+        if any(key == "**" for key, _ in call.keywords) or any(isinstance(arg, ev.Star) for arg in call.args):
+            return ""
+        rate = argument(call, *signature.rate[:2]) if signature.rate is not None else None
+        flag = argument(call, *signature.flag[:2]) if signature.flag is not None else None
+        if signature.rate is not None:
+            if rate is None and not signature.rate[2]:
+                return ""
+            if rate is not None and self.is_off(rate, cls):
+                return ""
+            if rate is not None and asked_of_self(rate) == "training" and flag is None and signature.flag is not None and signature.flag[2]:
+                return "swapped"
+            if rate is not None and self.is_gated(rate, met, cls):
+                return ""
+        if signature.statistics is not None:
+            kept = argument(call, *signature.statistics)
+            if kept is None or not asked_of_self(kept):
+                return ""
+        if signature.flag is None:
+            return "rate"
+        if flag is None:
+            return "default" if signature.flag[2] else ""
+        return "always" if isinstance(flag, ev.Const) and flag.value is True else ""
+
+    def is_off(self, rate: Value, cls: Class | None) -> bool:
+        """Whether a rate is nothing but 0."""
+        if isinstance(rate, ev.Const):
+            return not rate.value
+        name = asked_of_self(rate)
+        if not name or cls is None:
+            return False
+        given = [event.value for owner in self.project.mro(cls) for m in owner.methods.values() for event in assigned_to(m, name)]
+        return bool(given) and all(is_false(value) for value in given)
+
+    def is_gated(self, rate: Value, met: Met, cls: Class | None, depth: int = 0) -> bool:
+        """Whether a rate depends on the mode, or may: it is computed from it, a caller hands it in, a method or a switch sets it."""
+        if speaks_of_mode(rate) or any(names.has_words(name, MEANT) for name in named(rate)):
+            return True
+        if isinstance(rate, ev.Name):
+            if any(p.name == rate.id for f in met.functions for p in f.params):
+                return True
+            given = list(values_of_name(met.functions, rate.id))
+            return any(any(speaks_of_mode(t) for t in tests) for _, tests in given) or (
+                depth < 3 and any(self.is_gated(value, met, cls, depth + 1) for value, _ in given)
+            )
+        if isinstance(rate, ev.IfValue):
+            return self.is_gated(rate.then, met, cls, depth + 1) or self.is_gated(rate.other, met, cls, depth + 1)
+        if isinstance(rate, ev.Mix):
+            return any(self.is_gated(item, met, cls, depth + 1) for item in rate.items)
+        name = asked_of_self(rate.func if isinstance(rate, ev.Call) else rate)
+        return bool(name) and cls is not None and self.is_set_by_mode(cls, name)
+
+    def is_set_by_mode(self, cls: Class, name: str) -> bool:
+        """Whether a class computes an attribute or method from the mode, or sets it where the mode changes."""
+        for owner in (*self.project.mro(cls), *self.project.subclasses.get(id(cls), ())):
+            own = owner.methods.get(name)
+            if own is not None and "training" in own.called:
+                return True
+            for method in owner.methods.values():
+                given = [event.value for event in assigned_to(method, name)]
+                if method.name != "__init__" and any(is_false(value) or speaks_of_mode(value) for value in given):
+                    return True
+                if given and names.has_words(method.name, MODE_WORDS | SWITCHING):
+                    return True
+        return False
+
+
+def runs_in_forwards(project: Project, f: Function) -> bool:
+    """Whether a plain function, or a method of a class that is no module, is run by a module's methods or by code that evaluates."""
+    callers = [c for c in project.called_names.get(f.name, ()) if c is not f and project.reaches(c.path, f)]
+    for caller in callers[:MOST_CALLERS]:
+        owner = project.class_of_method.get(id(caller))
+        if owner is not None and project.is_module(owner) and caller.name != "__init__" and not is_training(caller):
+            return True
+        if names.has_words(caller.name, names.STRONG_EVALUATION_WORDS):
+            return True
+    return False
+
+
+def argument(call: ev.Call, place: int, keyword: str) -> Value | None:
+    """What a call hands over at a place or by a keyword."""
+    named = next((value for key, value in call.keywords if key == keyword), None)
+    return named if named is not None else call.args[place] if len(call.args) > place else None
+
+
+def rate_text(call: ev.Call, signature: Signature) -> str:
+    """The rate of a call as it is written, where that is short."""
+    rate = argument(call, *signature.rate[:2]) if signature.rate is not None else None
+    if isinstance(rate, ev.Const):
+        return str(rate.value)
+    return text_of(rate) if isinstance(rate, (ev.Name, ev.Attr)) else ""
+
+
+def assigned_to(method: Function, name: str) -> Iterator[ev.Assign]:
+    """The assignments of a method to an attribute of `self`."""
+    if name in set(attributes_set(method)):
+        for event in every(method.body):
+            if isinstance(event, ev.Assign) and any(asked_of_self(t) == name for t in event.targets):
+                yield event
+
+
+def is_told(test: Value, call: ev.Call, signature: Signature) -> bool:
+    """Whether a condition is a flag that is handed in or unpacked: `if dropout > 0 and dropout_switch`; the rate itself is none."""
+    if isinstance(test, ev.Bool):
+        return is_told(test.left, call, signature) or is_told(test.right, call, signature)
+    if isinstance(test, ev.Not):
+        return is_told(test.item, call, signature)
+    return isinstance(test, ev.Name) and names.has_words(test.id, FLAGS) and test.id != rate_text(call, signature)
+
+
+def is_meant(name: str) -> bool:
+    """Whether a function or class is named for noise that is wanted in both modes."""
+    return names.has_words(name, MEANT)
+
+
+def is_training(f: Function) -> bool:
+    """Whether a function is named for training alone."""
+    said = set(words(f.name))
+    return bool(said & TRAINING) and not said & (MODE_WORDS - TRAINING)
+
+
+def dotted_inside(f: Function, func: Value) -> tuple[str, str] | None:
+    """What a dotted name stands for by the imports of the function itself."""
+    base = func
+    rest: list[str] = []
+    while isinstance(base, ev.Attr):
+        rest.insert(0, base.name)
+        base = base.base
+    if not isinstance(base, ev.Name):
+        return None
+    for event in imports_of(f):
+        if event.bound == base.id and not event.level:
+            head = event.module if event.name is None else f"{event.module}.{event.name}"
+            return "x", ".".join((head, *rest))
+    return None

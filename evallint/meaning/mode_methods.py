@@ -1,0 +1,131 @@
+"""Overrides of `train` and `eval` in modules: what becomes of `model.eval()` where a class has its own.
+
+Sorts of lapses: "procedure" (a method of that name that does something else), "dropped" (the mode that is asked for is not passed on),
+"unreached" (the mode of the module and its parts is never set), "none" (the override does not return the module).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from evallint import events as ev
+from evallint.events import Class, Function, Span, Value
+from evallint.meaning.facts import Lapse
+from evallint.meaning.guarded import Met, calls_under, inside, named, values_in
+from evallint.meaning.index import Index
+from evallint.meaning.methods import is_abstract, is_mode_method
+from evallint.meaning.walk import every, last_name, text_of
+
+SETTING = frozenset("train eval apply set_training_mode".split())
+
+
+class ModeMethods:
+    """Looks for overrides that break the mode."""
+
+    def __init__(self, project: Index) -> None:
+        self.project = project
+
+    def lapses_in(self, classes: Sequence[Class]) -> Iterator[Lapse]:
+        """The lapses in the classes of a file."""
+        for cls in classes:
+            own = [cls.methods[name] for name in ("train", "eval") if name in cls.methods]
+            if own and self.project.is_module(cls):
+                for method in own:
+                    yield from self.lapses_of(cls, method)
+
+    def lapses_of(self, cls: Class, method: Function) -> Iterator[Lapse]:
+        """The lapse in one override, if there is one."""
+        if is_abstract(method) or method.is_generator:  # a generator is a context manager of that name
+            return
+        sort, span = self.sort_of(cls, method)
+        if not sort:
+            return
+        line, column = method.span[:2]
+        head = line, column, line, column + len(f"def {method.name}")
+        text = f"{cls.name}.{method.name}"
+        steps = [(cls.path, head, f"`{text}` overrides `nn.Module.{method.name}`")]
+        if span is not None:
+            steps.append((cls.path, span, "the mode that was asked for does not get here"))
+        yield Lapse(
+            "override", sort, cls.path, span or head, method.qualname, text, self.project.is_known_module(cls), tuple(steps), method.name
+        )  # fmt: skip
+
+    def sort_of(self, cls: Class, method: Function) -> tuple[str, Span | None]:
+        """What is wrong with an override, and the call that is, if it is one."""
+        if any(p.kind in ("*", "**") for p in method.params) and method.name == "train" and not needed(method):
+            return "", None  # it hands on what it is given
+        mets = list(calls_under(method))
+        supers = [m for m in mets if is_super(m.call, method.name)]
+        if method.name == "eval":
+            return self.sort_of_eval(cls, method, mets, supers)
+        if "backward" in method.called or not is_mode_method(method):
+            asked = method.params[1].name if len(method.params) > 1 else ""
+            handed = any(last_name(m.call.func) == "train" and asked in names_handed(m.call) for m in mets)
+            return ("" if asked and handed else "procedure"), None
+        mode = method.params[1].name if len(method.params) > 1 else ""
+        if not mode:
+            return "dropped", None
+        blind = [m for m in supers if self.is_blind(m, mode)]
+        if blind:
+            return "dropped", blind[0].call.span
+        if not supers and not sets_mode(method, mets):
+            return ("unreached", None) if is_more_than_nothing(method) else ("", None)
+        return ("", None) if returns(method) else ("none", None)
+
+    def sort_of_eval(self, cls: Class, method: Function, mets: Sequence[Met], supers: Sequence[Met]) -> tuple[str, Span | None]:
+        """`sort_of` for an override of `eval`."""
+        if supers or sets_mode(method, mets):
+            return ("", None) if returns(method) or needed(method) else ("none", None)
+        if needed(method) or is_more_than_nothing(method):
+            return "procedure", None
+        return "", None
+
+    def is_blind(self, met: Met, mode: str) -> bool:
+        """Whether a call of the base's `train` asks for training mode whatever it was asked for."""
+        args = [a for a in met.call.args if not (isinstance(a, ev.Name) and a.id in ("self", "cls"))]
+        given = [*args, *(v for _, v in met.call.keywords)]
+        if any(mode in named(test) for test in met.tests):
+            return False
+        return not given or (isinstance(given[0], ev.Const) and given[0].value is True)
+
+
+def sets_mode(method: Function, mets: Sequence[Met]) -> bool:
+    """Whether a method sets the mode itself: of its parts, of all its modules, or its own `training`."""
+    for event in every(method.body):
+        if isinstance(event, ev.Assign) and any(isinstance(t, ev.Attr) and t.name == "training" for t in event.targets):
+            return True
+    return any(last_name(m.call.func) in SETTING and not isinstance(m.call.func, ev.Name) for m in mets)
+
+
+def names_handed(call: ev.Call) -> set[str]:
+    """The names among the arguments of a call."""
+    return {value.id for value in (*call.args, *(v for _, v in call.keywords)) if isinstance(value, ev.Name)}
+
+
+def is_super(call: ev.Call, name: str) -> bool:
+    """`super().train(…)`, `Base.train(self, …)`."""
+    func = call.func
+    if not isinstance(func, ev.Attr) or func.name not in (name, "train"):
+        return False
+    if isinstance(func.base, ev.Call) and last_name(func.base.func) == "super":
+        return True
+    return bool(call.args) and isinstance(call.args[0], ev.Name) and call.args[0].id == "self" and text_of(func.base) != "self"
+
+
+def needed(method: Function) -> bool:
+    """Whether a method cannot be called without arguments."""
+    return any(p.default is None and p.kind in ("pos", "kw") for p in method.params[1:])
+
+
+def returns(method: Function) -> bool:
+    """Whether a method returns anything."""
+    return any(isinstance(e, ev.Return) and e.value is not None and not is_none(e.value) for e in every(method.body))
+
+
+def is_none(value: Value) -> bool:
+    return isinstance(value, ev.Const) and value.value is None
+
+
+def is_more_than_nothing(method: Function) -> bool:
+    """Whether a method does more than to return the module, or nothing: a part that is meant to stay in its mode."""
+    return any(isinstance(item, ev.Call) for event in every(method.body) for value in values_in(event) for item in inside(value))
