@@ -269,7 +269,7 @@ async def test_the_comment_that_an_action_writes_silences(editor: Editor, tmp_pa
         if version == 2:
             editor.open(uri, "")
         (shown,) = await editor.diagnostics(uri, editor.replace(uri, text))
-        (action,) = await editor.actions(uri, shown.range)
+        (action,) = [each for each in await editor.actions(uri, shown.range) if "disable" in each.title]
         assert (action.title, action.kind) == ("evallint: disable EVL001 for this line", lsp.CodeActionKind.QuickFix)
         assert [each.code for each in action.diagnostics] == ["EVL001"]
         (edit,) = action.edit.changes[uri]
@@ -278,6 +278,30 @@ async def test_the_comment_that_an_action_writes_silences(editor: Editor, tmp_pa
         assert await editor.diagnostics(uri, editor.change(uri, change)) == []
         assert await editor.actions(uri, shown.range) == []
     assert await editor.actions(uri, at(0, 0, 0)) == []
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", ["quickfix", "source.fixAll.evallint"])
+async def test_the_fix_is_an_action(editor: Editor, tmp_path: Path, kind: str) -> None:
+    uri = saved(tmp_path, MISSING_EVAL)
+    await editor.start(tmp_path)
+    editor.open(uri, MISSING_EVAL)
+    (shown,) = await editor.diagnostics(uri)
+    found: list[Any] = []
+    for _ in range(10 * PATIENCE):  # fixes are tried out after the findings are shown
+        found = [each for each in await editor.actions(uri, shown.range, [kind]) if "disable" not in each.title]
+        if found:
+            break
+        await asyncio.sleep(0.1)
+    (action,) = found
+    edits = action.edit.changes[uri]
+    text = MISSING_EVAL
+    lines = text.splitlines(keepends=True)
+    for edit in sorted(edits, key=lambda edit: (edit.range.start.line, edit.range.start.character), reverse=True):
+        start, end = (sum(map(len, lines[: p.line])) + p.character for p in (edit.range.start, edit.range.end))
+        text = text[:start] + edit.new_text + text[end:]
+    assert "model.eval()" in text
+    assert await editor.diagnostics(uri, editor.replace(uri, text)) == []
 
 
 @pytest.mark.asyncio

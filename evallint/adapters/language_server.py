@@ -238,6 +238,7 @@ class Server(LanguageServer):
         """Close what is checked as one, and clear what was shown in it."""
         subject = self.subjects.pop(uri, None)
         self.queue.drop(uri)
+        self.queue.drop((uri, "fixes"))
         self.told.pop(uri, None)
         for each in subject.documents if subject is not None else [uri]:
             self.documents.pop(each, None)
@@ -284,6 +285,8 @@ class Server(LanguageServer):
         answer: Answer | str
         try:
             subject = self.subjects.get(errand.uri)
+            if errand.job.fixes and (subject is None or subject.edits != errand.edits):
+                return
             answer = self.checker.check(replace(errand.job, before=subject.answer if subject else None))
         except Exception:
             answer = traceback.format_exc()
@@ -302,8 +305,10 @@ class Server(LanguageServer):
         self.show(errand.uri, answer.problem)
         if subject.edits == errand.edits or not subject.is_notebook:
             subject.answer = answer
-        if subject.edits != errand.edits:
+        if subject.edits != errand.edits or errand.job.fixes:
             return
+        if answer.findings and answer.complete:  # fixes are for those who ask what can be done, a moment later
+            self.queue.ask((errand.uri, "fixes"), replace(errand, job=replace(errand.job, fixes=True)), last=True)
         for number, uri in enumerate(subject.documents, 1):
             document = self.documents.get(uri)
             if document is not None:

@@ -12,6 +12,7 @@ from evallint.cache.memory import Memory
 from evallint.configuration import find_settings, forget
 from evallint.editor.drift import carried, reads_the_same
 from evallint.finding import Finding
+from evallint.fixing import offer
 from evallint.linting import Text, lint_paths, lint_text
 from evallint.settings import Settings, SettingsError
 from evallint.settings import replace as with_changes
@@ -61,6 +62,8 @@ class Job:
     others: Mapping[str, str] = field(default_factory=dict)
     cells: Sequence[Cell] | None = None
     before: Answer | None = None
+    fixes: bool = False
+    """Findings are to have their fixes, which takes some times as long."""
 
 
 def joined(waiting: Job, newer: Job) -> Job:
@@ -80,8 +83,15 @@ class Checker:
     def check(self, job: Job) -> Answer:
         """The findings of a document. Raises what the analysis raises, which is a bug of it."""
         before = job.before
-        if job.why == "typed" and before and before.complete and job.cells is None and reads_the_same(before.text, job.text):
-            return replace(before, text=job.text)
+        if (
+            job.why == "typed"
+            and not job.fixes
+            and before
+            and before.complete
+            and job.cells is None
+            and reads_the_same(before.text, job.text)
+        ):
+            return replace(before, text=job.text, findings=[replace(f, fix=None) for f in before.findings])
         forget()
         folder = os.path.dirname(job.path) if job.is_file else job.top
         settings, problem = self._settings(os.path.realpath(folder or "."))
@@ -104,7 +114,9 @@ class Checker:
         if job.is_file:
             others = [Text(path, other, context=True) for path, other in job.others.items()]
             given = [Text(job.path, text), *others]
-            report = lint_paths((), fixed, changes=None if fixed else self.changes, texts=given, cache=self._memory)
+            report = lint_paths(
+                (), fixed, changes=None if fixed else self.changes, texts=given, cache=self._memory, mend=offer if job.fixes else None
+            )
             findings, texts = in_cells(report.findings, report.notebooks), report.texts
         else:
             settings = fixed or with_changes(find_settings(os.path.realpath(job.top or ".")), self.changes)
