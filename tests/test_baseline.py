@@ -100,6 +100,14 @@ def test_what_settings_hide_is_not_stale(project: Path) -> None:
     assert shown(project) == []
 
 
+def test_what_is_found_on_request_alone_is_not_stale(project: Path) -> None:
+    write(project, {"evaluate.py": EVALUATE.replace("correct = 0", "correct = 0  # noqa: EVL003")})
+    evallint("--write-baseline", "old.json", "--extend-select", "EVL910", ".", cwd=project)
+    assert "EVL910" in (project / "old.json").read_text()
+    assert shown(project) == []
+    assert shown(project, "--extend-select", "EVL910", ".") == []
+
+
 def test_from_any_folder_and_by_any_path(project: Path) -> None:
     done = evallint("--baseline", "../old.json", "..", cwd=project / "sub")
     assert (done.returncode, done.stderr) == (0, "")

@@ -241,6 +241,13 @@ def test_comments_and_settings_go_first(project: Path) -> None:
     assert found("--diff-base", "main", ".", cwd=project) == []
 
 
+def test_comments_that_silence_nothing_are_new_or_old_as_well(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "project", {"a.py": "import torch\n\n\nx = 1  # noqa: EVL001\n", "b.py": "y = 1  # noqa: EVL002\n"})
+    assert found("--extend-select", "EVL910", ".", cwd=folder) == [("a.py", 4, "EVL910"), ("b.py", 1, "EVL910")]
+    write(folder, {"a.py": "import torch\nz = 2  # noqa: EVL003\n\n\nx = 1  # noqa: EVL001\n", "b.py": "\ny = 1  # noqa: EVL002\n"})
+    assert found("--extend-select", "EVL910", "--diff-base", "main", ".", cwd=folder) == [("a.py", 2, "EVL910")]
+
+
 def test_a_notebook(tmp_path: Path) -> None:
     def notebook(*cells: str) -> str:
         rows = [{"cell_type": "code", "source": cell.splitlines(keepends=True), "metadata": {}, "outputs": []} for cell in cells]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CLEAN, FOUND, FAILED, INTERRUPTED = 0, 1, 2, 130
 STANDARD_INPUT = "<stdin>"
 SHELLS = ("bash", "zsh", "fish")
-FORMAT_NAMES = ("full", "concise", "json", "sarif", "github", "github-review", "gitlab", "rdjson", "junit")
+FORMAT_NAMES = ("full", "concise", "json", "sarif", "github", "gitlab", "rdjson", "junit", "github-review")
 """The names in `report.formats`, which `--version` and `--help` need not import."""
 
 COMMANDS = {

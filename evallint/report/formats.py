@@ -15,10 +15,10 @@ FORMATS: dict[str, str] = {
     "json": "evallint.report.json_format",
     "sarif": "evallint.report.sarif",
     "github": "evallint.report.github",
-    "github-review": "evallint.report.github_review",
     "gitlab": "evallint.report.gitlab",
     "rdjson": "evallint.report.rdjson",
     "junit": "evallint.report.junit",
+    "github-review": "evallint.report.github_review",
 }
 FOR_PROGRAMS = frozenset(FORMATS) - {"full", "concise"}
 """Formats whose text is for programs: nothing else may be printed with it, and it is UTF-8 everywhere."""
