@@ -53,10 +53,8 @@ def _can_be_decorated(function: ast.FunctionDef, code: Code) -> bool:
     own = all(isinstance(d, ast.Name) and d.id in PLAIN for d in function.decorator_list)
     if not own or function.name in RUN_BY_OTHERS or yields(function.body):
         return False
-    if any(inside(function.body, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda))):
-        return False
     around = code.around(function.lineno, code.column(function))[1:-1]
     if not all(isinstance(node, ast.ClassDef) for node in around if node is not function):
         return False
-    attributes = {node.attr for node in inside(function.body, ast.Attribute) if isinstance(node, ast.Attribute)}
+    attributes = {node.attr for node in inside(function.body, ast.Attribute, nested=True) if isinstance(node, ast.Attribute)}
     return not NEEDING & (attributes | names_in(function.body))
