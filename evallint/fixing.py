@@ -9,14 +9,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
+from hashlib import blake2b
+from math import inf
 
 from evallint.cache.store import Keeper
 from evallint.finding import Finding, Fix
 from evallint.fixes.edits import extent, lines_of, with_edits
-from evallint.working import Work, findings_of
+from evallint.working import Work, findings_of, keep_findings, kept_findings
 
 PASSES = 10
 """Rounds of fixes; overlapping ones take one each."""
+MOST_OFFERED = 300_000
+"""Characters that are linted at most to try out fixes which nobody has asked for yet."""
 Shown = Callable[[Work, Sequence[Finding]], list[Finding]]
 """Of the findings of a part those that the settings and comments let through."""
 
@@ -42,9 +46,11 @@ class Trial:
 class Bench:
     """Tries fixes on one part of a program."""
 
-    def __init__(self, shown: Shown, cache: Keeper) -> None:
+    def __init__(self, shown: Shown, cache: Keeper, most: float = inf) -> None:
         self._shown = shown
         self._cache = Overlay(cache)
+        self._left = most
+        """Characters that may still be linted."""
         self._refused: set[tuple[str, Fix]] = set()
         """By the text of the file: what was tried out need not be tried again."""
 
@@ -53,7 +59,10 @@ class Bench:
         return Trial(work, findings, self._shown(work, findings))
 
     def with_fixes(self, trial: Trial, fixes: Iterable[tuple[Finding, Fix]]) -> Trial | None:
-        """The program with fixes made, if they mend their findings and do no harm."""
+        """The program with fixes made, if they mend their findings and do no harm, and if there is time left to find out."""
+        self._left -= trial.work.size
+        if self._left < 0:
+            return None
         rows = list(fixes)
         texts: dict[str, str] = {source.path: source.text for source in trial.work.sources}
         for path in {finding.place.path for finding, _ in rows}:
@@ -80,7 +89,7 @@ class Bench:
 
         waiting = {finding: open_(finding) for finding in findings if finding.repair is not None}
         found: dict[Finding, Fix] = {}
-        while waiting:
+        while waiting and self._left > trial.work.size:
             offered = {f: fix for f, fixes in waiting.items() if (fix := next(fixes, None)) is not None}
             waiting = {f: waiting[f] for f in offered}
             for group in _apart(offered):
@@ -123,11 +132,20 @@ class Overlay:
 
 
 def offer(work: Work, findings: list[Finding], shown: Shown, cache: Keeper) -> Mended:
-    """The findings with the fix of each that is shown and can be fixed by itself; nothing is changed."""
-    bench = Bench(shown, cache)
+    """The findings with the fix of each that is shown and can be fixed by itself, as far as little work tells; nothing is changed.
+
+    In a large program, where a trial takes long, none is offered: `mend` has to be asked for.
+    """
+    key = blake2b(repr((work.key(), work.settings, "offer")).encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
+    known = kept_findings(cache.get(key))
+    if known is not None:
+        return Mended(work, known)
+    bench = Bench(shown, cache, MOST_OFFERED)
     trial = bench.trial(work, findings)
     fixes = bench.proven(trial, trial.shown, unsafe=True)
-    return Mended(work, [changed(f, fix=fixes.get(f)) for f in findings])
+    found = [changed(f, fix=fixes.get(f)) for f in findings]
+    keep_findings(cache, key, found)
+    return Mended(work, found)
 
 
 def mend(work: Work, findings: list[Finding], shown: Shown, cache: Keeper, *, unsafe: bool) -> Mended:

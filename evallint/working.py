@@ -80,7 +80,7 @@ def answers(works: Sequence[Work], jobs: int, cache: Keeper, tell: Callable[[int
     if not isinstance(cache, NoStore):
         for number, work in enumerate(works):
             keys[number] = work.key()
-            known = _kept_findings(cache.get(keys[number]))
+            known = kept_findings(cache.get(keys[number]))
             if known is not None:
                 found[number] = known
     sizes = [work.size for work in works]
@@ -89,10 +89,7 @@ def answers(works: Sequence[Work], jobs: int, cache: Keeper, tell: Callable[[int
     def take(number: int, rows: list[Finding]) -> None:
         found[number] = rows
         if number in keys:
-            from evallint.cache import codec
-
-            with suppress(ValueError):
-                cache.put(keys[number], codec.encode_findings(rows))
+            keep_findings(cache, keys[number], rows)
         tell(len(found))
 
     processes = min(jobs or _cores(), len(missing))
@@ -114,7 +111,16 @@ def answers(works: Sequence[Work], jobs: int, cache: Keeper, tell: Callable[[int
     return [found[number] for number in range(len(works))]
 
 
-def _kept_findings(kept: bytes | None) -> list[Finding] | None:
+def keep_findings(cache: Keeper, key: str, findings: Sequence[Finding]) -> None:
+    """Keep findings in the cache, if it can hold what they say."""
+    from evallint.cache import codec
+
+    with suppress(ValueError):
+        cache.put(key, codec.encode_findings(findings))
+
+
+def kept_findings(kept: bytes | None) -> list[Finding] | None:
+    """Findings as the cache had them; None if it had none."""
     if kept is None:
         return None
     from evallint.cache import codec
@@ -157,7 +163,7 @@ def known_run(cache: Keeper, key: str, count: int) -> KnownRun | None:
         rest = kept[kept.index(b"\n") + 1 :]
         rows: list[list[Finding]] = []
         for size in sizes:
-            some = _kept_findings(rest[:size])
+            some = kept_findings(rest[:size])
             if some is None:
                 return None
             rows.append(some)
