@@ -33,6 +33,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "attributes aliased: wrong/b20_decoding.py",
     ),
     "what a helper appends to a list that it is handed is lost": ("loops split: right/a09_ensemble_of_loaded.py",),
+    "a layer that is built in a forward is not followed into another function": ("tails split: wrong/b42_under_a_name.py",),
     "`train()` after the last batch is understood in the loop itself only": ("loops split: right/a14_at_the_last_batch.py",),
     "a forward two calls below the loop is found both there and at the loop": ("loops split: wrong/b09_loader_feeds_helper.py",),
     "training step and evaluation in one helper, which a loop calls: the second round is not seen": (

@@ -31,7 +31,7 @@ TWINS = (
 )
 
 
-@pytest.mark.parametrize("model", ["cnn", "transformer"])
+@pytest.mark.parametrize("model", ["cnn"])
 @pytest.mark.parametrize("twin", TWINS, ids=[twin.code for twin in TWINS])
 def test_a_real_fault_is_gone_and_the_figures_are_right(twin: Twin, model: str, tmp_path: Path) -> None:
     for name in ("common.py", twin.program):

@@ -17,6 +17,7 @@ from evallint.finding import Edit, Finding, Fix, Place, Step
 from evallint.linting import Report
 from evallint.report.formats import FORMATS, renderer
 from evallint.report.style import Style
+from evallint.rules.registry import RULES
 from tests import hostile
 from tests.examples import CLEAN, MISSING_EVAL, ROOT, evallint
 from tests.validators import FAULTS, github_commands, sarif_faults
@@ -174,7 +175,7 @@ def test_sarif(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         {"level": "warning"},
     )
     assert rule["help"]["markdown"] == evallint("rule", "EVL001", cwd=tmp_path).stdout
-    assert [each["id"] for each in driver["rules"]] == ["EVL001", "EVL002", "EVL003", "EVL900"]
+    assert [each["id"] for each in driver["rules"]] == [*RULES, "EVL900"]
     assert run["originalUriBaseIds"] == {"%SRCROOT%": {"uri": tmp_path.as_uri() + "/"}, "%FILESYSTEM%": {"uri": "file:///"}}
     assert run["columnKind"] == "unicodeCodePoints"
     assert (result["level"], result["message"]["text"]) == ("note", "`nets[0] (x)` here"), "no text may become a link"

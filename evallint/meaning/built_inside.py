@@ -105,10 +105,11 @@ class BuiltInside:
             return ""
         target = event.targets[0]
         text = text_of(target)
-        if self.is_switched(f, text):
+        spelled = aliases(f, text)
+        if any(self.is_switched(f, name) for name in spelled):
             return ""
         if isinstance(target, ev.Name):
-            return "local" if any(text_of(m.call.func) == text for m in mets) else ""
+            return "local" if any(text_of(m.call.func) in spelled for m in mets) else ""
         name = asked_of_self(target)
         lazily = any(name in named(test) or asks_for_presence(test) for test in met.tests)
         return "kept" if name and inside and not lazily else ""
@@ -137,6 +138,15 @@ class BuiltInside:
                     reached |= new
                     queue += new
         return f.name in reached
+
+
+def aliases(f: Function, name: str) -> set[str]:
+    """A name, and those that it is assigned to if it is a local one."""
+    found = {name}
+    for event in every(f.body):
+        if isinstance(event, ev.Assign) and isinstance(event.value, ev.Name) and event.value.id in found:
+            found |= {text_of(target) for target in event.targets}
+    return found
 
 
 def children(call: ev.Call) -> Iterator[Value]:
