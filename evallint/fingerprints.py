@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 
 from evallint.finding import Finding
+from evallint.source.noqa import split_lines
 
 VERSION = 1
 """Goes up when the same finding gets another fingerprint than before."""
 
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
-_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def fingerprints(findings: Sequence[Finding], texts: Mapping[str, str]) -> list[str]:
@@ -44,7 +44,7 @@ def _contents(findings: Sequence[Finding], texts: Mapping[str, str]) -> Iterator
     for finding in findings:
         path = finding.place.file
         if path not in lines:
-            lines[path] = _LINE_END.split(texts.get(path, ""))
+            lines[path] = split_lines(texts.get(path, ""))
         yield content(finding, lines[path])
 
 

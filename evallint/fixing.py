@@ -157,13 +157,13 @@ def mend(work: Work, findings: list[Finding], shown: Shown, cache: Keeper, *, un
         fixes = bench.proven(trial, trial.shown, unsafe=unsafe)
         if not fixes:
             break
-        for group in _apart(fixes)[:1]:
-            for part in ([group], [[one] for one in group]):
-                after = bench.with_fixes(trial, part[0])
-                if after is not None:
-                    trial = after
-                    mended += [finding for finding, _ in part[0]]
-                    break
+        group = _apart(fixes)[0]
+        for some in (group, group[:1]):
+            after = bench.with_fixes(trial, some)
+            if after is not None:
+                trial = after
+                mended += [finding for finding, _ in some]
+                break
     left = {} if unsafe else bench.proven(trial, trial.shown, unsafe=True)
     return Mended(trial.work, [changed(f, fix=left.get(f)) for f in trial.findings], mended)
 

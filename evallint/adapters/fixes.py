@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from difflib import unified_diff
 from functools import partial
 from pathlib import Path
 
+from evallint.adapters.output import put
 from evallint.fixes.edits import lines_of
 from evallint.linting import Mend, Report
 from evallint.report.formats import FIXES_SHOWN
-from evallint.report.style import Style, style_for
+from evallint.report.style import Style, many, style_for
 from evallint.source.notebook import SUFFIX, read_notebook
 from evallint.source.reading import Unreadable, decode, encoded_like, read_bytes
 from evallint.source.walking import Problem
@@ -74,19 +72,10 @@ def apply(report: Report, given: Mapping[str, bytes], unsafe: bool) -> list[Prob
 def rewrite(path: str, before: str, after: str) -> None:
     """Give a file another text, at once; its encoding, permissions and links stay. Raises OSError, and Unreadable if it has changed."""
     text = _encoded(path, read_bytes(path), before, after)
-    target = Path(os.path.realpath(path))
-    new = target.with_name(f".{target.name}.evallint-{os.getpid()}")
     try:
-        try:
-            new.write_bytes(text)
-        except PermissionError:  # a folder in which nothing may be made
-            target.write_bytes(text)
-            return
-        shutil.copymode(target, new)
-        os.replace(new, target)
-    finally:
-        with suppress(OSError):
-            new.unlink(missing_ok=True)
+        put(path, text)
+    except PermissionError:  # a folder in which nothing may be made
+        Path(path).write_bytes(text)
 
 
 def _encoded(path: str, data: bytes, before: str, after: str) -> bytes:
@@ -110,9 +99,5 @@ def _sum_up(report: Report, done: str, unsafe: bool) -> None:
     """One line to standard error."""
     files = len(report.rewritten)
     more = 0 if unsafe else sum(f.fix is not None for f in report.findings)
-    row = f"{done} {_many(len(report.fixed), 'finding')} in {_many(files, 'file')}" if report.fixed else "Nothing to fix"
+    row = f"{done} {many(len(report.fixed), 'finding')} in {many(files, 'file')}" if report.fixed else "Nothing to fix"
     print(row + (f" ({more} more with --unsafe-fixes)" if more else ""), file=sys.stderr)
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -22,11 +22,11 @@ from evallint.editor.drift import carried
 from evallint.editor.queue import NewestFirst
 from evallint.editor.text import Position, Unit, column, edited, position
 from evallint.finding import Edit, Finding, Place, Severity
+from evallint.report.described import url
 from evallint.settings import SettingsError
 from evallint.source.noqa import silencing, split_lines
 from evallint.source.notebook import SUFFIX
 
-RULES_PAGE = "https://github.com/evallint/evallint/blob/main/README.md#the-rules"
 FIX_ALL = "source.fixAll.evallint"
 SEVERITIES: dict[Severity, lsp.DiagnosticSeverity] = {
     "error": lsp.DiagnosticSeverity.Error,
@@ -343,7 +343,7 @@ class Server(LanguageServer):
             message=finding.message,
             severity=SEVERITIES[finding.severity],
             code=finding.code,
-            code_description=lsp.CodeDescription(href=RULES_PAGE),
+            code_description=lsp.CodeDescription(href=url(finding.code)),
             source="evallint",
             related_information=related,
         )

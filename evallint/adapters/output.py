@@ -25,18 +25,23 @@ def write(path: str, text: str) -> None:
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             Path(path).write_bytes(data)  # a pipe or a device stays what it is
-            return
-        target = Path(os.path.realpath(path))
-        new = target.with_name(f".evallint-{os.getpid()}.tmp")
-        try:
-            new.write_bytes(data)
-            if target.exists():
-                new.chmod(target.stat().st_mode)
-            new.replace(target)
-        finally:
-            new.unlink(missing_ok=True)
+        else:
+            put(path, data)
     except OSError as error:
         raise _failure(path, error) from None
+
+
+def put(path: str, data: bytes) -> None:
+    """Give a file other bytes, all at once; its permissions and links stay. Raises OSError."""
+    target = Path(os.path.realpath(path))
+    new = target.with_name(f".evallint-{os.getpid()}.tmp")
+    try:
+        new.write_bytes(data)
+        if target.exists():
+            new.chmod(target.stat().st_mode)
+        new.replace(target)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _failure(path: str, error: OSError) -> CannotWrite:

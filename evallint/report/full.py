@@ -6,7 +6,7 @@ from evallint.finding import Finding
 from evallint.linting import Report
 from evallint.report.frame import frame, span
 from evallint.report.lines import lines_of
-from evallint.report.style import Style, path_text, plain
+from evallint.report.style import Style, many, path_text, plain
 
 
 def render(report: Report, style: Style) -> str:
@@ -18,15 +18,11 @@ def render(report: Report, style: Style) -> str:
 
 def _summary(report: Report, style: Style) -> str:
     count, files = len(report.findings), len({f.place.path for f in report.findings})
-    seen = f"{_many(report.files, 'file')} checked, {report.parsed} of them with PyTorch"
+    seen = f"{many(report.files, 'file')} checked, {report.parsed} of them with PyTorch"
     if not count:
         return f"{style.bold('No findings')} ({seen})"
-    found = f"Found {_many(count, 'finding')} in {_many(files, 'file')}"
+    found = f"Found {many(count, 'finding')} in {many(files, 'file')}"
     return f"{style.bold(found)} ({seen})"
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _block(finding: Finding, lines: dict[str, list[str]], style: Style) -> str:

@@ -69,17 +69,12 @@ def excludes(settings: Settings) -> Callable[[str, bool], bool]:
 
 def excluded_with_parents(settings: Settings, path: str) -> bool:
     """Whether `path` is excluded, or a folder above it: up to that of the settings and the working folder, or up to the root."""
-    excluded = excludes(settings)
     here = os.path.join(os.path.realpath(os.path.dirname(path) or "."), os.path.basename(path))
     is_folder = os.path.isdir(here)
     if is_folder:
         here = os.path.realpath(here)
     within = [top for top in (settings.root, os.path.realpath(".")) if top and _is_below(here, top)]
-    while any(_is_below(here, top) for top in within) if within else os.path.dirname(here) != here:
-        if excluded(here, is_folder):
-            return True
-        here, is_folder = os.path.dirname(here), True
-    return False
+    return _excluded_up(settings, here, is_folder, min(within, key=len, default=""))
 
 
 def _is_below(path: str, folder: str) -> bool:
@@ -88,8 +83,12 @@ def _is_below(path: str, folder: str) -> bool:
 
 def excluded_below(settings: Settings, path: str, top: str) -> bool:
     """Whether a walk from the folder `top` would not come to the file at `path`, as it or a folder on the way is excluded."""
+    return _excluded_up(settings, os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path)), False, top)
+
+
+def _excluded_up(settings: Settings, here: str, is_folder: bool, top: str) -> bool:
+    """Whether a path is excluded, or a folder above it below `top`; with the empty string, up to the root."""
     excluded = excludes(settings)
-    here, is_folder = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path)), False
     while here != top and (parent := os.path.dirname(here)) != here:
         if excluded(here, is_folder):
             return True
