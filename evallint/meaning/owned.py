@@ -25,7 +25,7 @@ class Owned(TorchCalls):
         project = self.project
         is_module = project.is_module(cls)
         found = project.method(cls, "forward" if method == "__call__" and is_module else method)
-        if method == "__call__" and is_module and (own := project.trainer_call(cls)) is not None:
+        if method == "__call__" and is_module and (own := project.own_call(cls)) is not None:
             return self.call_function(own[1], 0, of(("o", loc)), args, node, w, own[0])
         if method in MODE_METHODS and is_module:
             override = found
