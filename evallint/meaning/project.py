@@ -241,6 +241,7 @@ class Project(Index):
             init = cls.methods.get("__init__")
             handed = {"module", "modules", *handed_on(cls)}
             wraps = init is not None and any(names.is_model_name(p.name.removesuffix("s")) or p.name in handed for p in init.params[1:])
+            wraps |= init is not None and ("jit", "load") in init.receivers
             open_ = wraps or not self.is_module(cls) or self.own_call(cls) is not None
             found = open_ and any(id(m) in self.relevant for c in self.mro(cls) for m in c.methods.values())
             self._holders[id(cls)] = found

@@ -85,7 +85,10 @@ def is_tested(forward: Forward) -> bool:
 
 
 def is_foreign(forward: Forward) -> bool:
-    """What runs belongs to another library, as its classes or functions say: `XGBoostTrainer`, `OnnxPredictor`."""
+    """What runs belongs to another library, as its classes or functions say (`XGBoostTrainer`), or to a loss that is asked by its users."""
+    first = forward.stops[0]
+    if first.module and names.is_loss_name(first.owner):
+        return True
     said = [text.lower() for s in forward.stops for text in (s.owner, own_name(s))]
     return any(library in text for text in said for library in FOREIGN)
 
