@@ -6,9 +6,13 @@ from functools import reduce
 
 from evallint import events as ev
 from evallint.events import Value
+from evallint.meaning import names
 from evallint.meaning.flow import Flow
-from evallint.meaning.machine import Args
-from evallint.meaning.values import UNKNOWN, V, World, join, of
+from evallint.meaning.machine import Args, last_name
+from evallint.meaning.values import NO_IDS, UNKNOWN, V, World, join, of
+
+LIVELY = frozenset("loss losses logits logit output outputs out recon reconstruction".split())
+"""Words of what is a tensor with a graph, where a model hands out several things."""
 
 
 class Targets(Flow):
@@ -77,7 +81,8 @@ class Targets(Flow):
                 held = [w.attrs[a[1], f"#{number}"] for a in value.atoms if a[0] == "o" and (a[1], f"#{number}") in w.attrs]
                 part = held[0] if held else V(atoms)
             if value.data and parts is None and not part.data:
-                part = V(part.atoms, value.data, value.graph)
+                lively = isinstance(inner, (ev.Name, ev.Attr)) and names.has_words(last_name(inner), LIVELY)
+                part = V(part.atoms, value.data, value.graph, value.live if lively else NO_IDS)
             self.bind(inner, part, w)
 
     def stain(self, target: Value, value: V, w: World) -> None:

@@ -6,11 +6,21 @@ import difflib
 import inspect
 
 from evallint.rules.base import Rule
+from evallint.rules.graph_kept_alive import GraphKeptAlive
 from evallint.rules.missing_eval import MissingEval
 from evallint.rules.missing_no_grad import MissingNoGrad
 from evallint.rules.missing_train import MissingTrain
+from evallint.rules.mode_call_without_effect import ModeCallWithoutEffect
+from evallint.rules.training_without_grad import TrainingWithoutGrad
 
-_CLASSES: tuple[type[Rule], ...] = (MissingEval, MissingNoGrad, MissingTrain)
+_CLASSES: tuple[type[Rule], ...] = (
+    MissingEval,
+    MissingNoGrad,
+    MissingTrain,
+    ModeCallWithoutEffect,
+    TrainingWithoutGrad,
+    GraphKeptAlive,
+)
 RULES: dict[str, type[Rule]] = {each.code: each for each in sorted(_CLASSES, key=lambda each: each.code)}
 
 
