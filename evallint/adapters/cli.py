@@ -21,6 +21,7 @@ FORMAT_NAMES = ("full", "concise", "json")
 
 _USAGE = """evallint [OPTIONS] PATH...   lint files and folders (- is standard input)
        evallint rule CODE           explain a rule, such as EVL001
+       evallint rules               list all rules
        evallint run SCRIPT [ARGS]   run it, and say which findings are real
        evallint report FILE...      join the reports of several processes
        evallint clean [DIR]         remove the cache"""
@@ -63,6 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     if argv[:1] == ["rule"] and (len(argv) == 2 or not os.path.exists("rule")):
         return _rule(argv[1:])
+    if argv[:1] == ["rules"] and not os.path.exists("rules"):
+        from evallint.adapters.rules import run
+
+        return run(argv[1:])
     if argv[:1] == ["clean"] and (len(argv) == 2 or not os.path.exists("clean")):
         return _clean(argv[1:])
     if argv[:1] == ["report"]:

@@ -179,9 +179,8 @@ class Calls(Constructors):
     def set_grad(self, w: World, setting: str, spot: Spot | None = None, kind: str = "context") -> None:
         """Enter a grad mode; `spot` is what enters it, a "context" or a "call"."""
         w.grad = {"on": ON, "off": OFF}.get(setting, ON | OFF)
-        known = spot is not None and setting == "off"
-        hush = frozenset(((*spot, self.frame.stop.function, kind),)) if known and spot is not None else frozenset()
-        w.grad_at = len(self.frames) - 1, hush
+        function = self.frame.stop.function if self.frames else ""
+        w.grad_at = len(self.frames) - 1, frozenset(((*spot, function, kind),) if spot is not None and setting == "off" else ())
 
     # Functions
 
@@ -257,7 +256,7 @@ class Calls(Constructors):
                 if outermost:
                     self.frames.clear()
         for setting in settings:
-            self.set_grad(w, setting, (fn.path, fn.span) if self.frames else None)
+            self.set_grad(w, setting, (fn.path, fn.span))
             w.grad_at = w.grad_at[0] + 1, frozenset((at, span, fn.qualname, kind) for at, span, _, kind in w.grad_at[1])
         value = self.run_function(fn, act, self_value, args, node, w, cls)
         if settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from evallint.events import Span
@@ -10,6 +9,7 @@ from evallint.finding import Confidence
 from evallint.meaning import names
 from evallint.meaning.claims import RANK, grad_rows
 from evallint.meaning.facts import Backward, Facts, Forward, Idle, Kept
+from evallint.meaning.regions import Region
 from evallint.meaning.signs import is_tested
 from evallint.meaning.values import OFF, Hush
 
@@ -42,9 +42,9 @@ class Unrecorded:
 
 def kept_graphs(facts: Facts) -> list[KeptGraph]:
     """Statements that keep graphs which nobody needs."""
-    useless: dict[int, Confidence] = {}
-    for _, forward, confidence, _ in grad_rows(facts) if facts.kept else ():
-        useless[id(forward)] = best((confidence, useless.get(id(forward), "low")))
+    useless: dict[int, list[tuple[Region, Confidence]]] = {}
+    for region, forward, confidence, _ in grad_rows(facts) if facts.kept else ():
+        useless.setdefault(id(forward), []).append((region, confidence))
     found: dict[tuple[str, Span], KeptGraph] = {}
     for kept in facts.kept:
         for forward in kept.forwards:
@@ -55,10 +55,11 @@ def kept_graphs(facts: Facts) -> list[KeptGraph]:
     return list(found.values())
 
 
-def kept_graph(kept: Kept, forward: Forward, useless: dict[int, Confidence]) -> KeptGraph | None:
-    """What one forward's graph is kept for; None where that may be meant."""
-    if id(forward) in useless:
-        return KeptGraph(kept, forward, useless[id(forward)], False)
+def kept_graph(kept: Kept, forward: Forward, useless: dict[int, list[tuple[Region, Confidence]]]) -> KeptGraph | None:
+    """What one forward's graph is kept for; None where that may be meant, or is but a step inside of what is evaluated."""
+    here = [sure for region, sure in useless.get(id(forward), ()) if (region.path, region.function) == (kept.path, kept.function)]
+    if here and any(loop is kept.loop for loop in forward.loops):
+        return KeptGraph(kept, forward, max(here, key=RANK.__getitem__), False)
     trained = forward.trained and forward.stepped and kept.loop.trains
     if trained and not (kept.fed or forward.offbeat or forward.framework or is_tested(forward)):
         return KeptGraph(kept, forward, "medium", True)
@@ -90,11 +91,6 @@ def unrecorded_forward(backward: Backward, forward: Forward) -> Unrecorded | Non
     if left and "off" in backward.grad and forward.stepped:
         return Unrecorded(backward, forward, min(left), "medium", False)
     return None
-
-
-def best(confidences: Iterable[Confidence]) -> Confidence:
-    """The surest."""
-    return max(confidences, key=RANK.__getitem__)
 
 
 def next_forward(facts: Facts, idle: Idle) -> Forward | None:

@@ -24,6 +24,7 @@ OPERATIONS = frozenset(
 """Methods and functions of tensors whose result carries on the graph of what they are called on."""
 PAIRED = frozenset(("max", "min", "median"))
 """With a dimension they return the places as well."""
+CHOOSING = frozenset(("builtins.sum", "builtins.min", "builtins.max"))
 INTEGERS = frozenset("long int int8 int16 int32 int64 uint8 bool short".split())
 LOSSES = frozenset("loss losses criterion criterions crit cost objective entropy mse nll bce l1loss mseloss".split())
 """Words that names of losses end in."""
@@ -47,7 +48,7 @@ class Living(Objects):
             tail = dotted.rsplit(".", 1)[-1]
             known = tail in OPERATIONS and not (tail in PAIRED and len(args.all()) > 1)
             functional = dotted.startswith("torch.nn.functional.") and tail != "one_hot"
-            if functional or (known and dotted.startswith("torch.")) or dotted == "builtins.sum":
+            if functional or (known and dotted.startswith("torch.")) or dotted in CHOOSING:
                 return enlivened(value, args.all())
         return value
 
@@ -148,7 +149,8 @@ class Living(Objects):
         key = (id(node), self.context())
         fact = self.backwards.get(key)
         if fact is None:
-            pure = not flow.graph and self.is_pure(start, {self.forwards[n].text for n in flow.data})
+            here = all(self.forwards[n].stops[-1] is self.frame.stop for n in flow.data)
+            pure = here and not flow.graph and self.is_pure(start, {self.forwards[n].text for n in flow.data})
             fact = Backward(self.path, node.span, text_of(node.func), self.frame.stop.function, w.grad, NO_HUSH, pure, bool(flow.graph))
             self.backwards[key] = fact
         fact.recorded |= bool(flow.graph)
