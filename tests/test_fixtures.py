@@ -19,7 +19,7 @@ from evallint.settings import Settings
 from .fixture_files import ALL, FIXTURES, FOLDERS, SINGLE, Fixture, Spot, difference, relative
 
 REPOSITORY = FIXTURES.parent
-_CODES = {"EVL001", "EVL002", "EVL003"}
+_CODES = {"EVL001", "EVL002", "EVL003", "EVL101", "EVL102", "EVL301"}
 
 
 def _each(fixtures: tuple[Fixture, ...]) -> pytest.MarkDecorator:
@@ -119,10 +119,12 @@ def test_fixture_is_well_formed(path: Path) -> None:
     loops = {_start(n) for n in ast.walk(tree) if isinstance(n, ast.For | ast.While)}
     calls = {_start(n): n for n in ast.walk(tree) if isinstance(n, ast.Call)}
     switches = {s for s, n in calls.items() if isinstance(n.func, ast.Attribute) and n.func.attr in ("eval", "train")}
+    lone = {_start(n) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+    growing = lone | {_start(n) for n in ast.walk(tree) if isinstance(n, ast.Assign | ast.AugAssign)}
     for file, line, column, code in fixture.expected:
         if file == relative(path):
             assert code in _CODES, f"{line}: no such code: {code}"
-            places = switches if code == "EVL003" else loops | calls.keys()
+            places = {"EVL003": switches, "EVL101": lone, "EVL301": growing}.get(code, loops | calls.keys())
             assert (line, column) in places, f"{line}: {code} is expected at column {column}, where none can be"
 
 

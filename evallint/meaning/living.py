@@ -176,7 +176,7 @@ class Living(Objects):
         text, name = text_of(call.func), last_name(call.func)
         if text in models or names.is_loss_name(name):
             return True
-        if name == "Parameter" or any(key == "requires_grad" for key, _ in call.keywords):
+        if name == "Parameter" or (any(key == "requires_grad" for key, _ in call.keywords) and not is_told(call)):
             return False
         atom = self.project.dotted(self.path, call.func)
         if atom is not None:
@@ -196,6 +196,12 @@ def enlivened(value: V, into: list[V]) -> V:
     """A value that carries on the graphs of what went into it."""
     live = NO_IDS.union(*map(alive, into)) & value.graph
     return V(value.atoms, value.data, value.graph, value.live | live) if live - value.live else value
+
+
+def is_told(call: Call) -> bool:
+    """`Variable(loss, requires_grad=True)`: a loss without a graph is told to require a gradient, so that its backward does not fail."""
+    first = call.args[0] if call.args else None
+    return first is not None and names.is_loss_name(last_name(first.func if isinstance(first, Call) else first))
 
 
 def is_other(method: str, args: Args, node: Call) -> bool:

@@ -22,7 +22,8 @@ class ModeCallWithoutEffect(Rule):
 
     ## Why is this bad?
     PyTorch raises no error: `model.eval` is an attribute that is looked up and dropped, and `torch.no_grad()` an object
-    that changes the grad mode only between its `__enter__` and `__exit__`. The reader sees a switch; the program runs as if it were not there.
+    that changes the grad mode only between its `__enter__` and `__exit__`. The reader sees a switch; the program runs as if
+    it were not there.
 
     Measured as for EVL001 and EVL002: a small CNN on scikit-learn's digits evaluates to 91.83 % instead of 97.42 % without
     `eval()` (five seeds), and the peak memory of a resnet20 validation loop grows by 115 MiB instead of 40 MiB without `no_grad`.
@@ -49,10 +50,10 @@ class ModeCallWithoutEffect(Rule):
 
     ## How it decides
     A statement that is nothing but an attribute named `eval` or `train` is reported if the object is a module by its class
-    (`self` in a module's method) or by its use in the file (it is called, or `parameters()`, `state_dict()` and the like are called on
-    it), with confidence `high`; if only its name says so, `medium`. A call of a grad mode is reported if it is a statement by itself.
-    `torch.set_grad_enabled(False)` takes effect as a statement; an object that is kept and entered later, `enter_context(torch.no_grad())`
-    and the bare decorator `@torch.no_grad` do as well: all are silent.
+    (`self` in a module's method) or by its use in the file (it is called, or `parameters()`, `state_dict()` and the like
+    are called on it), with confidence `high`; if only its name says so, `medium`. A call of a grad mode is reported if it
+    is a statement by itself. `torch.set_grad_enabled(False)` takes effect as a statement; an object that is kept and
+    entered later, `enter_context(torch.no_grad())` and the bare decorator `@torch.no_grad` do as well: all are silent.
 
     What the missing switch does to the evaluation is another finding at another place: EVL001 or EVL002 at the loop. `eval()`
     on another object than the one that runs is left to EVL001 too, whose trail shows which mode call came last.
