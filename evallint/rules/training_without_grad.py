@@ -376,7 +376,8 @@ def fit(train_loader):
             forward, backward = claim.forward, claim.backward
             path, span, function, _ = claim.hush
             when = "" if claim.always else f" once {function}() has turned it off"
-            message = f"`{forward.text}` runs with recording off{when}, so `{backward.text}()` (line {backward.span[0]}) has no gradient to give it"
+            lost = f"`{backward.text}()` (line {backward.span[0]}) has no gradient to give it"
+            message = f"`{forward.text}` runs with recording off{when}, so {lost}"
             yield Finding(
                 place(forward.path, forward.span), self.code, self.name, message, confidence=claim.confidence, severity="error",
                 function=forward.stops[-1].function, model=forward.text,
