@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -187,7 +186,6 @@ class TestGraphKeptAlive:
             total += loss
         del loss
         assert model.alive() == 6
-        with io.StringIO() as shown:
-            print(float(total), file=shown)
+        assert total.item() > 0  # type: ignore[attr-defined]
         del total
         assert model.alive() == 0
