@@ -61,7 +61,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plainly(programs: Path) -> tuple[list[Finding], int, int, list[str]]:
     """What is said of them with nothing kept, in one process."""
     answer = said(lint_paths([programs], changes=SHOWN))
-    assert len(answer[0]) > 200 and {f.code for f in answer[0]} == {"EVL001", "EVL002", "EVL003", "EVL900"}
+    assert len(answer[0]) > 200 and {f.code for f in answer[0]} >= {"EVL001", "EVL002", "EVL003", "EVL900"}
     return answer
 
 

@@ -17,6 +17,9 @@ BESIDE = frozenset("teacher ema momentum target frozen reference ref old guide".
 """Words of models that training asks for their opinion, without training them."""
 
 
+DATA = frozenset("loader loaders dataloader dataloaders dataset batches".split())
+
+
 @dataclass(frozen=True, slots=True)
 class KeptGraph:
     """A statement that keeps the graph of every round."""
@@ -57,13 +60,25 @@ def kept_graphs(facts: Facts) -> list[KeptGraph]:
 
 def kept_graph(kept: Kept, forward: Forward, useless: dict[int, list[tuple[Region, Confidence]]]) -> KeptGraph | None:
     """What one forward's graph is kept for; None where that may be meant, or is but a step inside of what is evaluated."""
-    here = [sure for region, sure in useless.get(id(forward), ()) if (region.path, region.function) == (kept.path, kept.function)]
-    if here and any(loop is kept.loop for loop in forward.loops):
-        return KeptGraph(kept, forward, max(here, key=RANK.__getitem__), False)
+    near = [pair for pair in useless.get(id(forward), ()) if (pair[0].path, pair[0].function) == (kept.path, kept.function)]
+    if near and any(loop is kept.loop for loop in forward.loops):
+        own = any(s.module and s.function == kept.function for s in forward.stops)
+        sure: list[Confidence] = [each if is_told(region, forward, own) else "low" for region, each in near]
+        return KeptGraph(kept, forward, max(sure, key=RANK.__getitem__), False)
     trained = forward.trained and forward.stepped and kept.loop.trains
     if trained and not (kept.fed or forward.offbeat or forward.framework or is_tested(forward)):
         return KeptGraph(kept, forward, "medium", True)
     return None
+
+
+def is_told(region: Region, forward: Forward, own: bool) -> bool:
+    """Whether more than its use says that a region evaluates: a name; outside of the module's own methods, whose users may want the
+    graph, also a switch, a loader, or weights that were loaded.
+    """
+    if own:
+        return region.strongly
+    fed = region.loader or names.has_words(region.loop.source if region.loop is not None else "", DATA)
+    return region.switched or region.named or fed or forward.loaded
 
 
 def unrecorded(facts: Facts) -> list[Unrecorded]:
