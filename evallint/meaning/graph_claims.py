@@ -78,7 +78,7 @@ def is_told(region: Region, forward: Forward, own: bool) -> bool:
     if own:
         return region.strongly
     fed = region.loader or names.has_words(region.loop.source if region.loop is not None else "", DATA)
-    return region.switched or region.named or fed or forward.loaded
+    return region.switched or region.strongly or fed or forward.loaded
 
 
 def unrecorded(facts: Facts) -> list[Unrecorded]:
