@@ -63,7 +63,8 @@ def kept_graph(kept: Kept, forward: Forward, useless: dict[int, list[tuple[Regio
     near = [pair for pair in useless.get(id(forward), ()) if (pair[0].path, pair[0].function) == (kept.path, kept.function)]
     if near and any(loop is kept.loop for loop in forward.loops):
         own = any(s.module and s.function == kept.function for s in forward.stops)
-        sure: list[Confidence] = [each if is_told(region, forward, own) else "low" for region, each in near]
+        told = [(each, is_told(region, forward, own) and not (own and kept.how == "item")) for region, each in near]
+        sure: list[Confidence] = [each if is_sure else "low" for each, is_sure in told]
         return KeptGraph(kept, forward, max(sure, key=RANK.__getitem__), False)
     trained = forward.trained and forward.stepped and kept.loop.trains
     if trained and not (kept.fed or forward.offbeat or forward.framework or is_tested(forward)):

@@ -69,6 +69,9 @@ class Targets(Flow):
 
     def unpack(self, target: ev.Seq, value: V, w: World) -> None:
         rows = [a[1] for a in value.atoms if a[0] == "q" and len(a[1]) == len(target.items)]
+        own = any(
+            a[1][:3] == ("ret", f.path, f.span) for a in value.atoms if a[0] == "o" for f in map(self.forwards.__getitem__, value.live)
+        )
         parts = [reduce(join, column) for column in zip(*rows, strict=True)] if rows else None
         for number, inner in enumerate(target.items):
             if parts is not None:
@@ -81,7 +84,7 @@ class Targets(Flow):
                 held = [w.attrs[a[1], f"#{number}"] for a in value.atoms if a[0] == "o" and (a[1], f"#{number}") in w.attrs]
                 part = held[0] if held else V(atoms)
             if value.data and parts is None and not part.data:
-                lively = isinstance(inner, (ev.Name, ev.Attr)) and names.has_words(last_name(inner), LIVELY)
+                lively = own and isinstance(inner, (ev.Name, ev.Attr)) and names.has_words(last_name(inner), LIVELY)
                 part = V(part.atoms, value.data, value.graph, value.live if lively else NO_IDS)
             self.bind(inner, part, w)
 
