@@ -63,9 +63,10 @@ class GraphKeptAlive(Rule):
     and tensor methods. `.item()`, `.detach()`, `.data`, `float()`, `argmax()`, comparisons, conversions to integers and
     arrays, `no_grad`, and functions that were not read end it. The statement must be repeated by a loop that runs the
     forward as well, and that does not begin the sum anew. In an evaluation the finding is as sure as EVL002, whose cause is
-    the same and whose cost is another: both stand, EVL002 at the loop. In a training loop the step must have gone through
-    the forward, and the sum must not flow into a backward; then it is `medium`. The state of a solver or of a recurrent
-    network, which its own next value is computed from, is not reported.
+    the same and whose cost is another: both stand, EVL002 at the loop. It is `low` where nothing but the use of its outputs
+    says that a loop evaluates, and in most of a module's own methods, whose users may want the graph. In a training loop
+    the step must have gone through the forward, and the sum must not flow into a backward; then it is `medium`. The state
+    of a solver or of a recurrent network, which its own next value is computed from, is not reported.
 
     ## Fix safety
     No fix is offered yet. `.item()` gives a number and waits for the device; `.detach()` gives a tensor and does not.
