@@ -15,6 +15,8 @@ from math import inf
 from evallint.cache.store import Keeper
 from evallint.finding import Finding, Fix
 from evallint.fixes.edits import extent, lines_of, with_edits
+from evallint.noqa_use import unused_in_texts
+from evallint.source.notebook import SUFFIX
 from evallint.working import Work, findings_of, keep_findings, kept_findings
 
 PASSES = 10
@@ -73,6 +75,18 @@ class Bench:
         new = _signs(after.work, after.shown) - _signs(trial.work, trial.shown)
         gone = all(now[sign] <= before[sign] - count for sign, count in _signs(trial.work, [f for f, _ in rows]).items())
         return after if gone and not new else None
+
+    def without_comments(self, trial: Trial) -> tuple[Trial, list[Finding]]:
+        """The program without the comments that silence nothing, if these are looked for (EVL910), and what was said of them."""
+        work = trial.work
+        scripts = {source.path: source.text for source in work.sources if not source.path.endswith(SUFFIX)}
+        unused = [f for f in unused_in_texts(scripts, trial.findings, work.settings) if f.fix]
+        if not unused:
+            return trial, []
+        for path in {f.place.path for f in unused}:
+            scripts[path] = with_edits(scripts[path], [edit for f in unused if f.place.path == path and f.fix for edit in f.fix.edits])
+        after = Work([changed(source, text=scripts.get(source.path, source.text)) for source in work.sources], work.settings)
+        return self.trial(after, findings_of(after.sources, after.settings, self._cache)), unused
 
     def proven(self, trial: Trial, findings: Sequence[Finding], *, unsafe: bool) -> dict[Finding, Fix]:
         """For each finding that can be mended by itself, the best fix that does it."""
@@ -151,8 +165,7 @@ def offer(work: Work, findings: list[Finding], shown: Shown, cache: Keeper) -> M
 def mend(work: Work, findings: list[Finding], shown: Shown, cache: Keeper, *, unsafe: bool) -> Mended:
     """The program with its shown findings fixed, as far as there are fixes, and what is left, with the fixes that nobody asked for."""
     bench = Bench(shown, cache)
-    trial = bench.trial(work, findings)
-    mended: list[Finding] = []
+    trial, mended = bench.without_comments(bench.trial(work, findings))
     for _ in range(PASSES):
         fixes = bench.proven(trial, trial.shown, unsafe=unsafe)
         if not fixes:

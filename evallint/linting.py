@@ -140,7 +140,9 @@ def lint_paths(
         if whole is not None and whole.contents == gathered.contents:
             remember_run(cache, whole.key, report.parsed, [found.get(used, []) for used in whole.settings])
         for used, commented in gathered.commented.items():
-            _show_unused(report, commented, raw.get(used, ()), used)
+            _show_unused(
+                report, {path: report.rewritten.get(path, ("", text))[1] for path, text in commented.items()}, raw.get(used, ()), used
+            )
         cache.prune()
     report.findings.sort(key=Finding.sort_key)
     return report

@@ -189,3 +189,28 @@ def test_nothing_is_imported_for_fixes_that_nobody_asks_for(folder: Path) -> Non
     code += "assert 'evallint.fixes.proposals' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment(), capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_fix_takes_comments_away_that_silence_nothing(tmp_path: Path) -> None:
+    text = MISSING_EVAL.replace("    correct = 0\n", "    # noqa: EVL003\n    correct = 0  # noqa: EVL002, E501\n")
+    text = text.replace("def main", "# noqa: EVL001\ndef main").replace("    model = Net()\n", "    model = Net()  # noqa: E501\n")
+    (tmp_path / "bad.py").write_text(text)
+    (tmp_path / "plain.py").write_text("x = 1  # noqa: EVL002\n")
+    asked = ("--extend-select", "EVL910", ".")
+    seen = evallint("--diff", *asked, cwd=tmp_path)
+    done = evallint("--fix", *asked, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "Fixed 5 findings in 2 files\n")
+    assert texts(tmp_path) == {
+        "bad.py": FIXED.replace("correct = 0\n", "correct = 0  # noqa: E501\n").replace("= Net()\n", "= Net()  # noqa: E501\n"),
+        "plain.py": "x = 1\n",
+    }
+    assert (seen.returncode, seen.stderr) == (1, "Would fix 5 findings in 2 files\n")
+    assert evallint("--fix", *asked, cwd=tmp_path).stderr == "Nothing to fix\n"
+
+
+def test_what_is_left_is_told_where_it_is_without_the_comments(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text("# noqa: EVL003\n" + BY_FLAG)
+    done = evallint("--fix", "--extend-select", "EVL910", "--output-format", "json", ".", cwd=tmp_path)
+    assert (tmp_path / "bad.py").read_text() == BY_FLAG
+    plain = evallint("--fix", "--output-format", "json", ".", cwd=tmp_path)
+    assert json.loads(done.stdout)["findings"] == json.loads(plain.stdout)["findings"] != []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache, partial
@@ -19,10 +18,10 @@ from evallint.linting import Report, lint_paths
 from evallint.settings import Settings
 
 from .examples import MISSING_EVAL
-from .fixed_fixtures import FIXED, WRONG, described, fixed, snapshot
-from .fixture_files import FIXTURES, Fixture
+from .fixed_fixtures import FIXED, PROGRAMS, Program
+from .fixture_files import FIXTURES
 
-each_wrong = pytest.mark.parametrize("fixture", WRONG, ids=[f.name for f in WRONG])
+each_program = pytest.mark.parametrize("program", PROGRAMS, ids=[program.name for program in PROGRAMS])
 DEBUG = "EVALLINT_DEBUG"
 
 
@@ -34,37 +33,45 @@ def _failures_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 # The fixtures
 
 
-@each_wrong
-def test_a_fixture_is_fixed_as_its_diff_says(fixture: Fixture) -> None:
-    assert described(fixture) == snapshot(fixture).read_text(encoding="utf-8")
+@each_program
+def test_a_program_is_fixed_as_its_diff_says(program: Program) -> None:
+    assert program.described() == program.snapshot.read_text(encoding="utf-8")
 
 
-def test_there_is_no_diff_of_what_is_no_fixture() -> None:
-    assert {path.name for path in FIXED.iterdir()} == {snapshot(fixture).name for fixture in WRONG}
+def test_there_is_no_diff_of_what_is_no_program() -> None:
+    assert {path for path in FIXED.rglob("*") if path.is_file()} == {program.snapshot for program in PROGRAMS}
 
 
 @cache
-def _all_fixed(fixture: Fixture) -> Report:
-    return fixed(fixture.path, unsafe=True)
+def _all_fixed(program: Program) -> Report:
+    return program.fixed(unsafe=True)
 
 
-@each_wrong
-def test_a_fixed_fixture_is_clean_and_stays_as_it_is(fixture: Fixture, tmp_path: Path) -> None:
-    report = _all_fixed(fixture)
-    copy = tmp_path / fixture.path.name
-    (shutil.copytree if fixture.is_folder else shutil.copyfile)(fixture.path, copy)
-    for path, (_, after) in report.rewritten.items():
-        (copy / Path(path).relative_to(fixture.path)).write_text(after, encoding="utf-8", newline="")
-    again = fixed(copy, unsafe=True)
+@each_program
+def test_a_fixed_program_is_clean_and_stays_as_it_is(program: Program, tmp_path: Path) -> None:
+    report = _all_fixed(program)
+    files = {Path(text.path): text.data for text in program.texts}
+    top = Path()
+    for path in program.paths:
+        top = path if path.is_dir() else path.parent
+        files |= {file: file.read_bytes() for file in ([path] if path.is_file() else (file for file in path.rglob("*") if file.is_file()))}
+    files |= {Path(path): after for path, (_, after) in report.rewritten.items()}
+    new = tmp_path / "new"
+    for file, data in files.items():
+        copy = new / file.relative_to(top)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(data if isinstance(data, bytes) else data.encode())
+    again = lint_paths([new], Settings(), mend=partial(mend, unsafe=True))
     assert again.rewritten == {}
-    before, left = _signs(lint_paths([fixture.path], Settings(confidence="low")).findings), _signs(again.findings)
-    assert _signs(lint_paths([copy], Settings(confidence="low")).findings) <= before
-    assert left.total() <= len(lint_paths([fixture.path]).findings) - len(report.fixed)
+    all_before = lint_paths(program.paths, Settings(confidence="low"), texts=program.texts).findings
+    assert _signs(lint_paths([new], Settings(confidence="low")).findings) <= _signs(all_before)
+    before = lint_paths(program.paths, Settings(), texts=program.texts).findings
+    assert len(again.findings) <= len(before) - len(report.fixed)
 
 
-@each_wrong
-def test_fixing_loses_no_line_of_a_fixture(fixture: Fixture) -> None:
-    for before, after in _all_fixed(fixture).rewritten.values():
+@each_program
+def test_fixing_loses_no_line_of_a_program(program: Program) -> None:
+    for before, after in _all_fixed(program).rewritten.values():
         ast.parse(after)
         assert _lost(before, after) == []
 

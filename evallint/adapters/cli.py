@@ -191,6 +191,8 @@ def _lint(options: argparse.Namespace) -> int:
             mend=fixes.asked(options),
         )
         report = lint()
+        if options.fix or options.diff:
+            fixes.tidy(report)
         if options.write_baseline is None:
             report, stale = narrowing.narrowed(report, wanted, options, given, paths, lint)
     if options.diff:

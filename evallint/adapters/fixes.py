@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 
 from evallint.adapters.output import put
-from evallint.fixes.edits import lines_of
+from evallint.fixes.edits import lines_of, with_edits
 from evallint.linting import Mend, Report
 from evallint.report.formats import FIXES_SHOWN
 from evallint.report.style import Style, many, style_for
 from evallint.source.notebook import SUFFIX, read_notebook
 from evallint.source.reading import Unreadable, decode, encoded_like, read_bytes
+from evallint.source.unused_noqa import UNUSED
 from evallint.source.walking import Problem
 
 
@@ -26,6 +27,17 @@ def asked(options: argparse.Namespace) -> Mend | None:
     if options.fix or options.diff:
         return partial(fixing.mend, unsafe=options.unsafe_fixes)
     return fixing.offer if options.output_format in FIXES_SHOWN else None
+
+
+def tidy(report: Report) -> None:
+    """Take the comments that silence nothing out of the texts that `mend` did not come to."""
+    unused = [f for f in report.findings if f.code == UNUSED[0] and f.fix]
+    for path in {f.place.path for f in unused}:
+        before = report.texts[path]
+        after = with_edits(before, [edit for f in unused if f.place.path == path and f.fix for edit in f.fix.edits])
+        report.rewritten[path] = (before, after)
+    report.fixed += unused
+    report.findings = [f for f in report.findings if f not in unused]
 
 
 def show(report: Report, unsafe: bool) -> None:

@@ -15,7 +15,8 @@ the code misspelt; either way the comment would silence the next bug unseen.
 
 It is reported on request alone: `--extend-select EVL910`, or `extend-select = ["EVL910"]` in the configuration. Comments without codes and
 codes of other tools are left alone; so are codes that are not selected, or that `per-file-ignores` silences in the file. A finding that
-`confidence` or `severity` hides is a use of its comment. `# noqa: EVL001, EVL910` keeps a comment.
+`confidence` or `severity` hides is a use of its comment. `# noqa: EVL001, EVL910` keeps a comment. `--fix` takes the code, or the comment
+with its last code, away.
 
 Ask over the whole project: what is found in one file can depend on those that call it.
 """
