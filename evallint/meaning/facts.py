@@ -197,16 +197,28 @@ class Backward:
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """A statement that switches nothing: `model.eval` without its call, `torch.no_grad()` outside a `with`."""
+    """A statement that switches nothing that is used: `model.eval` without its call, `torch.no_grad()` outside a `with`,
+    `deepcopy(model).eval()` by itself."""
 
     path: str
     span: Span
     text: str
     function: str
     kind: str
-    """"mode" or "grad"."""
+    """"mode", "grad", or "copy" (the mode of a copy that nobody keeps)."""
     sure: bool
     """What it hangs on is a module by its class or use, not by its name alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """A call of `eval()` that a function makes on an object which it uses for nothing else."""
+
+    path: str
+    span: Span
+    text: str
+    function: str
+    loc: tuple[Any, ...]
 
 
 def wholes(loc: tuple[Any, ...] | None) -> Iterator[tuple[Any, ...]]:
@@ -249,6 +261,7 @@ class Facts:
     kept: list[Kept] = field(default_factory=list)
     backwards: list[Backward] = field(default_factory=list)
     idle: list[Idle] = field(default_factory=list)
+    turned: list[Turned] = field(default_factory=list)
 
     def mark_probed(self) -> None:
         """Tell the backward that asks for an input's gradient from training: no optimizer ever steps that model."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from evallint.events import Span
 from evallint.finding import Confidence
 from evallint.meaning import names
-from evallint.meaning.claims import RANK, grad_rows
-from evallint.meaning.facts import Backward, Facts, Forward, Idle, Kept
+from evallint.meaning.claims import RANK, Claim, eval_claims, grad_rows
+from evallint.meaning.facts import Backward, Facts, Forward, Idle, Kept, Turned, wholes
 from evallint.meaning.regions import Region
 from evallint.meaning.signs import is_tested
 from evallint.meaning.values import OFF, Hush
@@ -107,6 +108,42 @@ def unrecorded_forward(backward: Backward, forward: Forward) -> Unrecorded | Non
     if left and "off" in backward.grad and forward.stepped:
         return Unrecorded(backward, forward, min(left), "medium", False)
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Misplaced:
+    """A switch to eval that reaches nothing which runs in the evaluation after it."""
+
+    turned: Turned
+    claim: Claim
+    confidence: Confidence
+
+
+def misplaced(facts: Facts) -> list[Misplaced]:
+    """Switches to eval right before an evaluation that runs in training mode all the same, of an object that nothing runs at all."""
+    if not facts.turned:
+        return []
+    run = {whole for f in facts.forwards for whole in wholes(f.loc)}
+    spans: dict[tuple[str, Span], list[Turned]] = {}
+    for turned in facts.turned:
+        spans.setdefault((turned.path, turned.span), []).append(turned)
+    found: dict[tuple[str, Span], Misplaced] = {}
+    for claim in eval_claims(facts):
+        region = claim.region
+        if claim.confidence == "low" or any(f.divided for f in claim.forwards):
+            continue
+        for (path, span), rows in spans.items():
+            here = (path, rows[0].function) == (region.path, region.function) and span < region.span
+            apart = all(t.loc[0] in ("new", "param", "child") and not any(w in run for w in wholes(t.loc)) for t in rows)
+            if here and apart:
+                confidence = claim.confidence if all(whole_of(t.loc)[0] == "new" for t in rows) else "medium"
+                found.setdefault((path, span), Misplaced(rows[0], claim, confidence))
+    return list(found.values())
+
+
+def whole_of(loc: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What an object is in the end a part of."""
+    return list(wholes(loc))[-1]
 
 
 def next_forward(facts: Facts, idle: Idle) -> Forward | None:

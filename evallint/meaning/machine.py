@@ -9,7 +9,7 @@ from typing import Any
 
 from evallint.events import Assign, Call, Class, Event, Function, Loop, Span, Value
 from evallint.meaning import names
-from evallint.meaning.facts import Backward, Forward, Kept, LoopFact, Stop
+from evallint.meaning.facts import Backward, Forward, Kept, LoopFact, Stop, Turned
 from evallint.meaning.project import Project
 from evallint.meaning.values import NO_IDS, UNKNOWN, Ids, Loc, Mode, Modes, Spot, V, World
 from evallint.meaning.walk import last_name, text_of
@@ -152,6 +152,7 @@ class Machine(ABC):
         self.loop_events: dict[int, Loop] = {}
         self.kept: dict[tuple[Any, ...], Kept] = {}
         self.backwards: dict[tuple[Any, ...], Backward] = {}
+        self.turned: dict[Turned, None] = {}
         self.forwards: list[Forward] = []
         self.forward_ids: dict[tuple[Any, ...], int] = {}
         self.pending: set[int] = set()

@@ -11,7 +11,7 @@ from evallint.events import ANY_METHOD, Class, Const, File, Function
 from evallint.meaning import names
 from evallint.meaning.absence import frameworks_switch, switches_to_eval
 from evallint.meaning.facts import Facts, Forward, Stop
-from evallint.meaning.idle import idle_statements
+from evallint.meaning.idle import idle_statements, idle_switches
 from evallint.meaning.machine import Args, Fork, Frame, TooLong
 from evallint.meaning.methods import is_abstract, is_mode_method
 from evallint.meaning.project import GRAD_SWITCHES, Project
@@ -82,6 +82,7 @@ class Program(States):
                 if "training_step" in cls.methods and not file.context and self.project.is_a(cls, "framework_classes"):
                     self.hooks_of(cls)
         self.facts.idle = idle_statements(self.project)
+        self.facts.turned = idle_switches(self.project, self.facts.turned)
         self.facts.mark_probed()
         self.facts.mark_shared()
         self.facts.lapses = survey(self)
@@ -441,6 +442,7 @@ class Program(States):
             backward.forwards = [self.forwards[number] for number in sorted(backward.numbers)]
         self.facts.kept += self.kept.values()
         self.facts.backwards += self.backwards.values()
+        self.facts.turned += self.turned
 
     def is_offbeat(self, key: Any, answer: bool) -> bool:
         """Whether an assumption contradicts a parameter's default."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from evallint.events import Call, Value
 from evallint.meaning import names
+from evallint.meaning.facts import Turned
 from evallint.meaning.handed import Handed
 from evallint.meaning.machine import Args, last_name, made
 from evallint.meaning.values import Mode, Modes, V, World, of
@@ -42,6 +43,8 @@ class Switches(Handed):
             chosen = id(node) in self.chosen or asked
             modes |= made(setting, self.path, node.span, function, text, over if setting == "eval" else undone, chosen)
         self.set_mode(w, loc, modes)
+        if settings == {"eval"} and not self.muted:
+            self.turned[Turned(self.path, node.span, text, function, loc)] = None
         if flag is not None and loc[0] == "child" and loc[2] == "<child>" and any(a[0] == "s" for a in flag.atoms):
             self.set_mode(w, loc[1], modes)  # each of its modules is put back as it was
         if loc[0] == "child" and loc[2] in ("model", "net", "network") and (whole := self.thing(loc[1])).cls is None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from evallint.finding import Finding, Step
-from evallint.meaning.graph_claims import next_forward
+from evallint.meaning.graph_claims import misplaced, next_forward
 from evallint.rules.base import Rule
-from evallint.rules.words import place
+from evallint.rules.words import listed, place, way, where
 
 if TYPE_CHECKING:
     from evallint.meaning.facts import Facts
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class ModeCallWithoutEffect(Rule):
     """
     ## What it does
-    Finds statements that are meant to switch a mode and switch nothing: `model.eval` and `model.train` named but not called,
-    and `torch.no_grad()`, `torch.inference_mode()` or `torch.enable_grad()` made but never entered.
+    Finds statements that are meant to switch a mode and switch nothing: `model.eval` and `model.train` named but not called;
+    `torch.no_grad()`, `torch.inference_mode()` or `torch.enable_grad()` made but never entered; and `eval()` on another object
+    than the one that runs, such as a copy.
 
     ## Why is this bad?
     PyTorch raises no error: `model.eval` is an attribute that is looked up and dropped, and `torch.no_grad()` an object
@@ -55,8 +56,12 @@ class ModeCallWithoutEffect(Rule):
     is a statement by itself. `torch.set_grad_enabled(False)` takes effect as a statement; an object that is kept and
     entered later, `enter_context(torch.no_grad())` and the bare decorator `@torch.no_grad` do as well: all are silent.
 
-    What the missing switch does to the evaluation is another finding at another place: EVL001 or EVL002 at the loop. `eval()`
-    on another object than the one that runs is left to EVL001 too, whose trail shows which mode call came last.
+    `copy.deepcopy(model).eval()` as a statement is always reported. Any other `eval()` is if three things hold: a model runs in
+    training mode in an evaluation after it, in the same function (EVL001 says so as well, at the loop); the object that is switched
+    is made there or handed in, and the function does nothing with it but load, copy and switch it; and nothing in the program runs
+    it. It is as sure as that EVL001, and `medium` if the object is handed in.
+
+    What the missing switch does to the evaluation is another finding at another place: EVL001 or EVL002 at the loop.
 
     ## Fix safety
     No fix is offered yet. Parentheses after `model.eval` change what the following forward computes, as they were meant to.
@@ -69,7 +74,7 @@ class ModeCallWithoutEffect(Rule):
 
     code = "EVL101"
     name = "mode-call-without-effect"
-    summary = "`model.eval` is not called, or `torch.no_grad()` not entered: the statement does nothing"
+    summary = "`model.eval` is not called, `torch.no_grad()` not entered, or another object switched: the statement does nothing"
 
     VALID = (
         '''\
@@ -170,6 +175,22 @@ model = nn.Sequential(nn.Linear(2, 4), nn.Dropout(0.2), nn.Linear(4, 1))
 atexit.register(model.eval)
 switch = model.train
 switch(False)
+''',
+        '''\
+"""The copy that is switched is the one that runs."""
+import copy
+
+import torch
+from torch import nn
+
+
+def averaged(path, loader):
+    model = nn.Sequential(nn.Linear(9, 18), nn.Dropout(0.5), nn.Linear(18, 3))
+    model.load_state_dict(torch.load(path))
+    ema = copy.deepcopy(model)
+    ema.eval()
+    with torch.no_grad():
+        return [ema(x).argmax(dim=1) for x in loader]
 ''',
         '''\
 """Entered by hand."""
@@ -301,6 +322,23 @@ class Tagger(nn.Module):
         self.requires_grad_(False)
 ''',
         '''\
+"""The copy is switched, and the original runs."""
+import copy
+
+import torch
+from torch import nn
+
+
+def averaged(path, loader):
+    model = nn.Sequential(nn.Linear(9, 18), nn.Dropout(0.5), nn.Linear(18, 3))
+    model.load_state_dict(torch.load(path))
+    ema = copy.deepcopy(model)
+    ema.eval()  # EVL101: 5
+    with torch.no_grad():
+        for x in loader:  # EVL001: 9
+            print(model(x).argmax(dim=1))
+''',
+        '''\
 """Neither called nor entered."""
 import torch
 from torch import nn
@@ -317,12 +355,17 @@ def visualise(path, frames):
     )
 
     def check(self, facts: Facts) -> Iterator[Finding]:
+        yield from self.on_others(facts)
         for idle in facts.idle:
             forward = next_forward(facts, idle)
             at = place(idle.path, idle.span)
             if idle.kind == "mode":
                 message = f"`{idle.text}` without parentheses does nothing: call `{idle.text}()`"
                 model, note = idle.text.rpartition(".")[0], f"`{idle.text}` is named here, not called"
+            elif idle.kind == "copy":
+                model, _, method = idle.text.rpartition(".")
+                message = f"`.{method}()` sets the mode of a copy that nobody keeps; `{model}` stays in the mode that it is in"
+                note = f"a copy of `{model}` is made here, switched and dropped"
             else:
                 call = idle.text.rsplit(".", 1)[-1]
                 message = f"`{idle.text}()` as a statement does nothing: it takes effect in `with {idle.text}():` or as a decorator"
@@ -334,3 +377,16 @@ def visualise(path, frames):
                 at, self.code, self.name, message, confidence="high" if idle.sure else "medium",
                 function=idle.function, model=model, trail=tuple(steps),
             )  # fmt: skip
+
+    def on_others(self, facts: Facts) -> Iterator[Finding]:
+        """`eval()` on another object than the one that runs."""
+        for stray in misplaced(facts):
+            turned, claim = stray.turned, stray.claim
+            at = place(turned.path, turned.span)
+            models, model = listed(claim.models), turned.text.rpartition(".")[0]
+            runs = "run" if len(claim.models) > 1 else "runs"
+            message = f"`{turned.text}()` switches an object that nothing runs: in {where(claim.region)} {models} {runs}, in training mode"
+            steps = (Step(at, f"`{model}` is switched here"), *way(claim.forward, claim.region))
+            yield Finding(
+                at, self.code, self.name, message, confidence=stray.confidence, function=turned.function, model=model, trail=steps
+            )
