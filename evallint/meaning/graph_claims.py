@@ -148,5 +148,9 @@ def whole_of(loc: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def next_forward(facts: Facts, idle: Idle) -> Forward | None:
     """The first forward that follows an idle statement in its function, in the text."""
-    after = [f for f in facts.forwards if f.path == idle.path and f.stops[-1].function == idle.function and f.span > idle.span]
-    return min(after, key=lambda f: f.span, default=None)
+    return min(following(facts, idle), key=lambda f: f.span, default=None)
+
+
+def following(facts: Facts, idle: Idle) -> list[Forward]:
+    """The forwards that follow an idle statement in its function, in the text."""
+    return [f for f in facts.forwards if f.path == idle.path and f.stops[-1].function == idle.function and f.span > idle.span]

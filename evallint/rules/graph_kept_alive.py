@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from evallint.finding import Finding, Step
+from evallint.finding import Finding, Repair, Step
 from evallint.meaning.graph_claims import kept_graphs
 from evallint.rules.base import Rule
 from evallint.rules.words import place
@@ -69,7 +69,9 @@ class GraphKeptAlive(Rule):
     of a solver or of a recurrent network, which its own next value is computed from, is not reported.
 
     ## Fix safety
-    No fix is offered yet. `.item()` gives a number and waits for the device; `.detach()` gives a tensor and does not.
+    The fix takes `.detach()` of what is added: unlike `.item()` it gives a tensor, as before, and does not wait for the device. It is
+    unsafe for what goes into a list or a dict, as an output may be something around a tensor, and in a training loop, where the
+    finding is a note. Where EVL002 has a fix for the loop, that one is made first, and mends both.
 
     ## References
     - [My model reports "cuda runtime error(2): out of memory"](https://pytorch.org/docs/stable/notes/faq.html)
@@ -383,4 +385,5 @@ def validate(path, loader):
                     Step(place(forward.path, forward.span), f"the forward of `{forward.text}` is recorded"),
                     Step(place(kept.path, kept.span), f"`{kept.text}` keeps its graph"),
                 ),
+                repair=Repair("detach", sort=kept.how, text=kept.text),
             )  # fmt: skip

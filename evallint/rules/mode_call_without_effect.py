@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from evallint.finding import Finding, Step
 from evallint.meaning.graph_claims import misplaced, next_forward
 from evallint.rules.base import Rule
+from evallint.rules.repairs import of_idle
 from evallint.rules.words import listed, place, way, where
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ class ModeCallWithoutEffect(Rule):
     What the missing switch does to the evaluation is another finding at another place: EVL001 or EVL002 at the loop.
 
     ## Fix safety
-    No fix is offered yet. Parentheses after `model.eval` change what the following forward computes, as they were meant to.
+    The fix adds the parentheses, or makes the statement a `with` around what follows, up to the last forward. It is unsafe where only
+    a name says that the object is a module, and where what runs in the `with` is returned or stored. There is none where the forwards
+    are trained or differentiated, for `enable_grad()`, and for `eval()` on another object.
 
     ## References
     - [`torch.nn.Module.eval`](https://pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.eval)
@@ -375,7 +378,7 @@ def visualise(path, frames):
                 steps.append(Step(place(forward.path, forward.span), f"the forward of `{forward.text}`, in the mode that was set before"))
             yield Finding(
                 at, self.code, self.name, message, confidence="high" if idle.sure else "medium",
-                function=idle.function, model=model, trail=tuple(steps),
+                function=idle.function, model=model, trail=tuple(steps), repair=of_idle(idle, facts),
             )  # fmt: skip
 
     def on_others(self, facts: Facts) -> Iterator[Finding]:
