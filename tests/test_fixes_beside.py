@@ -147,6 +147,8 @@ class TestRegistered:
             ("self.l = (nn.Linear(8, 8), nn.Dropout(0.5))", "self.l = nn.ModuleList((nn.Linear(8, 8), nn.Dropout(0.5)))"),
             ("self.l = nn.Linear(8, 8), nn.Dropout(0.5)", "self.l = nn.ModuleList([nn.Linear(8, 8), nn.Dropout(0.5)])"),
             ("self.l = [nn.Linear(8, 8) for _ in range(3)]", "self.l = nn.ModuleList([nn.Linear(8, 8) for _ in range(3)])"),
+            ("self.l = list(nn.Linear(8, 8) for _ in range(3))", "self.l = nn.ModuleList(list(nn.Linear(8, 8) for _ in range(3)))"),
+            ("a = nn.Linear(8, 8)\nself.l = [a, nn.Dropout(0.5)]", "a = nn.Linear(8, 8)\nself.l = nn.ModuleList([a, nn.Dropout(0.5)])"),
             ("self.l = []\nself.l.append(nn.Linear(8, 8))", "self.l = nn.ModuleList()\nself.l.append(nn.Linear(8, 8))"),
             ("l = []\nl.append(nn.Linear(8, 8))\nself.l = l", "l = []\nl.append(nn.Linear(8, 8))\nself.l = nn.ModuleList(l)"),
         ],

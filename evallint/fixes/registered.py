@@ -32,7 +32,12 @@ def proposals(finding: Finding, repair: Repair, code: Code, codes: Codes) -> Ite
         local = _assigned(spot.scope.body, value.id)
         made, names = (local[0].value if len(local) == 1 else None), [*names, value.id]
     keyed = isinstance(made, (ast.Dict, ast.DictComp))
-    if value is None or made is None or not _fits([*_put(owner, made, names)], keyed) or not _is_used_as_both(owner, repair.text, keyed):
+    if (
+        value is None
+        or made is None
+        or not _fits([*_put(owner, made, names)], keyed, spot.scope)
+        or not _is_used_as_both(owner, repair.text, keyed)
+    ):
         return
     kind = code.torch_name(f"torch.nn.{'ModuleDict' if keyed else 'ModuleList'}", spot.scope, finding.place.line)
     if kind is None:
@@ -89,22 +94,27 @@ def _items(node: ast.expr) -> Iterator[tuple[ast.expr | None, ast.expr]]:
             yield key, value if key is not None else ast.Constant(None)
     elif isinstance(node, ast.DictComp):
         yield node.key, node.value
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("list", "tuple") and len(node.args) == 1:
+        yield from _items(node.args[0])
     else:
         yield None, ast.Constant(None)
 
 
-def _fits(items: Sequence[tuple[ast.expr | None, ast.expr]], keyed: bool) -> bool:
+def _fits(items: Sequence[tuple[ast.expr | None, ast.expr]], keyed: bool, scope: Scope) -> bool:
     """Whether all that goes into a collection is made by constructors, and its keys are texts."""
     texts = all(_is_text(key) for key, _ in items) if keyed else all(key is None or not _is_text(key) for key, _ in items)
-    return bool(items) and texts and all(_is_made(value) for _, value in items)
+    return bool(items) and texts and all(_is_made(value, scope) for _, value in items)
 
 
-def _is_made(node: ast.expr) -> bool:
-    """`nn.Linear(8, 8)`, `Block(width).to(device)`: by its name a class is called, and the object that it makes is what is kept."""
+def _is_made(node: ast.expr, scope: Scope) -> bool:
+    """`nn.Linear(8, 8)`, `Block(width).to(device)`, or a variable of that: by its name a class is called, and what it makes is kept."""
+    if isinstance(node, ast.Name):
+        given = [each.value for each in _assigned(scope.body, node.id)]
+        return len(given) == 1 and given[0] is not None and not isinstance(given[0], ast.Name) and _is_made(given[0], scope)
     while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in PASSING:
         node = node.func.value
     if isinstance(node, ast.IfExp):
-        return _is_made(node.body) and _is_made(node.orelse)
+        return _is_made(node.body, scope) and _is_made(node.orelse, scope)
     name = ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
     return name[:1].isupper()
 
