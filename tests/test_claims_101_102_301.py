@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -79,6 +80,13 @@ class TestModeCallWithoutEffect:
         model = Watched()
         example("EVL101", "Use instead")(model, batches())
         assert set(model.ran) == {(False, False)}
+
+    def test_the_mode_of_a_copy_is_its_own(self) -> None:
+        model = Watched()
+        copy.deepcopy(model).eval()
+        assert model.training and model.drop.training
+        model.eval()
+        assert not copy.deepcopy(model).training, "the mode itself is copied"
 
     def test_statements_that_do_take_effect(self) -> None:
         silent = torch.no_grad(lambda: torch.is_grad_enabled())
