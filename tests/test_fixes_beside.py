@@ -134,6 +134,22 @@ class TestModeFlags:
         text = "def shaken(x):\n    return F.dropout(x, 0.1)\n\n\n" + module("self.fc = nn.Linear(8, 8)", "self.fc(shaken(x))")
         assert fixed(text) == text
 
+    def test_an_object_that_is_no_module_has_no_mode(self) -> None:
+        text = """class Retriever:
+    def __init__(self):
+        self.net = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5))
+
+    def score(self, x):
+        return F.dropout(self.net(x), 0.1)
+
+    def evaluate(self, rows):
+        self.net.eval()
+        with torch.no_grad():
+            return [self.score(row).argmax(dim=1) for row in rows]
+"""
+        assert "EVL201" in {f.code for f in lint_paths([], Settings(), texts=[Text("x.py", (HEAD + text).encode())]).findings}
+        assert fixed(text) == text
+
     def test_another_name_for_self(self) -> None:
         text = module("self.fc = nn.Linear(8, 8)", "F.dropout(x, 0.5)").replace("forward(self, x)", "forward(net, x)")
         assert fixed(text) == text
@@ -241,6 +257,19 @@ class TestDetached:
     )
     def test_what_is_added_is_taken_off_its_graph(self, line: str, wanted: str, before: str) -> None:
         assert fixed(self.fit(line, before)) == self.fit(wanted, before)
+
+    def test_a_sum_that_somebody_else_may_differentiate_is_mended_on_request(self) -> None:
+        text = """def validate(net, batches):
+    net.eval()
+    total = torch.zeros(())
+    for x, y in batches:
+        total += F.cross_entropy(net(x), y)
+    return total
+
+
+validate(nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 2)), torch.load("val.pt"))
+"""
+        assert ".detach()" not in fixed(text, unsafe=False)
 
     def test_a_pair_stays(self) -> None:
         text = self.fit("total.append((loss, len(x)))", "total = []")

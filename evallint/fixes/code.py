@@ -267,6 +267,16 @@ def bound_in(nodes: Sequence[ast.AST]) -> set[str]:
     return found
 
 
+def assigned(body: Sequence[ast.stmt], text: str) -> list[ast.Assign | ast.AnnAssign]:
+    """The assignments to a variable or an attribute."""
+    found = []
+    for node in inside(body, (ast.Assign, ast.AnnAssign), nested=True):
+        assert isinstance(node, (ast.Assign, ast.AnnAssign))
+        if any(ast.unparse(target) == text for target in (node.targets if isinstance(node, ast.Assign) else [node.target])):
+            found.append(node)
+    return found
+
+
 def parameters(function: Function) -> list[str]:
     """The names of a function's parameters."""
     args = function.args

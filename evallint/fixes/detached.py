@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from evallint.finding import Applicability, Finding, Repair
-from evallint.fixes.code import Code, Codes, spot_at
+from evallint.fixes.code import Code, Codes, assigned, spot_at
 
 JOINING = frozenset("cat concat concatenate stack hstack vstack dstack".split())
 
@@ -18,7 +18,8 @@ def proposals(finding: Finding, repair: Repair, code: Code, codes: Codes) -> Ite
     if added is None or isinstance(added, (ast.Tuple, ast.Set, ast.Dict, ast.Constant, ast.ListComp, ast.GeneratorExp, ast.Starred)):
         return
     plain = isinstance(added, (ast.Name, ast.Attribute, ast.Call, ast.Subscript))
-    applicability: Applicability = "safe" if repair.sort == "sum" else "unsafe"
+    listed = spot is not None and any(isinstance(node.value, ast.List) for node in assigned(spot.scope.body, repair.text))
+    applicability: Applicability = "safe" if repair.sort == "sum" and not listed else "unsafe"
     yield code.surrounded(added, "", ".detach()") if plain else code.surrounded(added, "(", ").detach()"), applicability
 
 

@@ -6,14 +6,13 @@ import ast
 from collections.abc import Iterator, Sequence
 
 from evallint.finding import Applicability, Finding, Repair
-from evallint.fixes.code import Code, Codes, Scope, inside, spot_at
+from evallint.fixes.code import Code, Codes, Scope, assigned, inside, spot_at
 
 LISTED = frozenset(("append", "extend", "insert"))
 KEYED = frozenset(("keys", "values", "items", "pop", "update", "clear"))
 """The methods that the plain collection and the other one both have."""
 PASSING = frozenset("to cuda cpu half float double apply eval train requires_grad_".split())
 """Methods of a module that return it."""
-Assignment = ast.Assign | ast.AnnAssign
 
 
 def proposals(finding: Finding, repair: Repair, code: Code, codes: Codes) -> Iterator[tuple[str, Applicability]]:
@@ -23,13 +22,13 @@ def proposals(finding: Finding, repair: Repair, code: Code, codes: Codes) -> Ite
     spot = spot_at(code, finding.place.line, finding.place.column)
     if owner is None or spot is None:
         return
-    given = _assigned(owner.body, repair.text)
+    given = assigned(owner.body, repair.text)
     if len(given) != 1 or not any(node is given[0] for node in ast.walk(spot.scope)) or _is_too_early(given[0], spot.scope):
         return
     value, names = given[0].value, [repair.text]
     made = value
     if isinstance(value, ast.Name):
-        local = _assigned(spot.scope.body, value.id)
+        local = assigned(spot.scope.body, value.id)
         made, names = (local[0].value if len(local) == 1 else None), [*names, value.id]
     keyed = isinstance(made, (ast.Dict, ast.DictComp))
     if (
@@ -47,16 +46,6 @@ def proposals(finding: Finding, repair: Repair, code: Code, codes: Codes) -> Ite
     else:
         bare = isinstance(value, ast.Tuple) and code.span(value)[:2] == code.span(value.elts[0])[:2]
         yield code.surrounded(value, f"{kind}({'[' * bare}", f"{']' * bare})"), "unsafe"
-
-
-def _assigned(body: Sequence[ast.stmt], text: str) -> list[Assignment]:
-    """The assignments to a variable or an attribute."""
-    found = []
-    for node in inside(body, (ast.Assign, ast.AnnAssign), nested=True):
-        assert isinstance(node, (ast.Assign, ast.AnnAssign))
-        if any(ast.unparse(target) == text for target in (node.targets if isinstance(node, ast.Assign) else [node.target])):
-            found.append(node)
-    return found
 
 
 def _is_too_early(node: ast.stmt, scope: Scope) -> bool:
@@ -109,7 +98,7 @@ def _fits(items: Sequence[tuple[ast.expr | None, ast.expr]], keyed: bool, scope:
 def _is_made(node: ast.expr, scope: Scope) -> bool:
     """`nn.Linear(8, 8)`, `Block(width).to(device)`, or a variable of that: by its name a class is called, and what it makes is kept."""
     if isinstance(node, ast.Name):
-        given = [each.value for each in _assigned(scope.body, node.id)]
+        given = [each.value for each in assigned(scope.body, node.id)]
         return len(given) == 1 and given[0] is not None and not isinstance(given[0], ast.Name) and _is_made(given[0], scope)
     while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in PASSING:
         node = node.func.value

@@ -250,6 +250,8 @@ class Lapse:
     """More of what it is about: the rate, a layer."""
     comment: str = ""
     """What comments on its lines and right above them say."""
+    owned: bool = True
+    """It is in a method of a module, so that `self` has a mode."""
 
 
 @dataclass(slots=True, eq=False)

@@ -379,4 +379,4 @@ class Normed(nn.Module):
                 "swapped": f"{call} takes `self.training` for its rate: all is dropped in training; pass `training=self.training`",
             }[lapse.sort]
             repair = Repair("flag", sort=lapse.sort, text=lapse.detail, doubtful=not lapse.sure)
-            yield of_lapse(self, lapse, message, sure=lapse.sort != "always", repair=repair)
+            yield of_lapse(self, lapse, message, sure=lapse.sort != "always", repair=repair if lapse.owned else None)

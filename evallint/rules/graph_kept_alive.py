@@ -70,8 +70,8 @@ class GraphKeptAlive(Rule):
 
     ## Fix safety
     The fix takes `.detach()` of what is added: unlike `.item()` it gives a tensor, as before, and does not wait for the device. It is
-    unsafe for what goes into a list or a dict, as an output may be something around a tensor, and in a training loop, where the
-    finding is a note. Where EVL002 has a fix for the loop, that one is made first, and mends both.
+    unsafe for what goes into a list or a dict, as an output may be something around a tensor, where the sum is returned or stored, and in
+    a training loop, where the finding is a note. Where EVL002 has a fix for the loop, that one is made first, and mends both.
 
     ## References
     - [My model reports "cuda runtime error(2): out of memory"](https://pytorch.org/docs/stable/notes/faq.html)
@@ -385,5 +385,5 @@ def validate(path, loader):
                     Step(place(forward.path, forward.span), f"the forward of `{forward.text}` is recorded"),
                     Step(place(kept.path, kept.span), f"`{kept.text}` keeps its graph"),
                 ),
-                repair=Repair("detach", sort=kept.how, text=kept.text),
+                repair=Repair("detach", sort=kept.how, text=kept.text, doubtful=any(f.escapes or f.stored for f in kept.forwards)),
             )  # fmt: skip
