@@ -98,8 +98,8 @@ class Receiver:
 class Repair:
     """What would mend a finding, as far as the analysis knows; whether the text lets it is for `fixes` to find out."""
 
-    kind: Literal["eval", "no-grad", "train"]
-    receivers: tuple[Receiver, ...]
+    kind: Literal["eval", "no-grad", "train", "call", "enter", "flag", "register", "detach", "override"]
+    receivers: tuple[Receiver, ...] = ()
     switch: str = ""
     """The object that is switched to eval and never back, as it is written there."""
     untrained: bool = False
@@ -112,6 +112,12 @@ class Repair:
     """What is on the way to the forward serves training as well."""
     both: bool = False
     """The region itself trains in other calls: it wants the mode by what tells them apart."""
+    sort: str = ""
+    """What is wrong at the place itself, in a word: of a call, of a collection, of an override."""
+    text: str = ""
+    """What it is wrong with, as it is written: a rate, a collection."""
+    doubtful: bool = False
+    """It may have been meant otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

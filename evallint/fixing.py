@@ -170,7 +170,7 @@ def mend(work: Work, findings: list[Finding], shown: Shown, cache: Keeper, *, un
         fixes = bench.proven(trial, trial.shown, unsafe=unsafe)
         if not fixes:
             break
-        group = _apart(fixes)[0]
+        group = _apart(_foremost(fixes))[0]
         for some in (group, group[:1]):
             after = bench.with_fixes(trial, some)
             if after is not None:
@@ -179,6 +179,15 @@ def mend(work: Work, findings: list[Finding], shown: Shown, cache: Keeper, *, un
                 break
     left = {} if unsafe else bench.proven(trial, trial.shown, unsafe=True)
     return Mended(trial.work, [changed(f, fix=left.get(f)) for f in trial.findings], mended)
+
+
+def _foremost(fixes: dict[Finding, Fix]) -> dict[Finding, Fix]:
+    """The fixes to make first: a mode call put right mends what follows, and where nothing is recorded no graph is kept."""
+    for some in (("call", "enter"), ("eval", "no-grad", "train", "flag", "register", "override")):
+        found = {finding: fix for finding, fix in fixes.items() if finding.repair is not None and finding.repair.kind in some}
+        if found:
+            return found
+    return fixes
 
 
 def _apart(fixes: dict[Finding, Fix]) -> list[list[tuple[Finding, Fix]]]:

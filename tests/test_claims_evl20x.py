@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import evallint
+from evallint.rules import registry
 
 torch = pytest.importorskip("torch")
 
@@ -45,7 +46,59 @@ def dropped(call: str) -> str:
 """
 
 
+def shown(code: str, section: str) -> tuple[str, Any]:
+    """What a page shows under a heading, and the class in it."""
+    text = registry.page(code).split(f"## {section}\n")[1].split("```python\n")[1].split("```")[0]
+    space: dict[str, Any] = {}
+    exec(compile(HEAD + text, "net.py", "exec"), space)
+    torch.manual_seed(0)
+    (found,) = (value for value in space.values() if isinstance(value, type))
+    return text, found
+
+
+class TestExamplesOfThePages:
+    @pytest.mark.parametrize("code", ["EVL201", "EVL202"])
+    def test_a_head_that_drops_in_evaluation(self, code: str) -> None:
+        x = torch.randn(4, 8)
+        for section, wrong in (("Example", True), ("Use instead", False)):
+            text, head = shown(code, section)
+            model = head(8, 3).eval()
+            assert is_random(model, x) is wrong
+            assert is_random(model.train(), x)
+            assert said(text) == ({code} if wrong else set())
+
+    def test_a_tower_of_hidden_blocks(self) -> None:
+        for section, wrong in (("Example", True), ("Use instead", False)):
+            text, tower = shown("EVL203", section)
+            model = tower(8, 3).eval()
+            assert any(block.training for block in model.blocks) is wrong
+            assert len([*model.parameters()]) == (0 if wrong else 6)
+            assert said(text) == ({"EVL203"} if wrong else set())
+
+    def test_a_backbone_that_drops_the_mode(self) -> None:
+        for section, wrong in (("Example", True), ("Use instead", False)):
+            text, backbone = shown("EVL204", section)
+            model = backbone()
+            model.norms = torch.nn.ModuleList([torch.nn.BatchNorm1d(4)])
+            answer = model.eval()
+            assert model.training is wrong and (answer is None) is wrong
+            assert model.train() is (None if wrong else model)
+            assert not model.norms[0].training, "what the override is for"
+            assert said(text) == ({"EVL204"} if wrong else set())
+
+
 class TestFunctionalDropoutIgnoresMode:
+    def test_batch_norm_told_true_uses_and_updates_the_batch(self) -> None:
+        code = dropped("F.batch_norm(self.fc(x), self.mean, self.variance, training=True)").replace(
+            "        self.rate = 0.5\n",
+            '        self.register_buffer("mean", torch.zeros(8))\n        self.register_buffer("variance", torch.ones(8))\n',
+        )
+        model, x = built(code)().eval(), torch.randn(64, 8)
+        with torch.no_grad():
+            assert not torch.allclose(model(x)[:4], model(x[:4]), atol=1e-3)
+        assert model.mean.any()
+        assert said(code) == {"EVL201"}
+
     ATTENTION = "F.scaled_dot_product_attention(x, x, x, dropout_p={})"
 
     @pytest.mark.parametrize(

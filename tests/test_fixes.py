@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
+from difflib import SequenceMatcher
 from functools import cache, partial
 from pathlib import Path
 
@@ -82,9 +82,17 @@ def _signs(findings: list[Finding]) -> Counter[tuple[str, str, str]]:
 
 
 def _lost(before: str, after: str) -> list[str]:
-    """The lines that are not there any more in their order, but perhaps further in."""
-    rest: Iterator[str] = iter(lines_of(after))
-    return [line for line in lines_of(before) if not any(row.endswith(line.lstrip(" \t")) and row.strip() == line.strip() for row in rest)]
+    """The lines that are not there any more in their order, but perhaps further in, or with something put in between their characters."""
+    old, new = ([line.lstrip(" \t") for line in lines_of(text)] for text in (before, after))
+    changes = [rows for rows in SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if rows[0] != "equal"]
+    added = [row for _, _, _, first, last in changes for row in new[first:last]]
+    return [line for _, first, last, _, _ in changes for line in old[first:last] if not any(_is_in(line, row) for row in added)]
+
+
+def _is_in(line: str, row: str) -> bool:
+    """Whether a row is a line with more in it; `True` may have become the mode, and `[]` a `ModuleList`."""
+    rest = iter(row)
+    return all(character in rest for character in line.replace("True", "").replace("[]", ""))
 
 
 def test_every_kind_of_fix_is_offered_safely_somewhere() -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from evallint.events import Span
+from evallint.finding import Edit, Place
+from evallint.fixes.edits import with_edits
 from evallint.source.parsing import parsed
 from evallint.syntax.places import Columns
 
@@ -36,8 +38,29 @@ class Code:
         """Where an expression is."""
         return self._columns.span(node)
 
-    def column(self, node: ast.stmt) -> int:
-        """The column (1-based) at which a statement begins."""
+    def call_at(self, place: Place) -> ast.Call | None:
+        """The call that is at a place."""
+        calls = (node for node in self.around(place.line, place.column) if isinstance(node, ast.Call))
+        here = (place.line, place.column, place.end_line, place.end_column)
+        return next((node for node in calls if self.span(node) == here), None)
+
+    def replaced(self, node: ast.expr, text: str) -> str:
+        """The whole text with another one in place of an expression."""
+        return with_edits(self.text, [Edit(*self.span(node), text)])
+
+    def surrounded(self, node: ast.expr, before: str, after: str) -> str:
+        """The whole text with something right before and right after an expression."""
+        line, column, end_line, end_column = self.span(node)
+        edits = [Edit(line, column, line, column, before), Edit(end_line, end_column, end_line, end_column, after)]
+        return with_edits(self.text, edits)
+
+    @property
+    def newline(self) -> str:
+        """What ends its lines."""
+        return "\r\n" if "\r\n" in self.text else "\n"
+
+    def column(self, node: ast.stmt | ast.expr) -> int:
+        """The column (1-based) at which a statement or an expression begins."""
         return self._columns.of(node.lineno, node.col_offset)
 
     def starts_at(self, node: ast.stmt, line: int, column: int) -> bool:
@@ -52,8 +75,8 @@ class Code:
         """Whether a function begins with its documentation."""
         return ast.get_docstring(scope, clean=False) is not None
 
-    def text_before(self, node: ast.stmt) -> str:
-        """What is on the line of a statement before it."""
+    def text_before(self, node: ast.stmt | ast.expr) -> str:
+        """What is on its line before a statement or an expression."""
         return self._columns.lines(node.lineno, node.lineno)[: self.column(node) - 1]
 
     def begins(self, node: ast.stmt, word: str) -> bool:
@@ -74,10 +97,18 @@ class Code:
 
     def no_grad(self, scope: Scope, line: int = 0) -> str | None:
         """`torch.no_grad()` as a line of a function can spell it; None if nothing that it can see is torch."""
-        for wanted, ending in (("torch.no_grad", ""), ("torch", ".no_grad")):
-            for name, means in self.torch_names(scope, line).items():
-                if means == wanted:
-                    return f"{name}{ending}()"
+        name = self.torch_name("torch.no_grad", scope, line)
+        return None if name is None else f"{name}()"
+
+    def torch_name(self, wanted: str, scope: Scope, line: int = 0) -> str | None:
+        """A dotted name of torch, such as `torch.nn.ModuleList`, as a line of a function can spell it: by its nearest import."""
+        known = {means: name for name, means in reversed(self.torch_names(scope, line).items())}
+        whole, rest = wanted, ""
+        while whole:
+            if whole in known:
+                return known[whole] + rest
+            whole, dot, last = whole.rpartition(".")
+            rest = f"{dot}{last}{rest}"
         return None
 
 
@@ -89,8 +120,11 @@ def _torch_names(body: Sequence[ast.stmt]) -> dict[str, str]:
             for alias in node.names:
                 if alias.name == "torch" or (alias.name.startswith("torch.") and alias.asname is None):
                     found[alias.asname or "torch"] = "torch"
-        elif node.module in ("torch", "torch.autograd") and not node.level:
-            found.update({alias.asname or alias.name: f"torch.{alias.name}" for alias in node.names})
+                elif alias.name == "torch.nn":
+                    found[alias.asname or "torch"] = alias.name
+        elif node.module in ("torch", "torch.autograd", "torch.nn") and not node.level:
+            owner = "torch" if node.module == "torch.autograd" else node.module
+            found.update({alias.asname or alias.name: f"{owner}.{alias.name}" for alias in node.names})
     return found
 
 
@@ -230,6 +264,16 @@ def bound_in(nodes: Sequence[ast.AST]) -> set[str]:
             found.add(node.asname or node.name.partition(".")[0])
         elif isinstance(node, ast.ExceptHandler) and node.name:
             found.add(node.name)
+    return found
+
+
+def assigned(body: Sequence[ast.stmt], text: str) -> list[ast.Assign | ast.AnnAssign]:
+    """The assignments to a variable or an attribute."""
+    found = []
+    for node in inside(body, (ast.Assign, ast.AnnAssign), nested=True):
+        assert isinstance(node, (ast.Assign, ast.AnnAssign))
+        if any(ast.unparse(target) == text for target in (node.targets if isinstance(node, ast.Assign) else [node.target])):
+            found.append(node)
     return found
 
 

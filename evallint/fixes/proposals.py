@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from evallint.finding import Applicability, Finding, Fix, Repair
-from evallint.fixes import eval_mode, no_grad, train_mode
+from evallint.fixes import detached, eval_mode, mode_calls, mode_flags, no_grad, overrides, registered, train_mode
 from evallint.fixes.code import Code, Codes
 from evallint.fixes.edits import edits_between
 
 Propose = Callable[[Finding, Repair, Code, Codes], Iterator[tuple[str, Applicability]]]
-_OF_KIND: dict[str, Propose] = {"eval": eval_mode.proposals, "no-grad": no_grad.proposals, "train": train_mode.proposals}
+_OF_KIND: dict[str, Propose] = {
+    "eval": eval_mode.proposals,
+    "no-grad": no_grad.proposals,
+    "train": train_mode.proposals,
+    "call": mode_calls.called,
+    "enter": mode_calls.entered,
+    "flag": mode_flags.proposals,
+    "register": registered.proposals,
+    "override": overrides.proposals,
+    "detach": detached.proposals,
+}
 
 
 def proposals(finding: Finding, codes: Codes) -> Iterator[Fix]:
@@ -21,7 +31,7 @@ def proposals(finding: Finding, codes: Codes) -> Iterator[Fix]:
     repair, code = finding.repair, codes(finding.place.path)
     if repair is None or code is None:
         return
-    doubtful = finding.confidence == "low" or finding.severity == "note"
+    doubtful = finding.confidence == "low" or finding.severity == "note" or repair.doubtful
     seen = set()
     for text, applicability in _OF_KIND[repair.kind](finding, repair, code, codes):
         if text != code.text and text not in seen:

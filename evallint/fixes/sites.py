@@ -67,9 +67,9 @@ class Site:
         """What the statements ask before they train, if it is the same all the while: `training`, `optimizer is not None`."""
         bound = bound_in(self.nodes)
         for node in inside(self.nodes, ast.If):
-            if isinstance(node, ast.If) and _trains(node.body):
+            if isinstance(node, ast.If) and trains(node.body):
                 plain = all(isinstance(n, PLAIN) for n in ast.walk(node.test)) and not names_in([node.test]) & bound
-                return _as_bool(node.test, self.scope) if plain and not _trains(node.orelse) else None
+                return _as_bool(node.test, self.scope) if plain and not trains(node.orelse) else None
         return None
 
     def free_names(self, receivers: Sequence[str]) -> list[str]:
@@ -148,12 +148,12 @@ def sites(code: Code, place: Place, receivers: Sequence[str], models: Sequence[R
 def _with_forwards(code: Code, spot: Spot, receivers: Sequence[str]) -> Iterator[Site]:
     """The statement around a place; or from it to the last of its block that runs one of the models."""
     at = whole_statement(code, spot)
-    if at is None or _is_lazy(spot) or _trains(at.nodes):
+    if at is None or _is_lazy(spot) or trains(at.nodes):
         return
     calls = [n for n in range(at.last, len(at.block)) if any(any(calls_of([at.block[n]], r)) for r in receivers)]
     for last in dict.fromkeys((at.last, max([at.last, *calls]))):
         found = _widened(Site(at.spot, at.block, at.first, last))
-        if _can_go_around(found, receivers, ()) and not _trains(found.nodes):
+        if _can_go_around(found, receivers, ()) and not trains(found.nodes):
             yield found
 
 
@@ -172,7 +172,7 @@ PLAIN = (ast.Name, ast.Attribute, ast.Compare, ast.cmpop, ast.Constant, ast.Unar
 """What a flag is made of, so that asking for it twice is as asking once, and the answer is true or false."""
 
 
-def _trains(nodes: Sequence[ast.AST]) -> bool:
+def trains(nodes: Sequence[ast.AST]) -> bool:
     """Whether a training step is taken in statements."""
     calls = (node.func for node in inside(nodes, ast.Call) if isinstance(node, ast.Call))
     return any(isinstance(func, ast.Attribute) and func.attr in TRAINING for func in calls)

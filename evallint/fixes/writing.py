@@ -54,6 +54,25 @@ def changed(text: str, change: Change) -> str | None:
     return _with_body(module, block, [*old[:i], *new, *old[j + 1 :]]).code
 
 
+def entered(text: str, line: int, last: int, header: str) -> str | None:
+    """The text with the statement on `line` made a header, and those after it, up to the one that begins on `last`, its block."""
+    module = _module(text)
+    starts = _starts(module) if module is not None else {}
+    here, end = starts.get(line), starts.get(last)
+    if module is None or here is None or end is None or here[0] is not end[0]:
+        return None
+    block, (i, j) = here[0], (here[1], end[1])
+    old: list[Statement] = [*cast("Sequence[Statement]", block.body)]
+    made = old[i]
+    if not isinstance(made, cst.SimpleStatementLine) or len(made.body) != 1:
+        return None
+    compound = _compound(Change(line, last, header=header), old[i + 1 : j + 1], block, module)
+    assert isinstance(compound, cst.With)
+    inner = compound.body.with_changes(header=made.trailing_whitespace)
+    compound = compound.with_changes(body=inner, leading_lines=made.leading_lines)
+    return _with_body(module, block, [*old[:i], compound, *old[j + 1 :]]).code
+
+
 def decorated(text: str, line: int, decorator: str) -> str | None:
     """The text with a decorator right above the `def` on a line; None where LibCST cannot find its way in it."""
     module = _module(text)

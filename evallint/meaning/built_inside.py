@@ -13,7 +13,7 @@ from evallint.meaning import names
 from evallint.meaning.facts import Lapse
 from evallint.meaning.functional import is_meant, is_training, runs_in_forwards
 from evallint.meaning.guarded import Met, calls_under, named, speaks_of_mode, values_of_name
-from evallint.meaning.layers import CONTAINERS, DEPENDENT, Layers, asked_of_self, is_false
+from evallint.meaning.layers import CONTAINERS, DEPENDENT, WITH_DROPOUT, Layers, asked_of_self, is_false
 from evallint.meaning.walk import every, last_name, text_of
 
 BUILDING = frozenset("build make create init initialize setup set configure reset get new replace convert add lazy".split())
@@ -26,14 +26,22 @@ STATISTICS = ("BatchNorm", "SyncBatchNorm", "LazyBatchNorm")
 class BuiltInside:
     """Looks for layers that are built inside forwards."""
 
-    def __init__(self, layers: Layers) -> None:
+    def __init__(self, layers: Layers, own: frozenset[str]) -> None:
+        self.layers = layers
         self.project = layers.project
+        self.own = own
+        """The names of the program's own module classes."""
 
     def lapses_in(self, functions: Sequence[Function]) -> Iterator[Lapse]:
         """The lapses in functions that are in no other function."""
         for f in functions:
-            if f.called & DEPENDENT and f.name != "__init__":
+            if f.name != "__init__" and (f.called & (DEPENDENT | WITH_DROPOUT) or self.may_build(f)):
                 yield from self.lapses_of(f)
+
+    def may_build(self, f: Function) -> bool:
+        """Whether a method that the forward runs calls classes of the program by their names."""
+        cls = self.project.class_of_method.get(id(f)) if f.called & self.own else None
+        return cls is not None and self.project.is_module(cls) and self.is_run_by_forward(cls, f)
 
     def lapses_of(self, f: Function) -> Iterator[Lapse]:
         """The lapses in one function."""
@@ -57,13 +65,19 @@ class BuiltInside:
             yield Lapse("built", sort, f.path, met.call.span, f.qualname, text, sure, steps, layer)
 
     def dependent_layer(self, f: Function, call: ev.Call) -> str:
-        """The layer of torch.nn that a call builds, if what it does depends on the mode."""
+        """The layer that a call builds, if what it does depends on the mode; of a class of the program, the layer in it that does."""
         name = last_name(call.func)
-        if name not in DEPENDENT or isinstance(call.func, ev.Sub):
+        if name not in DEPENDENT | WITH_DROPOUT | self.own or isinstance(call.func, ev.Sub):
             return ""
         atom = self.project.dotted(f.path, call.func)
+        if atom is not None and atom[0] == "k":
+            off = any("drop" in key and is_false(value) for key, value in call.keywords)
+            says, layer = self.layers.class_layers(atom[1], set()) if not off and self.project.is_module(atom[1]) else ("none", "")
+            return layer if says == "some" else ""
         if atom is None or atom[0] != "x" or not atom[1].startswith(("torch.nn.", "nn.")):
             return ""
+        if name in WITH_DROPOUT:
+            return name if self.layers.called_layer(f.path, call, set())[0] == "some" else ""
         if name.startswith(STATISTICS):
             kept = next((v for k, v in call.keywords if k == "track_running_stats"), None)
             return "" if kept is not None and is_false(kept) else name

@@ -105,7 +105,8 @@ class Functional:
             text = text_of(met.call.func)
             sure = module and cls is not None and self.project.is_known_module(cls) and met.functions == (f,)
             step = (f.path, met.call.span, f"`{text}` is not told the mode here")
-            yield Lapse("functional", sort, f.path, met.call.span, f.qualname, text, sure, (step,), rate_text(met.call, signature))
+            rate = rate_text(met.call, signature)
+            yield Lapse("functional", sort, f.path, met.call.span, f.qualname, text, sure, (step,), rate, owned=module)
 
     def signature(self, f: Function, func: Value) -> Signature | None:
         """The signature of what is called, if it is one of ours."""

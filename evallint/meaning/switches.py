@@ -6,6 +6,7 @@ from typing import Any
 
 from evallint.events import Call, Value
 from evallint.meaning import names
+from evallint.meaning.facts import Turned
 from evallint.meaning.handed import Handed
 from evallint.meaning.machine import Args, last_name, made
 from evallint.meaning.values import Mode, Modes, V, World, of
@@ -42,6 +43,8 @@ class Switches(Handed):
             chosen = id(node) in self.chosen or asked
             modes |= made(setting, self.path, node.span, function, text, over if setting == "eval" else undone, chosen)
         self.set_mode(w, loc, modes)
+        if settings == {"eval"} and not self.muted:
+            self.turned[Turned(self.path, node.span, text, function, loc)] = None
         if flag is not None and loc[0] == "child" and loc[2] == "<child>" and any(a[0] == "s" for a in flag.atoms):
             self.set_mode(w, loc[1], modes)  # each of its modules is put back as it was
         if loc[0] == "child" and loc[2] in ("model", "net", "network") and (whole := self.thing(loc[1])).cls is None:
@@ -76,17 +79,17 @@ class Switches(Handed):
         flag = args.get(0, "mode")
         kept = frozenset(setting for atom in (flag.atoms if flag is not None else ()) if atom[0] == "r" for setting in atom[1])
         if kept:  # what `is_grad_enabled()` said before
-            before = tuple(sorted(w.grad))
+            before, at = tuple(sorted(w.grad)), w.grad_at
             self.set_grad(w, "both" if len(kept) > 1 else next(iter(kept)))
-            return of(("g", "both" if len(kept) > 1 else next(iter(kept)), before))
+            return of(("g", "both" if len(kept) > 1 else next(iter(kept)), before, at))
         known = self.known(flag) if flag is not None else None
         key = self.key_of(flag) if flag is not None else None
         if known and key is not None:
             known = None  # whoever sets the flag wants the graph
-        before = tuple(sorted(w.grad))
+        before, at = tuple(sorted(w.grad)), w.grad_at
         if known is None and key is not None:
             self.meet_key(key[0], id(node))
             self.meet_key(key[0], -id(node))
         setting = "both" if known is None else "on" if known else "off"
-        self.set_grad(w, setting)
-        return of(("g", setting, before))
+        self.set_grad(w, setting, (self.path, node.span), "call")
+        return of(("g", setting, before, at))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from evallint.finding import Finding
+from evallint.finding import Finding, Repair
 from evallint.rules.base import Rule
 from evallint.rules.words import is_meant, of_lapse
 
@@ -62,7 +62,9 @@ class FunctionalDropoutIgnoresMode(Rule):
     Confidence is `high` in methods of classes that are known to be modules, and `medium` elsewhere and for a literal `training=True`.
 
     ## Fix safety
-    No fix is offered yet. Passing `training=self.training` changes nothing in training.
+    Where `self` is the module, the fix passes `training=self.training`, or `p if self.training else 0.0` as the rate. It changes
+    nothing in training. It is unsafe in a class that is not known to be a module, for a literal `training=True`, which may be meant,
+    and where the flag was handed over as the rate, as training drops all today. A helper function gets none.
 
     ## References
     - [`torch.nn.functional.dropout`](https://pytorch.org/docs/stable/generated/torch.nn.functional.dropout.html)
@@ -376,4 +378,5 @@ class Normed(nn.Module):
                 f"pass `{lapse.detail or 'rate'} if self.training else 0.0`",
                 "swapped": f"{call} takes `self.training` for its rate: all is dropped in training; pass `training=self.training`",
             }[lapse.sort]
-            yield of_lapse(self, lapse, message, sure=lapse.sort != "always")
+            repair = Repair("flag", sort=lapse.sort, text=lapse.detail, doubtful=not lapse.sure)
+            yield of_lapse(self, lapse, message, sure=lapse.sort != "always", repair=repair if lapse.owned else None)

@@ -56,7 +56,8 @@ class LayerBuiltInForward(Rule):
 
     ## How it decides
     It reads the methods that a module's `forward` calls on its own object, and functions that modules or evaluation code call. A layer
-    counts where it is called on the spot, called by the name that it is given, or assigned to an attribute. It is right where its mode
+    counts where it is called on the spot, called by the name that it is given, or assigned to an attribute; so does a module of a class
+    of the program that has such a layer, in methods that a `forward` calls. It is right where its mode
     is set by hand (`.eval()`, `.train(self.training)`), under a condition that asks for the mode or whether it has been built before,
     with a rate of 0, and in methods that build (`build_head`, `_init_layers`). Activations do not depend on the mode and do not count.
 

@@ -7,7 +7,8 @@ from typing import Literal
 
 from evallint.finding import Passage, Place, Receiver, Repair
 from evallint.meaning.claims import Claim, Switch, is_part_of, trained_objects
-from evallint.meaning.facts import Facts, Forward
+from evallint.meaning.facts import Facts, Forward, Idle
+from evallint.meaning.graph_claims import following
 from evallint.meaning.regions import Region
 from evallint.rules.words import place
 
@@ -35,6 +36,17 @@ def after(switch: Switch, facts: Facts) -> Repair:
     receivers = tuple(dict.fromkeys(_receiver(f, _depth_of_text(f)) for f in forwards))
     text = switch.mode.text
     return Repair("train", receivers, switch=text.rpartition(".")[0], divided=_is_divided(forwards, facts))
+
+
+def of_idle(idle: Idle, facts: Facts) -> Repair | None:
+    """How a statement that switches nothing is made to do so; None where that is not to be said."""
+    if idle.kind == "mode":
+        return Repair("call", doubtful=not idle.sure)
+    forwards = following(facts, idle)
+    if idle.kind == "copy" or idle.text.endswith("enable_grad") or any(f.trained or f.grad_used or f.own_grad for f in forwards):
+        return None
+    receivers = tuple(dict.fromkeys(_receiver(f, len(f.stops) - 1) for f in forwards))
+    return Repair("enter", receivers, doubtful=any(f.escapes or f.stored for f in forwards))
 
 
 def _is_in(forward: Forward, region: Region) -> bool:

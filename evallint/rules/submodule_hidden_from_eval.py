@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from evallint.finding import Finding
+from evallint.finding import Finding, Repair
 from evallint.rules.base import Rule
 from evallint.rules.words import HIDING, is_meant, of_lapse
 
@@ -58,8 +58,10 @@ class SubmoduleHiddenFromEval(Rule):
     Confidence is `high` in classes that are known to be modules and `medium` elsewhere.
 
     ## Fix safety
-    No fix is offered yet. With `nn.ModuleList` the parts are trained and saved from then on, which is what is wanted as a rule, and
-    older checkpoints lack them.
+    The fix puts an `nn.ModuleList` or `nn.ModuleDict` around the collection. It is unsafe: the parts are trained and saved from then
+    on, which is what is wanted as a rule, and older checkpoints lack them. There is none where something is kept that is not seen to
+    be made by a constructor, where a key is no text, where the class does with the collection what only a plain one can do, and where
+    a leading underscore may say that it is hidden on purpose.
 
     ## References
     - [`torch.nn.ModuleList`](https://pytorch.org/docs/stable/generated/torch.nn.ModuleList.html)
@@ -336,4 +338,5 @@ class Distilling(nn.Module):
                 f"what is in `{lapse.text}` {what}`eval()`, `parameters()` and `to()` do not reach it: "
                 "use `nn.ModuleList` or `nn.ModuleDict`"
             )
-            yield of_lapse(self, lapse, message)
+            hidden = lapse.text.startswith("self._")  # perhaps on purpose
+            yield of_lapse(self, lapse, message, repair=None if hidden else Repair("register", text=lapse.text))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from evallint.finding import Finding
+from evallint.finding import Finding, Repair
 from evallint.rules.base import Rule
 from evallint.rules.words import is_meant, of_lapse
 
@@ -61,7 +61,8 @@ class TrainOverrideBreaksMode(Rule):
     Confidence is `high` in classes that are known to be modules and `medium` elsewhere.
 
     ## Fix safety
-    No fix is offered: what the override is for has to be known.
+    The fix hands the mode on, `super().train(mode)`, or adds `return self`. It is unsafe where the class is not known to be a module,
+    and `return self` is for a note. An override that never sets a mode gets none: what it is for has to be known.
 
     ## References
     - [`torch.nn.Module.train`](https://pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.train)
@@ -341,4 +342,5 @@ class Talking(nn.Module):
                 "unreached": f"`{lapse.text}` sets the mode of nothing: call `super().train(mode)`",
                 "none": f"`{lapse.text}` does not return the module: `model = model.{method}()` assigns None; add `return self`",
             }[lapse.sort]
-            yield of_lapse(self, lapse, message, severity="note" if lapse.sort == "none" else "warning")
+            repair = Repair("override", sort=lapse.sort, doubtful=not lapse.sure)
+            yield of_lapse(self, lapse, message, severity="note" if lapse.sort == "none" else "warning", repair=repair)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evallint.events import Span
-from evallint.finding import Finding, Place, Severity, Step
+from evallint.finding import Finding, Place, Repair, Severity, Step
 from evallint.meaning.facts import Forward, Lapse
 from evallint.meaning.regions import Region
 from evallint.meaning.values import Mode
@@ -89,10 +89,12 @@ def is_meant(comment: str, words: tuple[str, ...] = MEANT) -> bool:
     return any(word in comment.lower() for word in words)
 
 
-def of_lapse(rule: Rule, lapse: Lapse, message: str, *, sure: bool = True, severity: Severity = "warning") -> Finding:
+def of_lapse(
+    rule: Rule, lapse: Lapse, message: str, *, sure: bool = True, severity: Severity = "warning", repair: Repair | None = None
+) -> Finding:
     """A rule's finding at a lapse: sure of it where the code of the class was read, or (`sure` false) not."""
     trail = tuple(Step(place(path, span), note) for path, span, note in lapse.steps)
     return Finding(
         place(lapse.path, lapse.span), rule.code, rule.name, message, confidence="high" if sure and lapse.sure else "medium",
-        severity=severity, function=lapse.function, model=lapse.text, trail=trail,
+        severity=severity, function=lapse.function, model=lapse.text, trail=trail, repair=repair,
     )  # fmt: skip

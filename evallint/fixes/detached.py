@@ -1,0 +1,49 @@
+"""EVL301: what is summed or collected is taken off its graph."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from evallint.finding import Applicability, Finding, Repair
+from evallint.fixes.code import Code, Codes, assigned, spot_at
+
+JOINING = frozenset("cat concat concatenate stack hstack vstack dstack".split())
+
+
+def proposals(finding: Finding, repair: Repair, code: Code, codes: Codes) -> Iterator[tuple[str, Applicability]]:
+    """New texts of the file, and how safe each is: what goes into a sum is a tensor; what goes into a list may be something around one."""
+    spot = spot_at(code, finding.place.line, finding.place.column)
+    added = _added(spot.statement, repair.text) if spot is not None else None
+    if added is None or isinstance(added, (ast.Tuple, ast.Set, ast.Dict, ast.Constant, ast.ListComp, ast.GeneratorExp, ast.Starred)):
+        return
+    plain = isinstance(added, (ast.Name, ast.Attribute, ast.Call, ast.Subscript))
+    listed = spot is not None and any(isinstance(node.value, ast.List) for node in assigned(spot.scope.body, repair.text))
+    applicability: Applicability = "safe" if repair.sort == "sum" and not listed else "unsafe"
+    yield code.surrounded(added, "", ".detach()") if plain else code.surrounded(added, "(", ").detach()"), applicability
+
+
+def _added(node: ast.stmt, into: str) -> ast.expr | None:
+    """What a statement adds to a sum or a collection; None where that is not one expression."""
+    if isinstance(node, ast.AugAssign):
+        return _alone(node.value)
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
+        return node.value.args[-1] if node.value.args else None
+    if not isinstance(node, ast.Assign):
+        return None
+    value = node.value
+    if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add):
+        if ast.unparse(value.left) == into:
+            return _alone(value.right)
+        return value.left if ast.unparse(value.right) == into else None
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr in JOINING:
+        rows = value.args[0] if value.args else None
+        return rows.elts[-1] if isinstance(rows, (ast.List, ast.Tuple)) and len(rows.elts) == 2 else None
+    return value if isinstance(node.targets[0], ast.Subscript) and not isinstance(value, ast.List) else None
+
+
+def _alone(node: ast.expr) -> ast.expr | None:
+    """The expression, or the only one of a list."""
+    if isinstance(node, ast.List):
+        return node.elts[0] if len(node.elts) == 1 else None
+    return node
