@@ -94,7 +94,9 @@ def is_foreign(forward: Forward) -> bool:
 
 
 def is_construction(forward: Forward) -> bool:
-    """`model = model(**options)` in `get_model()`: what is called is a class that was looked up by its name."""
+    """`model = model(**options)` in `get_model()`, `eval(name)(**options)`: what is called is a class that was looked up by its name."""
+    if forward.text == "eval(…)":
+        return True
     said = names.words(own_name(forward.stops[-1]))
     thing = next((said[:at] for at, word in enumerate(said) if word in ("from", "by", "for")), said)  # `get_model_from_hub`
     makes = len(thing) > 1 and thing[0] in CONSTRUCTING and names.is_model_name(thing[-1])
