@@ -15,23 +15,35 @@ NO_MODELS = (".Tensor", ".DataLoader", ".device", ".Dataset", ".ndarray")
 class Annotations(Evaluate):
     """Reads annotations."""
 
-    def annotate(self, value: V, param: ev.Param, path: str) -> None:
-        """Give an object of unknown class the class that its annotation names."""
+    def annotate(self, value: V, param: ev.Param, path: str) -> bool:
+        """Give an object of unknown class the class that its annotation names; whether what is known of it contradicts that."""
         if param.annotation is None or len(value.atoms) != 1:
-            return
+            return False
         (atom,) = value.atoms
-        if atom[0] != "o" or self.thing(atom[1]).cls is not None or self.thing(atom[1]).kind:
-            return
+        if atom[0] != "o":
+            return False
+        known = self.thing(atom[1]).cls
+        if known is None and self.thing(atom[1]).kind:
+            return False
+        unlike = False
         for name in annotated_names(param.annotation):
             found = self.project.dotted(path, name)
+            if known is not None:
+                if found is None or found[0] != "k" or found[1] in self.project.mro(known):
+                    return False
+                if known in self.project.mro(found[1]):
+                    self.thing(atom[1]).cls = found[1]  # one of its kinds
+                    return False
+                unlike = not any(known in self.project.mro(c) for c in self.project.subclasses.get(id(found[1]), ()))
+                continue
             if last_name(name) == "Callable":
                 self.thing(atom[1]).kind = "data"
-                return
+                return False
             if found is not None and found[0] == "k":
                 thing = self.thing(atom[1])
                 thing.cls = found[1]
                 thing.kind = "model" if self.project.is_module(found[1]) else "instance"
-                return
+                return False
             if found is not None and found[0] == "x":
                 if found[1].endswith(("nn.Module", ".LightningModule", ".PreTrainedModel")):
                     self.thing(atom[1]).kind = "loss" if names.is_loss_name(param.name) else "model"
@@ -39,6 +51,7 @@ class Annotations(Evaluate):
                     "foreign", found[1]
                 ):
                     self.thing(atom[1]).kind = "data"
+        return unlike
 
 
 def annotated_names(node: Value) -> list[Value]:

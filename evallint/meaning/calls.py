@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from evallint import events as ev
-from evallint.events import Call, Class, Function, Value
+from evallint.events import ANY_METHOD, Call, Class, Function, Value
 from evallint.meaning import names
 from evallint.meaning.constructors import Constructors
 from evallint.meaning.facts import Stop
 from evallint.meaning.machine import MOST_FRAMES, Args, Frame, last_name, text_of
+from evallint.meaning.methods import is_check
 from evallint.meaning.values import OFF, ON, UNKNOWN, Spot, V, World, flowed, join, meet, of
 from evallint.meaning.vocabulary import SAME_OBJECT
 from evallint.meaning.walk import decorator_names, is_told, is_told_to_record, steps_environment, updates_by_hand
@@ -203,6 +204,8 @@ class Calls(Constructors):
             self_value, args = args.pos[0], Args(args.pos[1:], args.kw, args.open)
         elif self_value is None:
             self_value = self.owners_of_wrapped.get(id(fn))  # a wrapper that hands on what it was not seen to be handed
+        if node is not None and self.is_switched_by_name(fn, args, node, w):
+            return UNKNOWN
         decorations = self.decorated(fn, act, w)
         for kind, rows in decorations:
             if kind == "closes over":  # the variables of a decorator's factory
@@ -276,6 +279,18 @@ class Calls(Constructors):
                 value = V(value.atoms, value.data)
         return value
 
+    def is_switched_by_name(self, fn: Function, args: Args, node: Call, w: World) -> bool:
+        """Whether a helper calls `train` or `eval` of what it is handed, and is told so by name: `apply_to(model, "train", mode=False)`."""
+        if ANY_METHOD not in fn.called or len(args.pos) < 2 or len(args.pos[1].atoms) != 1:
+            return False
+        (said,) = args.pos[1].atoms
+        models = [a[1] for a in args.pos[0].atoms if a[0] == "o"]
+        if said[0] != "c" or said[2] not in ("train", "eval") or not models:
+            return False
+        for loc in models:
+            self.switch(loc, said[2], Args(args.pos[2:], args.kw), node, w, text_of(node.func))
+        return True
+
     def framework_hook(self, cls: Class, fn: Function) -> bool:
         """Whether a framework calls this method, in a mode of its choice."""
         return False
@@ -319,6 +334,7 @@ class Calls(Constructors):
             receiver = text_of(node.func.base)
         stop = Stop(fn.path, fn.qualname, node.span if node is not None else None, receiver, cls.name if cls else "", is_module, fn.span)
         stop.wraps, self.wrapping = self.wrapping, False
+        stop.checks = is_check(fn)
         stop.shared = is_module and cls is not None and fn.name in self.called_by_forward(cls)
         stop.told = not self.project.evaluation_functions.isdisjoint((fn.name, fn.qualname))
         stop.told |= node is not None and any(is_told(name, value) for name, value in node.keywords)
@@ -368,7 +384,8 @@ class Calls(Constructors):
                 loc = ("param", fn.path, fn.qualname, param.name, self.chain())
                 self.thing(loc).name = param.name
                 w.vars[key] = of(("o", loc))
-            self.annotate(w.vars[key], param, fn.path)
+            if self.annotate(w.vars[key], param, fn.path):  # one of several callees, and not the one that is meant
+                w.vars[key] = self.parameter(fn, param)
 
     def finish(self, frame: Frame, w: World) -> V:
         """Run a frame's body and pop it; `w` becomes the joined state of all its exits."""

@@ -19,9 +19,12 @@ from evallint.meaning.signs import (
     is_api,
     is_botched,
     is_built_in,
+    is_construction,
     is_deliberate,
     is_dry_run,
+    is_foreign,
     is_inference,
+    is_measure,
     is_own_wish,
     is_owned,
     is_probe,
@@ -35,7 +38,6 @@ from evallint.meaning.signs import (
     wants_gradients,
 )
 from evallint.meaning.values import OFF, Mode
-from evallint.meaning.vocabulary import SETTING_UP
 
 
 def usual(facts: Facts) -> list[Forward]:
@@ -49,23 +51,8 @@ def usual(facts: Facts) -> list[Forward]:
         and not is_measure(f.text)
         and not is_construction(f)
         and not is_tested(f)
+        and not is_foreign(f)
     ]
-
-
-def is_construction(forward: Forward) -> bool:
-    """`model = model(**options)` in `get_model()`: what is called is a class that was looked up by its name."""
-    said = names.words(own_name(forward.stops[-1]))
-    thing = next((said[:at] for at, word in enumerate(said) if word in ("from", "by", "for")), said)  # `get_model_from_hub`
-    makes = len(thing) > 1 and thing[0] in CONSTRUCTING and names.is_model_name(thing[-1])
-    return makes and forward.layers == "unknown" and all(m.mode == "unknown" for m in forward.modes)
-
-
-def is_measure(text: str) -> bool:
-    """`self.metric`, `criterion(…)`: what is called is named for a loss or a metric, whatever it is made of."""
-    said = names.words(text.split("(")[0].rsplit(".", 1)[-1])
-    while said[-1:] in (("fn",), ("func",), ("function",), ("f",)):
-        said = said[:-1]
-    return bool(said) and names.is_loss_name(said[-1])
 
 
 @dataclass(slots=True, eq=False)
@@ -99,7 +86,6 @@ class Switch:
     """The other forwards that are trained after it."""
 
 
-CONSTRUCTING = SETTING_UP - {"set"} | {"define", "find"}
 """First words of functions that make a model."""
 TOLD_USES = frozenset("item tolist numpy metric show".split())
 """Uses that tell a person or a log about an output, rather than go on computing with it."""
@@ -304,6 +290,8 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
 
 def open_confidence(forward: Forward, region: Region, trained: bool) -> Confidence | None:
     """How sure a missing eval is where nobody in sight has set a mode."""
+    if any(m.left for m in forward.modes):
+        return "low"  # who holds the object that holds the model switches it
     if region_is_own_method(forward):
         if trained and (region.silent or region.loader) and not forward.mode_by_caller:
             return "medium"  # it trains itself, and measures itself in the same mode
@@ -400,6 +388,8 @@ def is_known(forward: Forward, region: Region) -> bool:
 
 def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confidence | None:
     """How sure a missing no_grad is; None where nothing says that this is an evaluation."""
+    if region.switched and region_is_own_method(forward) and all(is_built_in(m) for m in forward.modes if m.mode in ("eval", "given")):
+        region = replace(region, switched=False)  # a module that is built in eval mode may be trained all the same
     if region.training and not region.switched and not (region.used and (region.loop is not None or trained)):
         return None
     if region.training and region.loop is None and region.used and trained:
@@ -414,6 +404,9 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
         if not told and not is_after_training(forward, region):
             return None
         return "medium"
+    named_alone = not (region.switched or region.strongly or region.loader or region.used or forward.uses & WEAK_USES)
+    if forward.escapes and region.loop is not None and named_alone and not is_api(forward.stops[0]):
+        return "low"  # who takes what is collected may well train
     if "raw" in forward.uses and not region.switched:
         return None  # `.numpy()` on the output as it is: it would raise if anything were recorded
     if region_is_own_method(forward) and forward.escapes and (forward.stored or not region.switched):

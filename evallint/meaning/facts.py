@@ -51,6 +51,8 @@ class Stop:
     """It is what a decorator has put in the place of the function that it calls."""
     told: bool = False
     """The call that entered it says that it evaluates (`evaluate=True`, `training=False`), or the user does."""
+    checks: bool = False
+    """It is a unit test, whatever its file is called."""
     shared: bool = False
     """A training step somewhere back-propagates through what this function returns, or the module's own `forward` does: it is no place
     for `no_grad`."""

@@ -18,6 +18,7 @@ from evallint.events import (
     Function,
     Import,
     Name,
+    Sub,
     Value,
     blocks,
 )
@@ -167,6 +168,8 @@ class Index:
             others: list[str] = []
             self._bases[id(cls)] = (ours, others)
             for base in cls.bases:
+                while isinstance(base, Sub):  # `Model[Sentence]`
+                    base = base.base
                 atom = self.dotted(cls.path, base)
                 if atom is not None and atom[0] == "k" and atom[1] is not cls:
                     ours.append(atom[1])

@@ -67,7 +67,8 @@ LEADING_VERBS = frozenset(
     " train evaluate".split()
 )
 TRANSFORM_WORDS = frozenset(
-    "featurizer spectrogram mfcc fbank stft augmentation augmentations augment augmenter preprocessor preprocessing tokenizer".split()
+    "featurizer spectrogram mfcc fbank stft augmentation augmentations augment augmenter preprocessor preprocessing tokenizer"
+    " transform transforms".split()
 )
 JUDGING_WORDS = frozenset("eval evaluate validate validation test demo inference infer predict".split())
 ENVIRONMENT_WORDS = frozenset("env envs environment environments task game gym vecenv".split())

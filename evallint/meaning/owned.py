@@ -25,7 +25,7 @@ class Owned(TorchCalls):
         project = self.project
         is_module = project.is_module(cls)
         found = project.method(cls, "forward" if method == "__call__" and is_module else method)
-        if method == "__call__" and is_module and (own := project.trainer_call(cls)) is not None:
+        if method == "__call__" and is_module and (own := project.own_call(cls)) is not None:
             return self.call_function(own[1], 0, of(("o", loc)), args, node, w, own[0])
         if method in MODE_METHODS and is_module:
             override = found
@@ -33,14 +33,16 @@ class Owned(TorchCalls):
                 self.switch(loc, method, args, node, w, text_of(node.func))
                 return of(("o", loc))
         if found is None:
+            others = self.overrides(cls, method) if loc[0] != "self" and method != "forward" else []
             if is_module:
-                return None
-            others = self.overrides(cls, method) if loc[0] != "self" else []
+                return self.any_of(others, loc, args, node, w) if others and method not in NOT_FORWARDS else None
             if not others:
                 inner = self.delegate(loc, cls, w)
                 return self.call_object(inner[1], of(inner), method, args, node, w) if inner is not None else None
             return self.any_of(others, loc, args, node, w)
         owner, fn = found
+        if any(last_name(d) == "classmethod" for d in fn.decorators):
+            return self.call_function(fn, 0, of(("k", cls)), args, node, w, owner)
         if is_module and method in ("forward", "__call__"):
             if self.thing(loc).kind == "loss":
                 flow = flowed(args.all())

@@ -13,7 +13,7 @@ from evallint.meaning.absence import frameworks_switch, switches_to_eval
 from evallint.meaning.facts import Facts, Forward, Stop
 from evallint.meaning.idle import idle_statements, idle_switches
 from evallint.meaning.machine import Args, Fork, Frame, TooLong
-from evallint.meaning.methods import is_abstract, is_mode_method
+from evallint.meaning.methods import is_abstract, is_check, is_mode_method
 from evallint.meaning.project import GRAD_SWITCHES, Project
 from evallint.meaning.regions import PARTS
 from evallint.meaning.signs import is_unit_test
@@ -119,7 +119,7 @@ class Program(States):
 
     def reach(self, f: Function) -> None:
         """Run a function that nothing has reached, and say of what it meets whether others of its class call it."""
-        self.midway = self.is_inner(f) or self.is_left_over(f)
+        self.midway = self.is_inner(f) or self.is_left_over(f) or self.is_prepared_by_base(f)
         cls = self.project.class_of_method.get(id(f))
         overridden = cls is not None and any(f.name in c.methods for c in self.project.subclasses.get(id(cls), ()))
         asked = cls is not None and any(("self", f.name) in m.receivers for m in cls.methods.values())
@@ -177,6 +177,14 @@ class Program(States):
         bases = self.project.mro(cls)[1:] if cls is not None else []
         return any(("self", f.name) in m.receivers for base in bases for m in base.methods.values())
 
+    def is_prepared_by_base(self, f: Function) -> bool:
+        """Whether a base of its class calls the method on its own object, and switches modes or recording for it."""
+        cls = self.project.class_of_method.get(id(f))
+        callers = [m for base in (self.project.mro(cls)[1:] if cls is not None else []) for m in base.methods.values()]
+        callers = [m for m in callers if ("self", f.name) in m.receivers]
+        said = [name for m in callers for name in decorator_names(m)]
+        return any("eval" in m.called or switches_grad(m) for m in callers) or any("no_grad" in n or "inference_mode" in n for n in said)
+
     def hooks_of(self, cls: Class) -> None:
         """Play a framework's loop over a class: a training step, the hooks around it, and a training step again."""
         me = of(("o", self_loc(cls)))
@@ -213,7 +221,7 @@ class Program(States):
     def is_test(self, fn: Function) -> bool:
         """A test function of a test file: it may run anything in any mode."""
         cls = self.project.class_of_method.get(id(fn))
-        return is_unit_test(fn.path, fn.name, cls.name if cls is not None else "")
+        return is_unit_test(fn.path, fn.name, cls.name if cls is not None else "") or is_check(fn)
 
     def is_offered(self, fn: Function) -> bool:
         """Whether a class offers a method to its users, whoever else calls it: a public one that predicts, generates or trains."""

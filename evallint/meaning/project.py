@@ -241,7 +241,8 @@ class Project(Index):
             init = cls.methods.get("__init__")
             handed = {"module", "modules", *handed_on(cls)}
             wraps = init is not None and any(names.is_model_name(p.name.removesuffix("s")) or p.name in handed for p in init.params[1:])
-            open_ = wraps or not self.is_module(cls) or self.trainer_call(cls) is not None
+            wraps |= init is not None and ("jit", "load") in init.receivers
+            open_ = wraps or not self.is_module(cls) or self.own_call(cls) is not None
             found = open_ and any(id(m) in self.relevant for c in self.mro(cls) for m in c.methods.values())
             self._holders[id(cls)] = found
         return found
@@ -265,10 +266,12 @@ class Project(Index):
         functions = [f for file in self.files.values() for f in file.functions if f.has_closures]
         return frozenset(f.name for f in functions if f.called & (GRAD_SWITCHES | self.quiet) and not f.called & {"backward"})
 
-    def trainer_call(self, cls: Class) -> tuple[Class, Function] | None:
-        """The `__call__` of a module that is no network: a loss that back-propagates itself."""
+    def own_call(self, cls: Class) -> tuple[Class, Function] | None:
+        """The `__call__` of a module that runs no forward of its own: a loss that back-propagates itself, a facade of other objects."""
         found = self.method(cls, "__call__")
-        return found if found is not None and "backward" in found[1].called else None
+        if found is None or ("backward" not in found[1].called and {"__call__", "forward"} & found[1].called):
+            return None
+        return found
 
     def is_imported(self, path: str, name: str) -> bool:
         """Whether a short name is a module here (`functional as F`), however much it looks like a model's."""

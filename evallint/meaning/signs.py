@@ -9,6 +9,7 @@ from evallint.meaning import names
 from evallint.meaning.facts import Forward, Stop
 from evallint.meaning.regions import Region, free_stops, own_name
 from evallint.meaning.values import OFF, Mode
+from evallint.meaning.vocabulary import SETTING_UP
 
 DOING = frozenset("predictor inferencer".split())
 """Words of classes whose objects predict when they are called."""
@@ -19,6 +20,9 @@ SWITCHING = frozenset("eval train start set mode to switch on off test val phase
 BUILDING = frozenset("__init__ build build_model init_model create_model init initialize".split())
 """Methods that build a model: a constructor, or what it is divided into."""
 TEST_FOLDERS = frozenset(("tests", "testing", "test", "unittests"))
+FOREIGN = ("xgboost", "lightgbm", "catboost", "sklearn", "tensorflow", "keras", "mlx", "onnx", "openvino", "tensorrt", "tflite")
+"""Names of libraries whose models have no mode, or one of their own."""
+CONSTRUCTING = SETTING_UP - {"set"} | {"define", "find"}
 TOLD = frozenset("numpy tolist argmax argmin topk show".split())
 """Uses of an output that is looked at for what it says, not for its shape or size."""
 API_WORDS = frozenset("predict generate sample infer inference evaluate eval".split())
@@ -62,20 +66,47 @@ def is_unit_test(path: str, function: str, owner: str) -> bool:
     around = set(folders.split("/"))
     named = file.startswith("test_") or file.endswith("_test.py") or file == "conftest.py"
     name = own_method(function)
-    if not (named or around & {"tests", "testing"}) or name == "test":
+    if name.startswith("assert_"):
+        return True
+    if not (named or around & {"tests", "testing", "unittests"}) or name == "test":
         return False  # what runs a test set
     return (
         (named and bool(TEST_FOLDERS & around) and not function.startswith("<"))
         or name.startswith(("test", "setUp", "check_", "_test", "run_test"))
         or owner.startswith("Test")
-        or owner.endswith(("Test", "Tests", "TestCase"))
+        or owner.endswith(("Test", "Tests", "TestCase", "TestsMixin", "TestMixin"))
     )
 
 
 def is_tested(forward: Forward) -> bool:
     """Whether a forward is met in a unit test, or in what one calls; a test file's own body calls its tests."""
     first = forward.stops[: 2 if forward.stops[0].function == "<module>" else 1]
-    return any(is_unit_test(s.path, s.function, s.owner) for s in first)
+    return any(s.checks or is_unit_test(s.path, s.function, s.owner) for s in first)
+
+
+def is_foreign(forward: Forward) -> bool:
+    """What runs belongs to another library, as its classes or functions say (`XGBoostTrainer`), or to a loss that is asked by its users."""
+    first = forward.stops[0]
+    if first.module and names.is_loss_name(first.owner):
+        return True
+    said = [text.lower() for s in forward.stops for text in (s.owner, own_name(s))]
+    return any(library in text for text in said for library in FOREIGN)
+
+
+def is_construction(forward: Forward) -> bool:
+    """`model = model(**options)` in `get_model()`: what is called is a class that was looked up by its name."""
+    said = names.words(own_name(forward.stops[-1]))
+    thing = next((said[:at] for at, word in enumerate(said) if word in ("from", "by", "for")), said)  # `get_model_from_hub`
+    makes = len(thing) > 1 and thing[0] in CONSTRUCTING and names.is_model_name(thing[-1])
+    return makes and forward.layers == "unknown" and all(m.mode == "unknown" for m in forward.modes)
+
+
+def is_measure(text: str) -> bool:
+    """`self.metric`, `criterion(…)`: what is called is named for a loss or a metric, whatever it is made of."""
+    said = names.words(text.split("(")[0].rsplit(".", 1)[-1])
+    while said[-1:] in (("fn",), ("func",), ("function",), ("f",)):
+        said = said[:-1]
+    return bool(said) and names.is_loss_name(said[-1])
 
 
 def is_rollout(forward: Forward) -> bool:
@@ -107,8 +138,12 @@ def is_within(inner: Span, outer: Span) -> bool:
 
 
 def is_dry_run(forward: Forward) -> bool:
-    """Made-up numbers go in, and nothing is done with what comes out: lazy layers are built, a graph is captured, a device warmed up."""
-    return forward.synthetic and not (forward.uses - {"dropped"} or forward.escapes or forward.stored or forward.loops)
+    """Nothing is done with what comes out, of made-up numbers or of random weights: lazy layers are built, a device is warmed up."""
+    if forward.uses - {"dropped"} or forward.escapes or forward.stored or forward.loops:
+        return False
+    here = {forward.stops[-1].function}
+    random = bool(forward.modes) and all(m.mode == "fresh" and m.function in here for m in forward.modes) and not forward.loaded
+    return forward.synthetic or (random and forward.uses == {"dropped"})
 
 
 def chosen(forward: Forward, bad: list[Mode]) -> bool:

@@ -154,7 +154,7 @@ class Mode:
     `mode`: "train" (by a call), "fresh" (training mode by construction), "eval", "given" (eval mode by a factory), or
     "unknown" (the caller's). `where` is the span of the call, `path` its file, `over` tells whether a `train()` or a
     construction preceded an "eval", `function` the function that holds the call, `chosen` that a branch chooses between the two modes,
-    `left` names the method that left it, if that was called at all.
+    `left` names the method that left it, if that was called at all; an "unknown" one that has it is set by who holds the owner.
     """
 
     mode: str

@@ -20,7 +20,8 @@ NOT_FORWARDS = frozenset(
     " gradient_checkpointing_enable compile fit save_checkpoint load_checkpoint"
     " load_weights save_weights save_model load_model freeze unfreeze"
     " summary __repr__ print_trainable_parameters no_sync set_input optimize_parameters"
-    " tie_weights update_target update_weights init_hidden init_state reset reset_parameters clear_cache set_epoch get_lr".split()
+    " tie_weights update_target update_weights init_hidden init_state reset reset_parameters clear_cache set_epoch get_lr"
+    " preprocess tokenize collate".split()
 )
 """Methods of modules that run no forward."""
 FORWARD_METHODS = frozenset(
