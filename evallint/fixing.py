@@ -15,7 +15,6 @@ from math import inf
 from evallint.cache.store import Keeper
 from evallint.finding import Finding, Fix
 from evallint.fixes.edits import extent, lines_of, with_edits
-from evallint.noqa_use import unused_in_texts
 from evallint.source.notebook import SUFFIX
 from evallint.working import Work, findings_of, keep_findings, kept_findings
 
@@ -78,6 +77,8 @@ class Bench:
 
     def without_comments(self, trial: Trial) -> tuple[Trial, list[Finding]]:
         """The program without the comments that silence nothing, if these are looked for (EVL910), and what was said of them."""
+        from evallint.noqa_use import unused_in_texts  # imports the rules
+
         work = trial.work
         scripts = {source.path: source.text for source in work.sources if not source.path.endswith(SUFFIX)}
         unused = [f for f in unused_in_texts(scripts, trial.findings, work.settings) if f.fix]
