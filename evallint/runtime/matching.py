@@ -11,8 +11,12 @@ from functools import lru_cache
 from evallint.finding import Finding, Place
 from evallint.runtime.observing import Observations, Seen, Spot, Turned
 
-CODES = ("EVL001", "EVL002", "EVL003")
+OF_CALLS = ("EVL001", "EVL002")
+OF_CODE = ("EVL201", "EVL202", "EVL203")
+"""Rules whose findings stand where a module's own code is wrong."""
+CODES = (*OF_CALLS, "EVL003", *OF_CODE)
 """The rules that a run can settle."""
+Key = tuple[str, Place]
 ANOTHER_RANK = "it may have run on another rank"
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -29,6 +33,11 @@ class Claim:
     """The whole loop for a loop's header, else the finding's own place."""
     folder: str
     """What the finding's paths are relative to."""
+
+    @property
+    def key(self) -> Key:
+        """What tells it from others."""
+        return (self.finding.code, self.finding.place)
 
     def holds(self, spot: Spot) -> bool:
         """Whether a frame stood inside of the span."""
@@ -60,7 +69,7 @@ def claims(findings: Iterable[Finding], texts: Mapping[str, str], folder: str) -
 def span_of(finding: Finding, text: str) -> Place:
     """The loop whose header the finding names, or its own place."""
     here = finding.place
-    if finding.code == "EVL003":
+    if finding.code not in OF_CALLS:
         return here
     best: ast.AST | None = None
     for node in _nodes(text):

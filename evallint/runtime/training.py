@@ -86,6 +86,13 @@ class Training:
             if latest is not None:
                 self._trained(known, latest)
 
+    def has_parameter(self, parameter: torch.Tensor) -> bool | None:
+        """Whether an optimizer that has made a step has this parameter; None where none has."""
+        optimizers = [optimizer for reference, _ in self._owned.values() if (optimizer := reference()) is not None]
+        if not optimizers:
+            return None
+        return any(parameter is one for optimizer in optimizers for group in optimizer.param_groups for one in group["params"])
+
     def _owns(self, optimizer: torch.optim.Optimizer, known: Known) -> bool:
         key = (id(optimizer), known.model.serial)
         found = self._owned.get(key)

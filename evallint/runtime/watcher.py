@@ -6,6 +6,7 @@ import os
 import sys
 import time
 import weakref
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import CodeType, FrameType
 from typing import Any
@@ -17,6 +18,7 @@ from evallint.runtime import modules, probing
 from evallint.runtime.frames import CHECKPOINT, COMPILED, END, MEANT, USER, Codes
 from evallint.runtime.hooks import Hooks, Inside
 from evallint.runtime.known import Known, Knowns
+from evallint.runtime.matching import Claim
 from evallint.runtime.processes import Processes
 from evallint.runtime.records import Record, Sites
 from evallint.runtime.training import Clock, Training
@@ -32,6 +34,9 @@ ESTABLISHED = 8
 """Calls that training steps used, after which a place that no finding speaks of is looked at every 16th time."""
 _SAMPLE_MASK = 15
 FREE_SECONDS = 2.0
+TOO_MUCH_TIME = "the probes had their share of the time"
+MOST_LOOKED = 16
+"""Places that are looked at once in any case."""
 SHARE = 0.1
 """Of the run's time, what probes beyond the first of a place may take, after the free seconds."""
 
@@ -59,9 +64,11 @@ class _Use:
 class Watcher:
     """Records of every outermost forward call, mode switch and training step while its hooks are installed."""
 
-    def __init__(self, hot: Hot | None = None, probes: int = 3) -> None:
+    def __init__(self, hot: Hot | None = None, probes: int = 3, claims: Sequence[Claim] = ()) -> None:
         self.inside = Inside()
         self.hot = hot or {}
+        self.claims = claims
+        """Findings in the code of modules, which are looked at when these run in evaluation mode."""
         self.probes = probes
         self.codes = Codes()
         self.records: dict[tuple[Any, ...], Record] = {}
@@ -71,6 +78,7 @@ class Watcher:
         self.clock = Clock()
         self.knowns = Knowns()
         self.training = Training(self.clock, self.records)
+        self._looked: Counter[tuple[Sites, int]] = Counter()
         self.processes = Processes()
         self._spent = 0.0
         self._started = time.perf_counter()
@@ -157,8 +165,10 @@ class Watcher:
             record.event = clock.event
             record.step = clock.steps
             record.calls += 1
-            if record.tried < self.probes and self._wants_probe(record):
-                prepared = self._prepare(record, module, args, kwargs)
+            measure = record.tried < self.probes and self._wants_probe(record)
+            look = not mask & 1 and bool(self.claims) and self._wants_look(record)
+            if measure or look:
+                prepared = self._prepare(record, module, args, kwargs, measure, look)
                 if prepared is not None:
                     return known, record, prepared
             return (known, record, None) if grad or flags & CHECKPOINT else None
@@ -229,16 +239,36 @@ class Watcher:
             return False  # a training step is likely to use it: wait until calls go by unused
         if record.tried == 0 and record.hot:
             return True
-        if self._spent < FREE_SECONDS + SHARE * (time.perf_counter() - self._started):
+        if self._may_spend():
             return True
-        probing.skip(record, "the probes had their share of the time")
+        probing.skip(record, TOO_MUCH_TIME)
         record.tried = self.probes
         return False
 
-    def _prepare(self, record: Record, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> probing.Prepared | None:
-        record.tried += 1
+    def _may_spend(self) -> bool:
+        return self._spent < FREE_SECONDS + SHARE * (time.perf_counter() - self._started)
+
+    def _wants_look(self, record: Record) -> bool:
+        """Whether a call in evaluation mode is to be run again for what findings say of the module's code."""
+        here = (record.sites, record.model.serial)
+        if self._looked[here] >= self.probes:
+            return False
+        self._looked[here] += 1
+        if (self._looked[here] == 1 and len(self._looked) <= MOST_LOOKED) or self._may_spend():
+            return True
+        probing.skip(record, TOO_MUCH_TIME)
+        self._looked[here] = self.probes
+        return False
+
+    def _prepare(
+        self, record: Record, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], measure: bool, look: bool
+    ) -> probing.Prepared | None:
         start = time.perf_counter()
-        prepared = probing.prepare(record, modules.unwrapped(module), args, kwargs, self._is_users)
+        wanted = probing.Wanted(
+            measure and record.training, measure and record.grad, self.claims if look else (), self.training.has_parameter
+        )
+        record.tried += measure
+        prepared = probing.prepare(record, modules.unwrapped(module), args, kwargs, self._is_users, wanted)
         self._spent += time.perf_counter() - start
         return prepared
 
