@@ -152,7 +152,13 @@ class Mix(Value):
     items: tuple[Value, ...]
 
 
+@dataclass(slots=True, eq=False)
+class Text(Mix):
+    """A text made of values: an f-string, `"loss: %f" % loss`."""
+
+
 NOTHING = Mix(())
+NOWHERE: Span = (1, 1, 1, 1)
 
 
 @dataclass(slots=True, eq=False)
@@ -168,6 +174,7 @@ class Assign(Event):
     value: Value
     augmented: bool = False
     annotation: Value | None = None
+    span: Span = NOWHERE
 
 
 @dataclass(slots=True, eq=False)
@@ -336,6 +343,8 @@ class Function:
     """Attributes of `self` that an assignment gives another name: a method may be called by it."""
     glance: Glance | None = None
     """What is known of the body without reading it."""
+    alone: tuple[tuple[str, Span], ...] = ()
+    """The attributes that are statements by themselves, `model.eval`, as they are written, and where."""
     unread: bool = False
     """The body is read when somebody asks for it: of most functions nobody does."""
     reader: Reader | None = field(default=None, metadata={"kept": False})

@@ -18,6 +18,7 @@ RULES_MAY_IMPORT = (
     "evallint.finding",
     "evallint.meaning.claims",
     "evallint.meaning.facts",
+    "evallint.meaning.graph_claims",
     "evallint.meaning.regions",
     "evallint.meaning.values",
     "evallint.rules",

@@ -19,7 +19,7 @@ from evallint.settings import Settings
 from .fixture_files import ALL, FIXTURES, FOLDERS, SINGLE, Fixture, Spot, difference, relative
 
 REPOSITORY = FIXTURES.parent
-_CODES = {"EVL001", "EVL002", "EVL003", "EVL201", "EVL202", "EVL203", "EVL204"}
+_CODES = {"EVL001", "EVL002", "EVL003", "EVL101", "EVL102", "EVL201", "EVL202", "EVL203", "EVL204", "EVL301"}
 
 
 def _each(fixtures: tuple[Fixture, ...]) -> pytest.MarkDecorator:
@@ -120,10 +120,13 @@ def test_fixture_is_well_formed(path: Path) -> None:
     calls = {_start(n): n for n in ast.walk(tree) if isinstance(n, ast.Call)}
     switches = {s for s, n in calls.items() if isinstance(n.func, ast.Attribute) and n.func.attr in ("eval", "train")}
     defined = {_start(n) for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
+    lone = {_start(n) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+    growing = lone | {_start(n) for n in ast.walk(tree) if isinstance(n, ast.Assign | ast.AugAssign)}
+    own = {"EVL003": switches, "EVL101": lone, "EVL204": switches | defined | calls.keys(), "EVL301": growing}
     for file, line, column, code in fixture.expected:
         if file == relative(path):
             assert code in _CODES, f"{line}: no such code: {code}"
-            places = {"EVL003": switches, "EVL204": switches | defined | calls.keys()}.get(code, loops | calls.keys())
+            places = own.get(code, loops | calls.keys())
             assert (line, column) in places, f"{line}: {code} is expected at column {column}, where none can be"
 
 

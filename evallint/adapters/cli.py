@@ -27,6 +27,7 @@ FORMAT_NAMES = ("full", "concise", "json", "sarif", "github", "gitlab", "rdjson"
 
 COMMANDS = {
     "rule": "explain a rule, such as EVL001",
+    "rules": "list all rules",
     "run": "run a script, and say which findings are real",
     "report": "join the reports of several processes",
     "clean": "remove the cache",
@@ -36,6 +37,7 @@ COMMANDS = {
 
 _USAGE = """evallint [OPTIONS] PATH...   lint files and folders (- is standard input)
        evallint rule CODE           explain a rule, such as EVL001
+       evallint rules               list all rules
        evallint run SCRIPT [ARGS]   run it, and say which findings are real
        evallint report FILE...      join the reports of several processes
        evallint clean [DIR]         remove the cache
@@ -94,6 +96,10 @@ def _run(argv: list[str]) -> int:
             from evallint.adapters.run import report
 
             return report(argv[1:])
+        if command == "rules":
+            from evallint.adapters.rules import listed
+
+            return listed(argv[1:])
         if command == "server":
             from evallint.adapters.server import serve
 
@@ -308,10 +314,11 @@ def _completion_parser() -> Parser:
 
 def command_parsers() -> dict[str, Parser]:
     """The parser of each command, by its name."""
+    from evallint.adapters.rules import rules_parser
     from evallint.adapters.run import report_parser, run_parser
     from evallint.adapters.server import server_parser
 
-    made = (_rule_parser(), run_parser(), report_parser(), _clean_parser(), _completion_parser(), server_parser())
+    made = (_rule_parser(), rules_parser(), run_parser(), report_parser(), _clean_parser(), _completion_parser(), server_parser())
     return dict(zip(COMMANDS, made, strict=True))
 
 

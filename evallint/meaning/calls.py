@@ -10,7 +10,7 @@ from evallint.meaning import names
 from evallint.meaning.constructors import Constructors
 from evallint.meaning.facts import Stop
 from evallint.meaning.machine import MOST_FRAMES, Args, Frame, last_name, text_of
-from evallint.meaning.values import OFF, ON, UNKNOWN, V, World, flowed, join, meet, of
+from evallint.meaning.values import OFF, ON, UNKNOWN, Spot, V, World, flowed, join, meet, of
 from evallint.meaning.vocabulary import SAME_OBJECT
 from evallint.meaning.walk import decorator_names, is_told, is_told_to_record, steps_environment, updates_by_hand
 
@@ -100,7 +100,7 @@ class Calls(Constructors):
                 loc = self.child(owners[0], func.base.name) if owners else ("void", self.path, id(func))
                 value = self.call_object(loc, of(("o", loc)), name, args, node, w)
             elif kind == "g" and name in ("__enter__", "__exit__"):
-                self.set_grad(w, atom[1] if name == "__enter__" else "on")
+                self.set_grad(w, atom[1] if name == "__enter__" else "on", (self.path, node.span), "call")
                 value = UNKNOWN
             elif kind == "f" and name == "__wrapped__":
                 value = self.call_value(of(atom), args, node, w, func, name)
@@ -182,15 +182,16 @@ class Calls(Constructors):
 
     def wrapped(self, atom: Any, args: Args, node: Call, w: World, display: Value, name: str) -> V:
         before = w.grad, w.grad_at
-        self.set_grad(w, atom[1])
+        self.set_grad(w, atom[1], (self.path, node.span))
         value = self.call_value(atom[2], args, node, w, display, name)
         w.grad, w.grad_at = before
         return value
 
-    def set_grad(self, w: World, setting: str) -> None:
-        """Enter a grad mode."""
+    def set_grad(self, w: World, setting: str, spot: Spot | None = None, kind: str = "context") -> None:
+        """Enter a grad mode; `spot` is what enters it, a "context" or a "call"."""
         w.grad = {"on": ON, "off": OFF}.get(setting, ON | OFF)
-        w.grad_at = len(self.frames) - 1
+        function = self.frame.stop.function if self.frames else ""
+        w.grad_at = len(self.frames) - 1, frozenset(((*spot, function, kind),) if spot is not None and setting == "off" else ())
 
     # Functions
 
@@ -266,8 +267,8 @@ class Calls(Constructors):
                 if outermost:
                     self.frames.clear()
         for setting in settings:
-            self.set_grad(w, setting)
-            w.grad_at += 1
+            self.set_grad(w, setting, (fn.path, fn.span))
+            w.grad_at = w.grad_at[0] + 1, frozenset((at, span, fn.qualname, kind) for at, span, _, kind in w.grad_at[1])
         value = self.run_function(fn, act, self_value, args, node, w, cls)
         if settings:
             w.grad, w.grad_at = before

@@ -362,10 +362,11 @@ def toned(confidence: Confidence | None, forward: Forward, region: Region) -> Co
 
 def grad_claims(facts: Facts) -> list[Claim]:
     """Evaluation regions in which autograd records for nothing."""
-    return gathered(_grad_rows(facts))
+    return gathered(grad_rows(facts))
 
 
-def _grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
+def grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
+    """Each forward that autograd records for nothing, with its region and how sure that is."""
     trained = trained_objects(facts)
     hushed = hushed_places(facts)
     differentiated = {(f.path, f.span) for f in facts.forwards if f.differentiates}

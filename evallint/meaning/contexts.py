@@ -101,14 +101,18 @@ class Contexts(Calls):
             if a[0] == "g" or (a[0] == "x" and a[1].rsplit(".", 1)[-1] in ("no_grad", "inference_mode", "enable_grad"))
         ]
         before, depth = w.grad, w.grad_at
-        if any(a == ("g", "on", ()) or (a[0] == "x" and a[1].endswith("enable_grad")) for a in grads):
+        if any(a[:3] == ("g", "on", ()) or (a[0] == "x" and a[1].endswith("enable_grad")) for a in grads):
             self.frame.stop.wants_grad = True
         if grads:
             settings = {("off" if not a[1].endswith("enable_grad") else "on") if a[0] == "x" else a[1] for a in grads}
             if len(value.atoms) > len(grads):
                 settings |= {"on" if "on" in before else "off"}
-            before = next((frozenset(a[2]) for a in grads if a[0] == "g" and a[2]), before)
-            self.set_grad(w, settings.pop() if len(settings) == 1 else "both")
+            entered = [(frozenset(a[2]), (depth[0], a[3][1])) for a in grads if a[0] == "g" and a[2]]
+            spot = next((a[3] for a in grads if a[0] == "g" and not a[2]), None)
+            if entered:  # `set_grad_enabled` is in force before the block begins
+                spot = next(((path, span) for path, span, _, _ in depth[1]), None)
+                before, depth = entered[0]
+            self.set_grad(w, settings.pop() if len(settings) == 1 else "both", spot)
         marks = [a for a in value.atoms if a[0] == "e"]
         modes = dict(w.modes) if marks else None
         for mark in marks:

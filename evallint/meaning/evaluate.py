@@ -12,7 +12,7 @@ from evallint.meaning import names
 from evallint.meaning.conditions import Conditions
 from evallint.meaning.facts import LoopFact
 from evallint.meaning.machine import last_name
-from evallint.meaning.values import NONE, UNKNOWN, V, World, const, constants, flowed, is_constant, join, of, united
+from evallint.meaning.values import NO_IDS, NONE, ON, UNKNOWN, V, World, alive, const, constants, flowed, is_constant, join, of, united
 from evallint.meaning.walk import names_in
 
 CUTS = frozenset(("data", "grad"))
@@ -55,7 +55,7 @@ class Evaluate(Conditions):
         """A value of which nothing is known, as an object with a place of its own."""
         if not value.data:
             self.thing(loc).name = name
-        return V((("o", loc),), value.data, value.graph)
+        return V((("o", loc),), value.data, value.graph, value.live)
 
     def global_value(self, path: str, name: str, w: World) -> V:
         """A module's global as its own code left it."""
@@ -115,7 +115,7 @@ class Evaluate(Conditions):
             for atom in value.atoms:
                 if atom[0] == "o" and atom[1] in w.stained:
                     stain = w.stained[atom[1]]
-                    value = V(value.atoms, value.data | stain.data, value.graph | stain.graph)
+                    value = V(value.atoms, value.data | stain.data, value.graph | stain.graph, value.live)
         return value
 
     def constant(self, node: ev.Const, w: World) -> V:
@@ -132,8 +132,8 @@ class Evaluate(Conditions):
         if found is None:
             found = UNKNOWN
         if base.data and name not in SHAPES:
-            graph = base.graph if name not in CUTS else frozenset()
-            found = V(found.atoms, found.data | base.data, found.graph | graph)
+            graph, live = (base.graph, base.live) if name not in CUTS else (NO_IDS, NO_IDS)
+            found = V(found.atoms, found.data | base.data, found.graph | graph, found.live | live)
             if name == "data" and base.graph:
                 self.used(base, "detach")
             if name == "grad":
@@ -212,7 +212,7 @@ class Evaluate(Conditions):
             found = value if found is None else join(found, value)
         found = found if found is not None else UNKNOWN
         flow = base.data | index.data
-        return V(found.atoms, found.data | flow, found.graph | base.graph) if flow else found
+        return V(found.atoms, found.data | flow, found.graph | base.graph, found.live | base.live) if flow else found
 
     def part_by_name(self, table: V, keys: list[Any] | None, w: World) -> V:
         """`self._modules[key]`: the attribute of that name, or a part that is not known."""
@@ -420,7 +420,9 @@ class Evaluate(Conditions):
             return self.added(values[0], values[1])
         if len(values) == 2 and any(isinstance(item, ev.Seq) for item in node.items):  # `[a, b] * n`
             return next(v for v, item in zip(values, node.items, strict=True) if isinstance(item, ev.Seq))
-        return flowed(values)
+        flow = flowed(values)
+        live = NO_IDS.union(*map(alive, values)) if flow.graph and w.grad == ON and type(node) is ev.Mix else NO_IDS
+        return V((), flow.data, flow.graph, live) if live else flow
 
 
 def is_setting(cls: ev.Class | None, value: V) -> bool:
@@ -451,4 +453,5 @@ VALUES: dict[type, Callable[[Any, Any, World], V]] = {
     ev.Walrus: Evaluate.walrus,
     ev.Yield: Evaluate.yield_,
     ev.Mix: Evaluate.mix,
+    ev.Text: Evaluate.mix,
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evallint.events import Span
-from evallint.meaning.values import Modes
+from evallint.meaning.values import Hush, Modes
 
 
 @dataclass(slots=True, eq=False)
@@ -116,6 +116,8 @@ class Forward:
     """The mode calls that ran in the functions on the stack."""
     silenced_at: int = -1
     """The index in `stops` of the function that turned recording off."""
+    hushed: frozenset[Hush] = frozenset()
+    """What had turned recording off, where that is known."""
     loc: tuple[Any, ...] | None = None
     offbeat: bool = False
     """Met only when a parameter has another value than its default."""
@@ -155,6 +157,58 @@ class Forward:
         return self.path, self.span, self.modes, self.grad, self.frozen, tuple(loop.span for loop in self.loops), used
 
 
+@dataclass(slots=True, eq=False)
+class Kept:
+    """A statement that adds, round by round, what forwards have recorded to something that outlives the round."""
+
+    path: str
+    span: Span
+    text: str
+    """What it is added to, as written: `total`, `self.losses`."""
+    how: str
+    """"sum", "list" (appended) or "item" (stored under an index)."""
+    function: str
+    loop: LoopFact
+    """The loop that repeats it."""
+    fed: bool
+    """A backward goes through the sum: it is part of training."""
+    numbers: set[int] = field(default_factory=set)
+    forwards: list[Forward] = field(default_factory=list)
+    """The forwards whose graphs it keeps."""
+
+
+@dataclass(slots=True, eq=False)
+class Backward:
+    """A backward through the outputs of forwards of which some ran without recording."""
+
+    path: str
+    span: Span
+    text: str
+    function: str
+    grad: frozenset[str]
+    hushed: frozenset[Hush]
+    pure: bool
+    """Nothing but the forwards' outputs, data and known operations on tensors goes into what it starts from."""
+    recorded: bool
+    """Some recorded forward flows in."""
+    numbers: set[int] = field(default_factory=set)
+    forwards: list[Forward] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """A statement that switches nothing: `model.eval` without its call, `torch.no_grad()` outside a `with`."""
+
+    path: str
+    span: Span
+    text: str
+    function: str
+    kind: str
+    """"mode" or "grad"."""
+    sure: bool
+    """What it hangs on is a module by its class or use, not by its name alone."""
+
+
 def wholes(loc: tuple[Any, ...] | None) -> Iterator[tuple[Any, ...]]:
     """An object, and what it is a part of."""
     while loc is not None:
@@ -192,6 +246,9 @@ class Facts:
 
     forwards: list[Forward] = field(default_factory=list)
     lapses: list[Lapse] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
+    backwards: list[Backward] = field(default_factory=list)
+    idle: list[Idle] = field(default_factory=list)
 
     def mark_probed(self) -> None:
         """Tell the backward that asks for an input's gradient from training: no optimizer ever steps that model."""

@@ -10,7 +10,7 @@ from evallint.events import Event, Value, blocks
 from evallint.meaning import names
 from evallint.meaning.facts import LoopFact
 from evallint.meaning.machine import Frame, Machine, last_name
-from evallint.meaning.values import UNKNOWN, Mode, Modes, V, World, const, constants, is_constant, join, meet, of
+from evallint.meaning.values import NO_IDS, ON, UNKNOWN, Mode, Modes, V, World, const, constants, is_constant, join, meet, of, phases_of
 from evallint.meaning.vocabulary import FLAGS, PHASES, SETTING_UP
 from evallint.meaning.walk import (
     TELLING,
@@ -63,19 +63,20 @@ class Flow(Machine):
     def assign(self, event: ev.Assign, w: World) -> World | None:
         if is_made_of_itself(event):
             self.makers.add(id(event.value))
-        value = self.value(event.value, w)
+        value = added = self.value(event.value, w)
         if event.augmented:
-            before = self.value(event.targets[0], w)
-            value = self.added(before, value)
+            value = self.added(self.value(event.targets[0], w), value, w.grad == ON)
         if not value.atoms and not value.data and isinstance(event.value, (ev.Compare, ev.Bool, ev.Not)) and not self.loops:
             value = of(("b", ("said", id(event), self.chain()), True))
         if not value.atoms and event.annotation is not None and isinstance(event.targets[0], (ev.Name, ev.Attr)):
             value = self.annotated(event, value)
         for target in event.targets:
             self.bind(target, value, w)
+        if added.graph:
+            self.grows(event, added, w)
         return w
 
-    def added(self, before: V, value: V) -> V:
+    def added(self, before: V, value: V, recorded: bool = False) -> V:
         """What `before += value` leaves."""
         items = [v for v in (before, value) for a in v.atoms if a[0] in ("q", "l")]
         atoms = before.atoms if items else ()
@@ -86,7 +87,8 @@ class Flow(Machine):
                     for x in a[1] if a[0] == "q" else (a[1],) if a[0] == "l" else ():
                         inner = join(inner, x)
             atoms = (("l", inner),)
-        return V(atoms, before.data | value.data, before.graph | value.graph)
+        live = before.live | value.live if recorded and not items else NO_IDS
+        return V(atoms, before.data | value.data, before.graph | value.graph, live)
 
     def annotated(self, event: ev.Assign, value: V) -> V:
         return value
@@ -284,6 +286,7 @@ class Flow(Machine):
                 endless=event.target is None,
             )
             self.loop_facts[key] = fact
+            self.loop_events[id(fact)] = event
         return fact
 
     def rounds(self, source: V) -> list[V] | None:
@@ -372,8 +375,8 @@ class Flow(Machine):
             for v in items:
                 found = v if found is None else join(found, v)
         if found is None or not found.atoms:
-            return V((("o", loc),), source.data, source.graph)
-        return V(found.atoms, found.data | source.data, found.graph | source.graph)
+            return V((("o", loc),), source.data, source.graph, source.live)
+        return V(found.atoms, found.data | source.data, found.graph | source.graph, found.live | source.live)
 
     def held(self, loc: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """The modules that a container module was built from."""
@@ -470,13 +473,6 @@ class Flow(Machine):
     def outer(self, event: ev.Outer, w: World) -> World | None:
         (self.frame.globals if event.is_global else self.frame.nonlocals).update(event.names)
         return w
-
-
-def phases_of(source: V) -> list[V]:
-    """The constants that a loop takes one by one (`["train", "val"]`), where it takes nothing else."""
-    values = [v for a in source.atoms for v in (a[1] if a[0] == "q" else (a[1],) if a[0] == "l" else (UNKNOWN,))]
-    atoms = dict.fromkeys(atom for v in values for atom in v.atoms)
-    return [of(atom) for atom in atoms] if all(is_constant(v, "str", "bool") for v in values) else []
 
 
 RUN: dict[type, Callable[[Any, Any, World], World | None]] = {

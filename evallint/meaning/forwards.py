@@ -11,7 +11,7 @@ from evallint.meaning.facts import Forward
 from evallint.meaning.layers import CONTAINERS, DEPENDENT, FUNCTIONAL, Layers, built, handed_to
 from evallint.meaning.machine import Args, Thing, is_below, last_name, text_of, top_of
 from evallint.meaning.project import GRAD_SWITCHES
-from evallint.meaning.values import OFF, UNKNOWN, UNKNOWN_MODE, Modes, V, World, const, flowed
+from evallint.meaning.values import NO_IDS, OFF, ON, UNKNOWN, UNKNOWN_MODE, Modes, V, World, alive, const, flowed
 from evallint.meaning.walk import decorator_names, names_in
 
 EVIDENCE = frozenset(
@@ -87,12 +87,14 @@ class Forwards(Layers, Contexts):
                 modes, w.grad, w.is_frozen(loc), layers, layer, known,
             )  # fmt: skip
             fact.loc, fact.rounds = loc, tuple(self.tags)
-            fact.silenced_at = w.grad_at if w.grad == OFF else -1
+            fact.silenced_at = w.grad_at[0] if w.grad == OFF else -1
             self.forwards.append(fact)
         else:
             fact = self.forwards[number]
             fact.modes |= modes
             fact.grad |= w.grad
+        if "off" in w.grad:
+            fact.hushed |= w.grad_at[1]
         if any(f.function.mentions_forces for f in self.frames) and self.project.differentiates(self.path):
             fact.may_differentiate = True
         cls = self.thing(loc).cls
@@ -120,7 +122,12 @@ class Forwards(Layers, Contexts):
         recorded = w.grad != OFF and not fact.carries_no_grad
         data = flow.data | {number}
         graph = (flow.graph | {number}) if recorded else frozenset()
-        return V((("o", ("ret", self.path, node.span, self.chain())),), data, graph)
+        live = NO_IDS
+        if w.grad == ON and not (fact.carries_no_grad or fact.own_grad):
+            live = frozenset().union(*map(alive, args.all()))
+            if not fact.frozen and method in ("__call__", "forward") and not (cls is not None and self.is_empty(cls)):
+                live |= {number}
+        return V((("o", ("ret", self.path, node.span, self.chain())),), data, graph, live)
 
     def is_part_of_module(self, loc: Any) -> bool:
         """Whether an object hangs on one that is known to be a module: what is called there is one as well."""

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evallint.events import Call, Class, Event, Function, Span, Value
+from evallint.events import Assign, Call, Class, Event, Function, Loop, Span, Value
 from evallint.meaning import names
-from evallint.meaning.facts import Forward, LoopFact, Stop
+from evallint.meaning.facts import Backward, Forward, Kept, LoopFact, Stop
 from evallint.meaning.project import Project
-from evallint.meaning.values import NO_IDS, UNKNOWN, Ids, Loc, Mode, Modes, V, World
+from evallint.meaning.values import NO_IDS, UNKNOWN, Ids, Loc, Mode, Modes, Spot, V, World
 from evallint.meaning.walk import last_name, text_of
 
 MOST_STEPS = 6000
@@ -149,6 +149,9 @@ class Machine(ABC):
         self.loops: list[tuple[LoopFact, int]] = []
         self.tags: list[Any] = []
         self.loop_facts: dict[tuple[Any, ...], LoopFact] = {}
+        self.loop_events: dict[int, Loop] = {}
+        self.kept: dict[tuple[Any, ...], Kept] = {}
+        self.backwards: dict[tuple[Any, ...], Backward] = {}
         self.forwards: list[Forward] = []
         self.forward_ids: dict[tuple[Any, ...], int] = {}
         self.pending: set[int] = set()
@@ -334,12 +337,16 @@ class Machine(ABC):
         """Whether a loop runs over a generator that yields while recording is off."""
 
     @abstractmethod
-    def set_grad(self, w: World, setting: str) -> None:
-        """Enter a grad mode."""
+    def set_grad(self, w: World, setting: str, spot: Spot | None = None, kind: str = "context") -> None:
+        """Enter a grad mode; `spot` is what enters it, a "context" or a "call"."""
 
     @abstractmethod
     def call_later(self, func: V, args: Args, node: Call, w: World) -> V:
         """Call a function that was handed to code outside the project."""
+
+    @abstractmethod
+    def grows(self, event: Assign, added: V, w: World) -> None:
+        """Note that an assignment may add what a forward has recorded to what there is already."""
 
     @abstractmethod
     def notice(self) -> None:

@@ -296,7 +296,7 @@ class Objects(Owned):
         if method == "enter_context" and args.pos:
             for atom in args.pos[0].atoms:
                 if atom[0] == "g":
-                    self.set_grad(w, atom[1])
+                    self.set_grad(w, atom[1], (self.path, node.span), "call")
                 elif atom[0] == "e":
                     for model in atom[1]:
                         self.set_mode(w, model, made("eval", self.path, node.span, self.frame.stop.function, "eval"))

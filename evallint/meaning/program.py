@@ -11,6 +11,7 @@ from evallint.events import ANY_METHOD, Class, Const, File, Function
 from evallint.meaning import names
 from evallint.meaning.absence import frameworks_switch, switches_to_eval
 from evallint.meaning.facts import Facts, Forward, Stop
+from evallint.meaning.idle import idle_statements
 from evallint.meaning.machine import Args, Fork, Frame, TooLong
 from evallint.meaning.methods import is_abstract, is_mode_method
 from evallint.meaning.project import GRAD_SWITCHES, Project
@@ -80,6 +81,7 @@ class Program(States):
             for cls in file.classes:
                 if "training_step" in cls.methods and not file.context and self.project.is_a(cls, "framework_classes"):
                     self.hooks_of(cls)
+        self.facts.idle = idle_statements(self.project)
         self.facts.mark_probed()
         self.facts.mark_shared()
         self.facts.lapses = survey(self)
@@ -91,9 +93,11 @@ class Program(States):
         seen, self.may_fork = set(self.visited), False
         for f in functions:
             if f.called & wrappers and prepares(f.name):
-                before = len(self.facts.forwards)
+                rows: list[list[Any]] = [self.facts.forwards, self.facts.kept, self.facts.backwards]
+                before = [len(row) for row in rows]
                 self.function(f)
-                del self.facts.forwards[before:]
+                for row, length in zip(rows, before, strict=True):
+                    del row[length:]
         self.visited, self.may_fork = seen, True
 
     def is_wrapper(self, cls: Class) -> bool:
@@ -426,7 +430,17 @@ class Program(States):
             stale = new <= self.told
             self.told |= new
             self.facts.forwards += self.forwards
+            self.hand_in()
         self.may_fork = may_fork
+
+    def hand_in(self) -> None:
+        """Keep what a run has met beside forwards."""
+        for kept in self.kept.values():
+            kept.forwards = [self.forwards[number] for number in sorted(kept.numbers)]
+        for backward in self.backwards.values():
+            backward.forwards = [self.forwards[number] for number in sorted(backward.numbers)]
+        self.facts.kept += self.kept.values()
+        self.facts.backwards += self.backwards.values()
 
     def is_offbeat(self, key: Any, answer: bool) -> bool:
         """Whether an assumption contradicts a parameter's default."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from evallint.events import Class, Const, Function, Param
 from evallint.meaning import names
+from evallint.meaning.living import Living
 from evallint.meaning.machine import MOST_STEPS, Args, Fork, TooLong
-from evallint.meaning.objects import Objects
 from evallint.meaning.project import Project
 from evallint.meaning.values import UNKNOWN_MODE, World, const, is_constant, join, meet, of
 from evallint.meaning.walk import attributes_set
@@ -17,7 +17,7 @@ MOST_METHODS = 30
 MEASURING = frozenset("data target targets label labels metric metrics score scores evaluate evaluating".split())
 
 
-class States(Objects):
+class States(Living):
     """Runs constructors and methods for the state that they leave."""
 
     def __init__(self, project: Project) -> None:

@@ -15,7 +15,7 @@ from evallint.events import Call, Class, Function
 from evallint.meaning import names
 from evallint.meaning.annotations import Annotations
 from evallint.meaning.machine import CHAIN, MOST_FRAMES, Args, Thing, top_of
-from evallint.meaning.values import Atom, Loc, Modes, V, World
+from evallint.meaning.values import Atom, GradAt, Loc, Modes, V, World
 
 MOST_ATTRIBUTES = 80
 CALLS_BELOW = 6
@@ -56,7 +56,7 @@ class Record:
     depth: int
     tick: int
     frozen: frozenset[Loc]
-    grad: tuple[frozenset[str], int]
+    grad: tuple[frozenset[str], GradAt]
     tags: tuple[Any, ...]
     written: dict[tuple[Loc, str], None] = field(default_factory=dict)
     visited: set[int] = field(default_factory=set)

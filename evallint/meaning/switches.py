@@ -76,17 +76,17 @@ class Switches(Handed):
         flag = args.get(0, "mode")
         kept = frozenset(setting for atom in (flag.atoms if flag is not None else ()) if atom[0] == "r" for setting in atom[1])
         if kept:  # what `is_grad_enabled()` said before
-            before = tuple(sorted(w.grad))
+            before, at = tuple(sorted(w.grad)), w.grad_at
             self.set_grad(w, "both" if len(kept) > 1 else next(iter(kept)))
-            return of(("g", "both" if len(kept) > 1 else next(iter(kept)), before))
+            return of(("g", "both" if len(kept) > 1 else next(iter(kept)), before, at))
         known = self.known(flag) if flag is not None else None
         key = self.key_of(flag) if flag is not None else None
         if known and key is not None:
             known = None  # whoever sets the flag wants the graph
-        before = tuple(sorted(w.grad))
+        before, at = tuple(sorted(w.grad)), w.grad_at
         if known is None and key is not None:
             self.meet_key(key[0], id(node))
             self.meet_key(key[0], -id(node))
         setting = "both" if known is None else "on" if known else "off"
-        self.set_grad(w, setting)
-        return of(("g", setting, before))
+        self.set_grad(w, setting, (self.path, node.span), "call")
+        return of(("g", setting, before, at))

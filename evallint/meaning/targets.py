@@ -6,9 +6,13 @@ from functools import reduce
 
 from evallint import events as ev
 from evallint.events import Value
+from evallint.meaning import names
 from evallint.meaning.flow import Flow
-from evallint.meaning.machine import Args
-from evallint.meaning.values import UNKNOWN, V, World, join, of
+from evallint.meaning.machine import Args, last_name
+from evallint.meaning.values import NO_IDS, UNKNOWN, V, World, join, of
+
+LIVELY = frozenset("loss losses logits logit output outputs out recon reconstruction".split())
+"""Words of what is a tensor with a graph, where a model hands out several things."""
 
 
 class Targets(Flow):
@@ -65,6 +69,9 @@ class Targets(Flow):
 
     def unpack(self, target: ev.Seq, value: V, w: World) -> None:
         rows = [a[1] for a in value.atoms if a[0] == "q" and len(a[1]) == len(target.items)]
+        own = any(
+            a[1][:3] == ("ret", f.path, f.span) for a in value.atoms if a[0] == "o" for f in map(self.forwards.__getitem__, value.live)
+        )
         parts = [reduce(join, column) for column in zip(*rows, strict=True)] if rows else None
         for number, inner in enumerate(target.items):
             if parts is not None:
@@ -77,7 +84,8 @@ class Targets(Flow):
                 held = [w.attrs[a[1], f"#{number}"] for a in value.atoms if a[0] == "o" and (a[1], f"#{number}") in w.attrs]
                 part = held[0] if held else V(atoms)
             if value.data and parts is None and not part.data:
-                part = V(part.atoms, value.data, value.graph)
+                lively = own and isinstance(inner, (ev.Name, ev.Attr)) and names.has_words(last_name(inner), LIVELY)
+                part = V(part.atoms, value.data, value.graph, value.live if lively else NO_IDS)
             self.bind(inner, part, w)
 
     def stain(self, target: Value, value: V, w: World) -> None:

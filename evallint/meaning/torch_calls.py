@@ -35,9 +35,9 @@ class TorchCalls(Switches):
             if args.pos and any(a[0] == "f" for a in args.pos[0].atoms):
                 return of(("w", "off", args.pos[0]))
             flag = args.get(0, "mode")
-            return of(("g", "on" if flag is not None and self.known(flag) is False else "off", ()))
+            return of(("g", "on" if flag is not None and self.known(flag) is False else "off", (), (self.path, node.span)))
         if tail == "enable_grad" and torchy:
-            return of(("g", "on", ()))
+            return of(("g", "on", (), (self.path, node.span)))
         if tail == "is_grad_enabled" and torchy:
             return of(("r", tuple(sorted(w.grad))))
         if tail == "set_grad_enabled" and (torchy or tail == dotted):

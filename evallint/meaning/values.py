@@ -8,7 +8,8 @@ An atom is a hashable tuple whose first item is its kind:
     ("k", cls)                a class of the project
     ("x", dotted)             something outside the project, by dotted name
     ("m", path)               a module of the project
-    ("g", setting, before)    a grad-mode context: setting "on", "off" or "both"
+    ("g", setting, before, at)    a grad-mode context: setting "on", "off" or "both"; where it is in force already, what was before
+                                  and who set that, else () and where it is written
     ("w", setting, value)     a function wrapped by such a context
     ("s", loc, modes)         what `loc.training` was when it was read
     ("b", key, polarity)      a truth value that is not known but always the same
@@ -33,6 +34,13 @@ Atoms = tuple[Atom, ...]
 """Each once, in the order in which they were met: what a run finds must not depend on hashes."""
 Loc = tuple[Any, ...]
 Ids = frozenset[int]
+Hush = tuple[str, tuple[int, int, int, int], str, str]
+"""What turned recording off: file, span, function, and "call" (until it is undone) or "context" (for a while)."""
+Spot = tuple[str, tuple[int, int, int, int]]
+"""A file and a span."""
+GradAt = tuple[int, frozenset[Hush]]
+"""Which of the running functions set the grad mode (its index), and with what, if that turned recording off for certain."""
+AT_START: GradAt = (-1, frozenset())
 NO_IDS: Ids = frozenset()
 MOST_ATOMS = 6
 MOST_ADOPTED = 100
@@ -42,12 +50,14 @@ MOST_ADOPTED = 100
 class V:
     """An abstract value: what it can be (nothing known when empty), and which forwards' outputs flowed into it. Never changed.
 
-    `data` are forwards whose numbers reach this value; `graph` those whose autograd graph does.
+    `data` are forwards whose numbers reach this value; `graph` those whose autograd graph may, `live` those whose graph does for
+    certain: through nothing but operations on tensors that are known, with recording on.
     """
 
     atoms: Atoms = ()
     data: Ids = NO_IDS
     graph: Ids = NO_IDS
+    live: Ids = NO_IDS
 
 
 UNKNOWN = V()
@@ -85,7 +95,7 @@ def join(a: V, b: V) -> V:
         atoms = tuple(x for x in atoms if x[0] == "o")
         if len(atoms) > MOST_ATOMS:
             atoms = ()
-    return V(atoms, a.data | b.data, a.graph | b.graph)
+    return V(atoms, a.data | b.data, a.graph | b.graph, a.live | b.live)
 
 
 def merged(dicts: list[tuple[tuple[Any, V], ...]]) -> tuple[tuple[Any, V], ...]:
@@ -108,9 +118,26 @@ def flowed(values: Any) -> V:
     return V((), data, graph) if data else UNKNOWN
 
 
+def alive(v: V) -> Ids:
+    """The forwards whose graph a value holds for certain, or what is in a container."""
+    found = v.live
+    for atom in v.atoms if v.data else ():
+        inner = atom[1] if atom[0] == "q" else (atom[1],) if atom[0] == "l" else [x for _, x in atom[1]] if atom[0] == "d" else ()
+        for item in inner:
+            found |= alive(item)
+    return found
+
+
 def is_constant(v: V, *kinds: str) -> bool:
     """Whether a value is for certain a constant of these types ("bool", "NoneType", …)."""
     return bool(v.atoms) and all(a[0] == "c" and a[1] in kinds for a in v.atoms)
+
+
+def phases_of(source: V) -> list[V]:
+    """The constants that a loop takes one by one (`["train", "val"]`), where it takes nothing else."""
+    values = [v for a in source.atoms for v in (a[1] if a[0] == "q" else (a[1],) if a[0] == "l" else (UNKNOWN,))]
+    atoms = dict.fromkeys(atom for v in values for atom in v.atoms)
+    return [of(atom) for atom in atoms] if all(is_constant(v, "str", "bool") for v in values) else []
 
 
 def constants(v: V) -> list[Any] | None:
@@ -243,7 +270,7 @@ class World:
         self.attrs = Store()
         self.modes: dict[Loc, Modes] = {}
         self.grad: frozenset[str] = ON
-        self.grad_at = -1
+        self.grad_at = AT_START
         self.frozen: frozenset[Loc] = frozenset()
         self.stained: dict[Loc, V] = {}
 
@@ -327,4 +354,6 @@ def meet(a: World, b: World, defaults: dict[Loc, Modes]) -> World:
                 both[loc] = a.mode(loc, defaults) | b.mode(loc, defaults)
         a.modes = both
     a.grad = a.grad | b.grad
+    if a.grad_at[1] != b.grad_at[1]:
+        a.grad_at = a.grad_at[0], a.grad_at[1] | b.grad_at[1]
     return a

@@ -8,21 +8,27 @@ import inspect
 from evallint.rules.base import Rule
 from evallint.rules.beside import PAGES
 from evallint.rules.functional_dropout_ignores_mode import FunctionalDropoutIgnoresMode
+from evallint.rules.graph_kept_alive import GraphKeptAlive
 from evallint.rules.layer_built_in_forward import LayerBuiltInForward
 from evallint.rules.missing_eval import MissingEval
 from evallint.rules.missing_no_grad import MissingNoGrad
 from evallint.rules.missing_train import MissingTrain
+from evallint.rules.mode_call_without_effect import ModeCallWithoutEffect
 from evallint.rules.submodule_hidden_from_eval import SubmoduleHiddenFromEval
 from evallint.rules.train_override_breaks_mode import TrainOverrideBreaksMode
+from evallint.rules.training_without_grad import TrainingWithoutGrad
 
 _CLASSES: tuple[type[Rule], ...] = (
     MissingEval,
     MissingNoGrad,
     MissingTrain,
+    ModeCallWithoutEffect,
+    TrainingWithoutGrad,
     FunctionalDropoutIgnoresMode,
     LayerBuiltInForward,
     SubmoduleHiddenFromEval,
     TrainOverrideBreaksMode,
+    GraphKeptAlive,
 )
 RULES: dict[str, type[Rule]] = {each.code: each for each in sorted(_CLASSES, key=lambda each: each.code)}
 
@@ -53,8 +59,9 @@ def find(code: str) -> type[Rule]:
         if wanted.upper() == each.code or wanted.lower() == each.name:
             return each
     codes = {each.code.lower(): each.code for each in RULES.values()} | {each.name: each.code for each in RULES.values()}
-    close = difflib.get_close_matches(wanted.lower(), list(codes), n=3, cutoff=0.6)
-    raise UnknownRule(code, tuple(dict.fromkeys(codes[match] for match in close)))
+    close = {each: difflib.SequenceMatcher(None, each, wanted.lower()).ratio() for each in codes}
+    nearest = sorted((each for each in codes if close[each] >= 0.6), key=lambda each: -close[each])  # of equal ones the lowest code
+    raise UnknownRule(code, tuple(dict.fromkeys(codes[each] for each in nearest))[:3])
 
 
 def codes() -> tuple[str, ...]:

@@ -21,6 +21,7 @@ class Scope:
         self.called: set[str] = set()
         self.receivers: set[tuple[str, str]] = set()
         self.aliased: set[str] = set()
+        self.alone: list[tuple[str, Span]] = []
         self.is_generator = False
         self.has_closures = False
         self.mentions_forces = False
@@ -75,6 +76,7 @@ class Expressions:
             scope.mentions_forces,
             scope.has_closures,
             frozenset(scope.aliased),
+            alone=tuple(scope.alone),
         )
 
     def value(self, node: cst.CSTNode) -> Value:
@@ -88,7 +90,7 @@ class Expressions:
         """Values that flow together: flattened, and what holds nothing is dropped."""
         flat: list[Value] = []
         for value in values:
-            if isinstance(value, ev.Mix):
+            if type(value) is ev.Mix:
                 flat += value.items
             elif not isinstance(value, ev.Const):
                 flat.append(value)
@@ -211,7 +213,15 @@ class Expressions:
         while isinstance(left, cst.BinaryOperation):  # long sums are nested to the left
             rights.append(left.right)
             left = left.left
-        return self.mix([self.value(left), *(self.value(r) for r in reversed(rights))])
+        mixed = self.mix([self.value(left), *(self.value(r) for r in reversed(rights))])
+        return self.text(mixed) if isinstance(left, TEXTS) else mixed
+
+    def text(self, mixed: Value) -> Value:
+        """What flows together into a text."""
+        return ev.Text(mixed.items) if isinstance(mixed, ev.Mix) and mixed.items else NOTHING
+
+    def formatted(self, node: cst.FormattedString) -> Value:
+        return self.text(self.mix(self.value(part) for part in node.parts))
 
     def unary(self, node: cst.UnaryOperation) -> Value:
         item = self.value(node.expression)
@@ -319,6 +329,8 @@ OPERATORS: dict[type, str] = {
     cst.GreaterThanEqual: ">=",
 }
 
+TEXTS = (cst.SimpleString, cst.ConcatenatedString, cst.FormattedString)
+
 CARRIERS = (cst.FormattedStringExpression, cst.FormattedStringText, cst.Index, cst.Slice, cst.Element)
 
 EXPRESSIONS: dict[type, Callable[[Any, Any], Value]] = {
@@ -333,6 +345,7 @@ EXPRESSIONS: dict[type, Callable[[Any, Any], Value]] = {
     cst.Float: Expressions.number,
     cst.Imaginary: Expressions.nothing,
     cst.Ellipsis: Expressions.nothing,
+    cst.FormattedString: Expressions.formatted,
     cst.FormattedStringText: Expressions.nothing,
     cst.List: Expressions.sequence,
     cst.Tuple: Expressions.sequence,

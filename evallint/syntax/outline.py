@@ -33,6 +33,7 @@ class Outline:
         self.assigned: list[str] = []
         self.collections: set[str] = set()
         self.collected: list[str] = []
+        self.alone: list[ast.Attribute] = []
         self.imports: list[ev.Import] = []
         self.is_generator = False
         self.has_closures = False
@@ -59,6 +60,8 @@ class Outline:
     def expr(self, node: ast.Expr) -> None:
         if isinstance(node.value, ast.JoinedStr):
             raise Uncertain  # one text, or several side by side
+        if isinstance(node.value, ast.Attribute):
+            self.alone.append(node.value)
         if not is_text(node):
             self.value(node.value)
 
@@ -296,6 +299,17 @@ def tail(node: ast.expr) -> str:
     if isinstance(node, ast.Name):
         return node.id
     return node.attr if isinstance(node, ast.Attribute) else ""
+
+
+def written(node: ast.expr) -> str:
+    """A name or attribute as it is written; what else it hangs on is but hinted at."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return f"{written(node.value)}.{node.attr}"
+    if isinstance(node, ast.Subscript):
+        return f"{written(node.value)}[…]"
+    return f"{written(node.func)}(…)" if isinstance(node, ast.Call) else "…"
 
 
 def asked(node: ast.Call) -> str:

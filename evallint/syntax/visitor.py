@@ -18,7 +18,7 @@ from evallint.source.nesting import too_deep_in, too_many_branches
 from evallint.source.parsing import parsed
 from evallint.syntax.bodies import Bodies, Definition, Lower, Unparsable, outlines, without_bodies
 from evallint.syntax.expressions import Expressions
-from evallint.syntax.outline import Outline, imports_of
+from evallint.syntax.outline import Outline, imports_of, written
 from evallint.syntax.places import Columns
 
 
@@ -184,6 +184,8 @@ class Visitor(Expressions):
         if isinstance(node.value, (cst.SimpleString, cst.ConcatenatedString, cst.Ellipsis)):
             return
         self.header(at.value)
+        if isinstance(at.value, ast.Attribute):
+            self.scopes[-1].alone.append((written(at.value), self.columns.span(at.value)))
         yield ev.Do(self.value(node.value))
 
     def assign(self, node: cst.Assign, at: ast.Assign) -> Iterator[Event]:
@@ -193,20 +195,20 @@ class Visitor(Expressions):
         for choice in (value.then, value.other) if isinstance(value, ev.IfValue) else (value,):
             if isinstance(choice, ev.Attr) and isinstance(choice.base, ev.Name) and choice.base.id == "self":
                 self.scopes[-1].aliased.add(choice.name)
-        yield ev.Assign(targets, value)
+        yield ev.Assign(targets, value, span=self.columns.span(at))
 
     def ann_assign(self, node: cst.AnnAssign, at: ast.AnnAssign) -> Iterator[Event]:
         self.header(at.target, at.annotation, at.value)
         target, annotation = self.value(node.target), self.annotation(node.annotation)
         if node.value is not None:
-            yield ev.Assign((target,), self.value(node.value), annotation=annotation)
+            yield ev.Assign((target,), self.value(node.value), annotation=annotation, span=self.columns.span(at))
         else:
             yield ev.Assign((target,), NOTHING, annotation=annotation)
 
     def aug_assign(self, node: cst.AugAssign, at: ast.AugAssign) -> Iterator[Event]:
         self.header(at.target, at.value)
         target = self.value(node.target)
-        yield ev.Assign((target,), self.value(node.value), augmented=True)
+        yield ev.Assign((target,), self.value(node.value), augmented=True, span=self.columns.span(at))
 
     def assert_(self, node: cst.Assert, at: ast.Assert) -> Iterator[Event]:
         self.header(at.test)
@@ -314,6 +316,7 @@ class Visitor(Expressions):
         if outline is not None:
             function.unread, function.reader = True, self.bodies
             function.glance = outline.glance()
+            function.alone = tuple((written(node), self.columns.span(node)) for node in outline.alone)
         self.functions.append(function)
         yield ev.Define(function)
 

@@ -1,0 +1,115 @@
+"""Claims about graphs: training whose forward records nothing, and evaluations that keep every graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from evallint.events import Span
+from evallint.finding import Confidence
+from evallint.meaning import names
+from evallint.meaning.claims import RANK, grad_rows
+from evallint.meaning.facts import Backward, Facts, Forward, Idle, Kept
+from evallint.meaning.regions import Region
+from evallint.meaning.signs import is_tested
+from evallint.meaning.values import OFF, Hush
+
+BESIDE = frozenset("teacher ema momentum target frozen reference ref old guide".split())
+"""Words of models that training asks for their opinion, without training them."""
+
+
+DATA = frozenset("loader loaders dataloader dataloaders dataset batches".split())
+
+
+@dataclass(frozen=True, slots=True)
+class KeptGraph:
+    """A statement that keeps the graph of every round."""
+
+    kept: Kept
+    forward: Forward
+    confidence: Confidence
+    trains: bool
+    """The loop trains: what is kept was back-propagated before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unrecorded:
+    """A backward, and the forward in front of it that ran with recording off."""
+
+    backward: Backward
+    forward: Forward
+    hush: Hush
+    confidence: Confidence
+    always: bool
+    """Recording is off whenever the forward runs; else from the first call on of what turned it off."""
+
+
+def kept_graphs(facts: Facts) -> list[KeptGraph]:
+    """Statements that keep graphs which nobody needs."""
+    useless: dict[int, list[tuple[Region, Confidence]]] = {}
+    for region, forward, confidence, _ in grad_rows(facts) if facts.kept else ():
+        useless.setdefault(id(forward), []).append((region, confidence))
+    found: dict[tuple[str, Span], KeptGraph] = {}
+    for kept in facts.kept:
+        for forward in kept.forwards:
+            claim = kept_graph(kept, forward, useless)
+            key = (kept.path, kept.span)
+            if claim is not None and (key not in found or RANK[claim.confidence] > RANK[found[key].confidence]):
+                found[key] = claim
+    return list(found.values())
+
+
+def kept_graph(kept: Kept, forward: Forward, useless: dict[int, list[tuple[Region, Confidence]]]) -> KeptGraph | None:
+    """What one forward's graph is kept for; None where that may be meant, or is but a step inside of what is evaluated."""
+    near = [pair for pair in useless.get(id(forward), ()) if (pair[0].path, pair[0].function) == (kept.path, kept.function)]
+    if near and any(loop is kept.loop for loop in forward.loops):
+        own = any(s.module and s.function == kept.function for s in forward.stops)
+        told = [(each, is_told(region, forward, own) and not (own and kept.how == "item")) for region, each in near]
+        sure: list[Confidence] = [each if is_sure else "low" for each, is_sure in told]
+        return KeptGraph(kept, forward, max(sure, key=RANK.__getitem__), False)
+    trained = forward.trained and forward.stepped and kept.loop.trains
+    if trained and not (kept.fed or forward.offbeat or forward.framework or is_tested(forward)):
+        return KeptGraph(kept, forward, "medium", True)
+    return None
+
+
+def is_told(region: Region, forward: Forward, own: bool) -> bool:
+    """Whether more than its use says that a region evaluates: a name; outside of the module's own methods, whose users may want the
+    graph, also a switch, a loader, or weights that were loaded.
+    """
+    if own:
+        return region.strongly
+    fed = region.loader or names.has_words(region.loop.source if region.loop is not None else "", DATA)
+    return region.switched or region.strongly or fed or forward.loaded
+
+
+def unrecorded(facts: Facts) -> list[Unrecorded]:
+    """Training steps whose forward runs with recording off."""
+    found: dict[tuple[str, Span], Unrecorded] = {}
+    for backward in facts.backwards:
+        for forward in reversed(backward.forwards):
+            claim = None if is_tested(forward) or forward.framework else unrecorded_forward(backward, forward)
+            key = (backward.path, backward.span)
+            if claim is not None and (key not in found or RANK[claim.confidence] > RANK[found[key].confidence]):
+                found[key] = claim
+    return list(found.values())
+
+
+def unrecorded_forward(backward: Backward, forward: Forward) -> Unrecorded | None:
+    """Whether a forward that a backward starts from ran with recording off for certain."""
+    hush = min(forward.hushed, default=None)
+    if hush is None or names.has_words(forward.text, BESIDE):
+        return None
+    confidence: Confidence = "high" if forward.known else "medium"
+    if forward.grad == OFF and not backward.recorded:
+        together = backward.grad == OFF and bool(forward.hushed & backward.hushed)
+        return Unrecorded(backward, forward, hush, confidence, True) if together or backward.pure else None
+    left = [h for h in forward.hushed & backward.hushed if h[3] == "call" and h[2] not in (forward.stops[-1].function, backward.function)]
+    if left and "off" in backward.grad and forward.stepped:
+        return Unrecorded(backward, forward, min(left), "medium", False)
+    return None
+
+
+def next_forward(facts: Facts, idle: Idle) -> Forward | None:
+    """The first forward that follows an idle statement in its function, in the text."""
+    after = [f for f in facts.forwards if f.path == idle.path and f.stops[-1].function == idle.function and f.span > idle.span]
+    return min(after, key=lambda f: f.span, default=None)

@@ -1,0 +1,226 @@
+"""Graphs that live: through which operations a recorded graph goes on for certain, what keeps it, and what is left of it for a backward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evallint import events as ev
+from evallint.events import Call, Class, Function, Span, Value
+from evallint.meaning import names
+from evallint.meaning.facts import Backward, Kept, LoopFact
+from evallint.meaning.machine import Args, last_name, text_of
+from evallint.meaning.objects import Objects
+from evallint.meaning.slices import differentiated, reads, resets, sources, written
+from evallint.meaning.values import NO_IDS, ON, Hush, Ids, V, World, alive, flowed
+from evallint.meaning.walk import every, names_in, parts
+
+OPERATIONS = frozenset(
+    "abs add amax amin avg_pool2d bmm cat cdist chunk clamp clip clone concat contiguous cosine_similarity cpu cuda cumsum diag div dot"
+    " double dstack einsum exp expand expand_as flatten flip float gather half hstack index_select lerp log log10 log1p log2 log_softmax"
+    " logsumexp masked_fill masked_select matmul max mean median min mm mul nan_to_num narrow neg norm pairwise_distance permute pow"
+    " prod relu repeat reshape roll select sigmoid sign sin softmax split sqrt square squeeze stack std sub sum t tanh to transpose"
+    " type_as unbind unsqueeze var view view_as vstack where".split()
+)
+"""Methods and functions of tensors whose result carries on the graph of what they are called on."""
+PAIRED = frozenset(("max", "min", "median"))
+"""With a dimension they return the places as well."""
+CHOOSING = frozenset(("builtins.sum", "builtins.min", "builtins.max"))
+INTEGERS = frozenset("long int int8 int16 int32 int64 uint8 bool short".split())
+LOSSES = frozenset("loss losses criterion criterions crit cost objective entropy mse nll bce l1loss mseloss".split())
+"""Words that names of losses end in."""
+JOINING = frozenset("cat concat concatenate stack hstack vstack dstack".split())
+GROWING = frozenset(("append", "extend", "insert", "add"))
+FLEETING = frozenset("deque buffer queue window memory history replay pool".split())
+"""Words of lists that forget what is old, or that training draws on."""
+BACKWARD = frozenset(("backward", "manual_backward"))
+ENGINES = frozenset("accelerator fabric engine scaler trainer self strategy model_engine".split())
+"""Whose `backward(loss)` is the loss's own."""
+
+
+class Living(Objects):
+    """Follows what certainly carries a graph."""
+
+    # Operations
+
+    def call_external(self, dotted: str, args: Args, node: Call, w: World) -> V:
+        value = super().call_external(dotted, args, node, w)
+        if value.graph and w.grad == ON:
+            tail = dotted.rsplit(".", 1)[-1]
+            known = tail in OPERATIONS and not (tail in PAIRED and len(args.all()) > 1)
+            functional = dotted.startswith("torch.nn.functional.") and tail != "one_hot"
+            if functional or (known and dotted.startswith("torch.")) or dotted in CHOOSING:
+                return enlivened(value, args.all())
+        return value
+
+    def call_object(self, loc: Any, base: V, method: str, args: Args, node: Call, w: World) -> V:
+        value = super().call_object(loc, base, method, args, node, w)
+        if base.data or args.pos:
+            if method in GROWING and not base.live and args.pos and alive(args.pos[-1]):
+                self.keep(base_text(node), "list", node.span, node, alive(args.pos[-1]), w)
+            elif value.graph and w.grad == ON:
+                made_by = self.thing(loc).made_by
+                if self.is_loss_call(loc, method, node):
+                    return enlivened(value, args.all())
+                if method in OPERATIONS and base.live and not is_other(method, args, node) and not made_by.startswith("numpy"):
+                    return enlivened(value, [base, *args.all()])
+        return value
+
+    def is_loss_call(self, loc: Any, method: str, node: Call) -> bool:
+        """`criterion(x, y)`, `self.loss_fn(x, y)`: what a loss makes of an output can be back-propagated."""
+        if method == "__call__" and self.thing(loc).kind == "loss" and self.thing(loc).made_by.startswith("torch.nn."):
+            return True
+        said = list(names.words(last_name(node.func)))
+        while said and said[-1] in ("fn", "func", "function", "f"):
+            said.pop()
+        return bool(said) and said[-1] in LOSSES
+
+    def skipped(self, fn: Function, args: Args, node: Call | None, w: World, cls: Class | None) -> V:
+        value = super().skipped(fn, args, node, w, cls)
+        if value.graph and w.grad == ON and node is not None and names.words(fn.name)[-1:] == ("loss",):
+            return enlivened(value, args.all())
+        return value
+
+    # What keeps graphs
+
+    def call_container(self, atom: Any, base: V, func: ev.Attr, args: Args, node: Call, w: World) -> V:
+        if func.name in GROWING and args.pos and (live := alive(args.pos[-1])):
+            self.keep(text_of(func.base), "list", node.span, node, live, w)
+        return super().call_container(atom, base, func, args, node, w)
+
+    def grows(self, event: ev.Assign, added: V, w: World) -> None:
+        live = alive(added)
+        target = event.targets[0]
+        if not live or len(event.targets) > 1:
+            return
+        if isinstance(target, ev.Sub) and not event.augmented:
+            if self.loops and names_in(target.index) & set(self.loops[-1][0].target.split()):
+                self.keep(text_of(target.base), "item", event.span, event, live, w)
+        elif event.augmented or adds_to(event.value, text_of(target)):
+            listed = any(atom[0] in ("q", "l") for atom in added.atoms)
+            if listed or w.grad == ON:
+                self.keep(text_of(target), "list" if listed else "sum", event.span, event, live, w)
+
+    def keep(self, text: str, how: str, span: Span, node: ev.Assign | Call, live: Ids, w: World) -> None:
+        """Note that a statement adds recorded outputs to what outlives the round of a loop around it."""
+        if self.muted or "…" in text.split("[")[0] or names.has_words(text.split("[")[0], FLEETING):
+            return
+        key = (id(node), self.context())
+        fact = self.kept.get(key)
+        if fact is None:
+            loop = self.carrying(text.split("[")[0], live)
+            if loop is None or self.is_state(text.split("[")[0], node, loop):
+                return
+            body = self.frame.function.body
+            fed = text.split("[")[0] in differentiated(body)
+            fact = self.kept[key] = Kept(self.path, span, text, how, self.frame.stop.function, loop, fed)
+        fact.numbers |= live
+
+    def carrying(self, text: str, live: Ids) -> LoopFact | None:
+        """The innermost loop of the function that runs these forwards in every round and does not begin anew with `text`."""
+        for fact, depth in reversed(self.loops):
+            event = self.loop_events.get(id(fact))
+            if event is None or depth != len(self.frames) - 1 or resets(event.body, text):
+                return None
+            if any(loop is fact for number in live for loop in self.forwards[number].loops):
+                return fact
+        return None
+
+    def is_state(self, text: str, node: ev.Assign | Call, loop: LoopFact) -> bool:
+        """Whether what is added comes from the sum itself: the state of a solver or a recurrent network."""
+        added = reads(node.value if isinstance(node, ev.Assign) else node.args)
+        return text in sources((name for name in added if name != text), self.loop_events[id(loop)].body)
+
+    # What is left for a backward
+
+    def call_special(self, loc: Any, base: V, method: str, args: Args, node: Call, w: World) -> V | None:
+        if method in BACKWARD and not self.muted:
+            flow = flowed([base, *args.all()])
+            start = node.func.base if isinstance(node.func, ev.Attr) and base.data else node.args[0] if node.args else None
+            named = base.data or last_name(node.func.base if isinstance(node.func, ev.Attr) else node.func) in ENGINES
+            if flow.data and start is not None and named:
+                self.note_backward(flow, start, node, w)
+        return super().call_special(loc, base, method, args, node, w)
+
+    def note_backward(self, flow: V, start: Value, node: Call, w: World) -> None:
+        """Keep a backward through forwards that some path runs without recording."""
+        hushed = {n for n in flow.data if self.forwards[n].hushed}
+        if not hushed:
+            return
+        key = (id(node), self.context())
+        fact = self.backwards.get(key)
+        if fact is None:
+            here = all(self.forwards[n].stops[-1] is self.frame.stop for n in flow.data)
+            pure = here and not flow.graph and self.is_pure(start, {self.forwards[n].text for n in flow.data})
+            fact = Backward(self.path, node.span, text_of(node.func), self.frame.stop.function, w.grad, NO_HUSH, pure, bool(flow.graph))
+            self.backwards[key] = fact
+        fact.recorded |= bool(flow.graph)
+        fact.hushed |= w.grad_at[1] if "off" in w.grad else NO_HUSH
+        fact.grad |= w.grad
+        fact.numbers |= hushed
+
+    def is_pure(self, start: Value, models: set[str]) -> bool:
+        """Whether nothing flows into a loss but these models' outputs, data, and known operations on tensors."""
+        into, values, grown = set[str](), [start], True
+        while grown:
+            into.update(name for value in values for name in reads(value) if name not in models)
+            flowing = [e for e in every(self.frame.function.body) if isinstance(e, ev.Assign) and into & {*written(*e.targets)}]
+            grown = len(flowing) + 1 > len(values)
+            values = [start, *(event.value for event in flowing)]
+        if not all(self.is_plain_call(call, models) for value in values for _, call in parts(value, "") if isinstance(call, ev.Call)):
+            return False
+        given = {p.name for p in self.frame.function.params} | {name for name in into if name.startswith("self.")}
+        return all(names.is_loss_name(name) or names.has_words(name, DATA) for name in into & given if name not in HANDY)
+
+    def is_plain_call(self, call: Call, models: set[str]) -> bool:
+        """One of the models, a loss, or an operation on tensors: no recorded forward hides in it."""
+        text, name = text_of(call.func), last_name(call.func)
+        if text in models or names.is_loss_name(name):
+            return True
+        if name == "Parameter" or (any(key == "requires_grad" for key, _ in call.keywords) and not is_told(call)):
+            return False
+        atom = self.project.dotted(self.path, call.func)
+        if atom is not None:
+            return bool(atom[0] == "x" and atom[1].startswith(("torch.", "builtins.")))
+        return isinstance(call.func, ev.Attr) and name in OPERATIONS | {"item", "detach", "size", "long", "scale"}
+
+
+NO_HUSH: frozenset[Hush] = frozenset()
+HANDY = frozenset(("self.device", "self.optimizer", "self.scaler", "self.args", "self.config", "self.cfg"))
+DATA = frozenset(
+    "x y z input inputs image images img imgs target targets label labels data batch features feature gt mask masks src tgt text"
+    " device args config cfg opt weight weights alpha beta gamma lam lambda idx index step epoch".split()
+)
+
+
+def enlivened(value: V, into: list[V]) -> V:
+    """A value that carries on the graphs of what went into it."""
+    live = NO_IDS.union(*map(alive, into)) & value.graph
+    return V(value.atoms, value.data, value.graph, value.live | live) if live - value.live else value
+
+
+def is_told(call: Call) -> bool:
+    """`Variable(loss, requires_grad=True)`: a loss without a graph is told to require a gradient, so that its backward does not fail."""
+    first = call.args[0] if call.args else None
+    return first is not None and names.is_loss_name(last_name(first.func if isinstance(first, Call) else first))
+
+
+def is_other(method: str, args: Args, node: Call) -> bool:
+    """An operation that here gives places, or integers."""
+    if method in PAIRED:
+        return bool(args.all())
+    return method == "to" and any(name in INTEGERS for arg in (*node.args, *(v for _, v in node.keywords)) for name in names_in(arg))
+
+
+def base_text(node: Call) -> str:
+    """What a method is called on, as written."""
+    return text_of(node.func.base) if isinstance(node.func, ev.Attr) else "…"
+
+
+def adds_to(value: Value, text: str) -> bool:
+    """`total + x` for `total`, `torch.cat([rows, x])` for `rows`."""
+    if type(value) is ev.Mix:
+        return len(value.items) > 1 and any(isinstance(i, (ev.Name, ev.Attr)) and text_of(i) == text for i in value.items)
+    if isinstance(value, ev.Call) and last_name(value.func) in JOINING and value.args and isinstance(value.args[0], ev.Seq):
+        items = value.args[0].items
+        return len(items) > 1 and any(isinstance(i, (ev.Name, ev.Attr)) and text_of(i) == text for i in items)
+    return False
