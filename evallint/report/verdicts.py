@@ -8,6 +8,7 @@ from typing import Any
 from evallint.report.amounts import all_calls, many, of_calls, percent, size, some
 from evallint.report.code_verdicts import code_claim, code_details
 from evallint.report.frame import frame, span
+from evallint.report.graph_verdicts import graphs_claim, kept_details, recording_claim, step_details
 from evallint.report.style import Style, plain
 from evallint.runtime.matching import OF_CODE
 from evallint.runtime.verdicts import KINDS, RunReport, Verdict
@@ -83,6 +84,8 @@ def _claim(verdict: Verdict, *, seen: bool) -> str:
     told = "" if seen else "; no finding told of it"
     if verdict.kind == "not-reached" and code in OF_CODE and verdict.evidence.get("training_mode"):
         return f"no call in evaluation mode came here (the model ran in training mode in {many(verdict.evidence['training_mode'], 'call')})"
+    if verdict.kind == "not-reached" and code == "EVL102" and calls:
+        return f"recording was off in {all_calls(calls)} of {model}, and no backward followed"
     if verdict.kind == "not-reached":
         followed = f"{many(calls, 'switch', 'switches')} to evaluation mode ran, and no training step followed"
         return followed if verdict.evidence.get("reason") else "the run did not come here"
@@ -90,6 +93,10 @@ def _claim(verdict: Verdict, *, seen: bool) -> str:
         return f"cannot be seen: {verdict.evidence.get('reason', 'unknown')}"
     if code in OF_CODE:
         return code_claim(verdict, model)
+    if code == "EVL102":
+        return recording_claim(verdict, model)
+    if code == "EVL301":
+        return graphs_claim(verdict, model)
     if code == "EVL003":
         return _switch_claim(verdict, model) + told
     of = of_calls(confirmed or counts.get("harmless", 0) or calls, calls)
@@ -132,7 +139,8 @@ def _details(verdict: Verdict) -> Iterator[str]:
     if effect.get("relative_difference_of_children"):
         yield f"effect: the output of its children differs by up to {percent(effect['relative_difference_of_children'])}"
     yield from code_details(effect) if verdict.finding.code in OF_CODE else _mode_effect(effect)
-    yield from _graph_effect(effect)
+    yield from step_details(effect)
+    yield from kept_details(verdict) if verdict.finding.code == "EVL301" else _graph_effect(effect)
     if verdict.kind in ("confirmed", "mixed") and not effect:
         reasons = "; ".join(evidence.get("skipped_probes", ()))
         yield f"effect: not measured ({reasons or 'no probe was made, or `forward` was called directly'})"

@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from evallint.runtime.effects import of_mode, sites_of
-from evallint.runtime.matching import OF_CODE, Claim, calls_of, hidden, turns_of
+from evallint.runtime.effects import of_graph, of_mode, sites_of
+from evallint.runtime.matching import OF_CODE, Claim, calls_of, forwards_of, hidden, turns_of
 from evallint.runtime.observing import Observations, Seen
-from evallint.runtime.records import Look
-from evallint.runtime.verdicts import Verdict, decide, of_calls, of_switches
+from evallint.runtime.records import Look, Record
+from evallint.runtime.verdicts import Kind, Verdict, decide, of_calls, of_switches
 
 LATE = "its file became known only after the run"
+SEVERAL = 3
+"""Graphs at once: a loop that keeps none has that of the round before, and its own."""
 DIRECT = "`forward` was called directly, and not the module"
 
 
@@ -23,6 +25,10 @@ def judge(claims: Iterable[Claim], observed: Observations, texts: Mapping[str, s
         why = hidden(claim, observed)
         if claim.finding.code in OF_CODE:
             found.append(_of_code(claim, observed, why))
+        elif claim.finding.code == "EVL102":
+            found.append(_of_recording(claim, forwards_of(claim, observed), why))
+        elif claim.finding.code == "EVL301":
+            found.append(_of_graphs(claim, forwards_of(claim, observed), why))
         elif claim.finding.code == "EVL003":
             found.append(of_switches(claim, turns_of(claim, observed), why))
         else:
@@ -60,6 +66,52 @@ def _of_code(claim: Claim, observed: Observations, why: str) -> Verdict:
         evidence["reason"] = next((look.reason for look in looks if look.reason), why)
     models = ", ".join(dict.fromkeys(seen.record.model.name for seen in here))
     return Verdict(claim.finding, verdict, sum(counts.values()), models, counts, evidence, _effect(looks) if counts["confirmed"] else {})
+
+
+def _of_recording(claim: Claim, seen: Sequence[Seen], why: str) -> Verdict:
+    """EVL102: a backward followed calls without recording, and reached nothing."""
+    records = [one.record for one in seen]
+    off = [record for record in records if not record.grad]
+    recording = sum(record.calls for record in records if record.grad)
+    counts = {"confirmed": sum(record.fruitless for record in off), "refuted": sum(record.covered for record in off) + recording}
+    kind = decide(counts, "" if records else why)
+    evidence: dict[str, Any] = {"sites": sites_of(seen), "recording": recording}
+    evidence["not_recording"] = sum(record.calls for record in off)
+    evidence["backward_through_other"] = sum(record.covered for record in off)
+    if kind == "not-observable":
+        evidence["reason"] = why
+    effect = {"failed_backwards": sum(record.failed for record in off), "steps_without_gradient": sum(record.blind for record in off)}
+    return _verdict(claim, kind, records, counts, evidence, {name: number for name, number in effect.items() if number})
+
+
+def _of_graphs(claim: Claim, seen: Sequence[Seen], why: str) -> Verdict:
+    """EVL301: the graphs of several calls were there at once, with all that they hold."""
+    records = [one.record for one in seen]
+    counts = dict.fromkeys(("confirmed", "harmless", "refuted"), 0)
+    probes = [probe for record in records for probe in record.probes if probe.graph_bytes is not None]
+    free = bool(probes) and not any(probe.graph_bytes for probe in probes)
+    for record in records:
+        kept, counted = record.most_full >= SEVERAL, record.most_alive >= SEVERAL
+        counts["refuted" if not counted else "confirmed" if kept and not free else "harmless"] += record.calls
+    kind = decide(counts, "" if records else why)
+    most = max((record.most_full if counts["confirmed"] else record.most_alive for record in records), default=0)
+    evidence: dict[str, Any] = {"sites": sites_of(seen), "graphs_at_once": most, "with_graph": sum(record.graphs for record in records)}
+    evidence["probes"] = len(probes)
+    if kind == "refuted" and most == evidence["with_graph"] > 0:  # so few rounds that none could have piled up
+        kind, why = "not-observable", f"the loop went round {'once' if most == 1 else f'{most} times'} alone"
+    if kind == "not-observable":
+        evidence["reason"] = why
+    effect = of_graph(probes) if counts["confirmed"] else {}
+    if effect:
+        effect = {"graph_bytes": effect["graph_bytes"], "kept_bytes": most * effect["graph_bytes"]}
+    return _verdict(claim, kind, records, counts, evidence, effect)
+
+
+def _verdict(
+    claim: Claim, kind: Kind, records: Sequence[Record], counts: dict[str, int], evidence: dict[str, Any], effect: dict[str, Any]
+) -> Verdict:
+    models = ", ".join(dict.fromkeys(record.model.name for record in records))
+    return Verdict(claim.finding, kind, sum(record.calls for record in records), models, counts, evidence, effect)
 
 
 def _kind(looks: Sequence[Look]) -> str:

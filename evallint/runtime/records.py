@@ -129,6 +129,20 @@ class Record:
     tried: int = 0
     probes: list[Probe] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    fruitless: int = 0
+    """Calls without recording that were followed by a backward of a loss without a graph."""
+    failed: int = 0
+    """Those of them whose backward raised an error."""
+    blind: int = 0
+    """Optimizer steps that were made all the same."""
+    covered: int = 0
+    """Calls without recording that were followed by a backward through something else."""
+    alive: int = 0
+    """Graphs that are there now, as far as they are counted."""
+    most_alive: int = 0
+    full: int = 0
+    """Those of them that no backward has emptied."""
+    most_full: int = 0
     looks: list[Look] = field(default_factory=list)
     looked: int = 0
     """Calls that were run again to look at what findings speak of."""
