@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from evallint.meaning.functional import SIGNATURES
 from evallint.runtime.effects import of_graph, of_mode, sites_of
 from evallint.runtime.matching import OF_CODE, Claim, calls_of, forwards_of, hidden, turns_of
 from evallint.runtime.observing import Observations, Seen
@@ -15,6 +16,7 @@ from evallint.runtime.verdicts import Kind, Verdict, decide, of_calls, of_switch
 LATE = "its file became known only after the run"
 SEVERAL = 3
 """Graphs at once: a loop that keeps none has that of the round before, and its own."""
+_TORCHS = frozenset(name.rpartition(".")[2] for name in SIGNATURES if name.startswith("torch."))
 DIRECT = "`forward` was called directly, and not the module"
 
 
@@ -42,13 +44,17 @@ def _of_code(claim: Claim, observed: Observations, why: str) -> Verdict:
     places: dict[Any, list[Seen]] = {}
     for seen in evaluated:
         places.setdefault((seen.record.sites, seen.record.model.serial), []).append(seen)
+    said = []
+    for rows in places.values():
+        shown = [look for seen in rows for look in seen.record.looks if look.key == claim.key]
+        if kind := _kind(shown):
+            said.append((kind, rows, shown))
+    guilty = {rows[0].record.model.serial for kind, rows, _ in said if kind == "confirmed"}
     counts = dict.fromkeys(("confirmed", "harmless", "refuted", "unmeasured"), 0)
     here: list[Seen] = []
     looks: list[Look] = []
-    for rows in places.values():
-        shown = [look for seen in rows for look in seen.record.looks if look.key == claim.key]
-        kind = _kind(shown)
-        if kind:
+    for kind, rows, shown in said:
+        if not guilty or rows[0].record.model.serial in guilty:
             counts[kind] += sum(seen.record.calls for seen in rows)
             looks += shown
             here += rows
@@ -56,7 +62,8 @@ def _of_code(claim: Claim, observed: Observations, why: str) -> Verdict:
     live = dict.fromkeys(name for look in looks for name in look.live)
     evidence: dict[str, Any] = {"sites": sites_of(here), "submodules": list(live)}
     evidence["evaluation_mode"] = sum(counts.values())
-    evidence["training_mode"] = sum(s.record.calls for s in observed.calls if s.record.mask & 1 and _is_of(claim, s))
+    if _class_of(claim):
+        evidence["training_mode"] = sum(s.record.calls for s in observed.calls if s.record.mask & 1 and _is_of(claim, s))
     evidence["probes"] = len(looks)
     if not here and verdict == "not-reached":
         reason = _unseen(claim, observed, evaluated)
@@ -98,7 +105,7 @@ def _of_graphs(claim: Claim, seen: Sequence[Seen], why: str) -> Verdict:
     evidence: dict[str, Any] = {"sites": sites_of(seen), "graphs_at_once": most, "with_graph": sum(record.graphs for record in records)}
     evidence["probes"] = len(probes)
     if kind == "refuted" and most == evidence["with_graph"] > 0:  # so few rounds that none could have piled up
-        kind, why = "not-observable", f"the loop went round {'once' if most == 1 else f'{most} times'} alone"
+        kind, why = "not-observable", f"only {'1 round' if most == 1 else f'{most} rounds'} of the loop ran"
     if kind == "not-observable":
         evidence["reason"] = why
     effect = of_graph(probes) if counts["confirmed"] else {}
@@ -149,8 +156,11 @@ def _unseen(claim: Claim, observed: Observations, evaluated: Sequence[Seen]) -> 
     if any(seen.record.owner and seen.record.owner == _class_of(claim) for seen in observed.calls):
         return DIRECT
     rows = [seen for seen in evaluated if _is_of(claim, seen)]
-    if not rows or any(seen.record.looked for seen in rows):
+    if not rows:
         return ""
+    if any(seen.record.looked for seen in rows):
+        name = claim.finding.model
+        return f"`{name}` is not torch's own" if claim.finding.code == "EVL201" and name.rpartition(".")[2] not in _TORCHS else ""
     if claim.key not in observed.looked_for:
         return LATE
     skipped: Counter[str] = Counter()
