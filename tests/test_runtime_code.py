@@ -270,12 +270,16 @@ def test_the_bytes_that_kept_graphs_hold(tmp_path: Path) -> None:
     found = verdicts(
         tmp_path,
         """
-net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 1))
-net.eval()
-kept = []
-for _ in range(5):
-    kept.append(net(torch.randn(4, 8)))
-print(torch.cat(kept).sum().item())
+def predict(loader):
+    net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 1))
+    net.eval()
+    kept = []
+    for x in loader:
+        kept.append(net(x))
+    return torch.cat(kept).sum().item()
+
+
+print(predict([torch.randn(4, 8) for _ in range(5)]))
 """,
     )
     effect = next(row["effect"] for row in found if row["code"] == "EVL301")
@@ -310,11 +314,12 @@ def test_what_people_read(tmp_path: Path) -> None:
     for said in (
         "EVL201 CONFIRMED `F.dropout p=0.5` in `Functional.forward` line 16 was live in 6 of 6 calls of `Functional` in evaluation mode",
         "two seeds give outputs that differ by",
-        "EVL202 CONFIRMED `Dropout p=0.5` built on line 56 was in training mode in 6 of 6 calls of `Built` in evaluation mode",
-        "EVL203 CONFIRMED 4 layers in the collection on line 89 were in training mode in 6 of 6 calls of `Hidden` in evaluation mode",
+        "EVL202 CONFIRMED `Dropout p=0.5` built on line 55 was in training mode in 6 of 6 calls of `Built` in evaluation mode",
+        "EVL203 CONFIRMED 4 layers in `blocks` were in training mode in 6 of 6 calls of `Hidden` in evaluation mode",
         "active: `blocks.0.norm (BatchNorm1d)`, `blocks.0.drop (Dropout p=0.5)`",
-        "EVL203 CONFIRMED the modules in the collection on line 104 are not trained: no optimizer has their parameters",
+        "EVL203 CONFIRMED the modules in the collection on line 100 are not trained: no optimizer has their parameters",
         "effect: the evaluation's data changed `mean`, `variance`",
+        "effect: the evaluation's data changed `blocks.0.norm.num_batches_tracked`, `blocks.0.norm.running_mean`",
         "effect: 6,240 parameters that no optimizer has",
     ):
         assert said in seen.err

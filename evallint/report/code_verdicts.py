@@ -36,10 +36,13 @@ def _subject(verdict: Verdict) -> tuple[str, str, str]:
     if finding.code == "EVL202":
         what = some([f"`{plain(name)}`" for name in layers], 3) or "the layer"
         return f"{what} built on line {finding.place.line}", "was in training mode", "was in evaluation mode as well"
-    scope = f"the collection on line {finding.place.line}"
     if not layers:
-        return f"the modules in {scope}", "", "were in evaluation mode as well"
-    return f"{many(len(layers), 'layer')} in {scope}", "was in training mode" if len(layers) == 1 else "were in training mode", ""
+        return f"the modules in the collection on line {finding.place.line}", "", "were in evaluation mode as well"
+    return (
+        f"{many(len(layers), 'layer')} in `{plain(layers[0].partition('.')[0])}`",
+        "was in training mode" if len(layers) == 1 else "were in training mode",
+        "",
+    )
 
 
 def code_details(effect: dict[str, Any]) -> Iterator[str]:

@@ -133,7 +133,7 @@ def _details(verdict: Verdict) -> Iterator[str]:
     """What else there is to say, a line each."""
     evidence, effect = verdict.evidence, verdict.effect
     names = evidence.get("submodules") or []
-    if names and verdict.kind in ("confirmed", "mixed"):
+    if names and verdict.kind in ("confirmed", "mixed") and verdict.finding.code not in ("EVL201", "EVL202"):
         quoted = [f"`{plain(name)}`" for name in names]
         yield f"{'in evaluation mode' if verdict.finding.code == 'EVL003' else 'active'}: {some(quoted, 6)}"
     if effect.get("relative_difference_of_children"):

@@ -187,11 +187,12 @@ def looks(claims: Sequence[Claim], run: Run, live: nn.Module, trained: Callable[
         every = frozenset(acting)
         still, mended = run(Mending(claims, every), None)
         noise = measuring.distance(run(Mending(claims, every), measuring.SEED)[1], mended)
-        kept = measuring.buffers_of(still)
+        kept = _buffers(still, claims)
         for key in acting:
             one, output = (twin, as_is) if len(acting) == 1 else run(Mending(claims, every - {key}), None)
             probe = found[key].probe = Probe(noise=noise)
-            probe.buffers = tuple(sorted(measuring.changed_buffers(measuring.buffers_of(one), kept)))
+            if key[0] != "EVL202":  # a layer that was built here is thrown away with its statistics
+                probe.buffers = tuple(sorted(measuring.changed_buffers(_buffers(one, claims), kept)))
             probe.difference = measuring.distance(output, mended)
             unequal = measuring.differ(output, mended)
             probe.differs = unequal or bool(probe.buffers)
@@ -216,6 +217,15 @@ def hidden_parts(root: nn.Module, owner: nn.Module, claim: Claim) -> Iterator[tu
     for name, part in parts_of(vars(owner).get(attribute)):
         if id(part) not in registered:
             yield f"{attribute}.{name}", part
+
+
+def _buffers(twin: nn.Module, claims: Sequence[Claim]) -> dict[str, Tensor]:
+    found = measuring.buffers_of(twin)
+    for claim in (one for one in claims if one.finding.code == "EVL203"):
+        for owner in owners(twin, claim):
+            for name, part in hidden_parts(twin, owner, claim):
+                found |= {f"{name}.{buffer}": tensor for buffer, tensor in measuring.buffers_of(part).items()}
+    return found
 
 
 def _untrained(live: nn.Module, claim: Claim, trained: Callable[[Tensor], bool | None]) -> int:
