@@ -270,16 +270,17 @@ def test_the_bytes_that_kept_graphs_hold(tmp_path: Path) -> None:
     found = verdicts(
         tmp_path,
         """
-def predict(loader):
-    net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 1))
+def predict(net, loader):
+    net.load_state_dict(net.state_dict())
     net.eval()
     kept = []
     for x in loader:
         kept.append(net(x))
-    return torch.cat(kept).sum().item()
+    return torch.cat(kept).argmax(dim=1).sum().item()
 
 
-print(predict([torch.randn(4, 8) for _ in range(5)]))
+net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 1))
+print(predict(net, [torch.randn(4, 8) for _ in range(5)]))
 """,
     )
     effect = next(row["effect"] for row in found if row["code"] == "EVL301")

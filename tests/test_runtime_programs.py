@@ -51,6 +51,11 @@ def test_each_verdict_is_reached_by_two_models() -> None:
             assert len(models.get((code, verdict), ())) >= 2, (code, verdict)
     assert len(models["EVL001", "mixed"]) >= 2
     assert len(models["EVL001", "not-observable"]) >= 2
+    for code in ("EVL201", "EVL202", "EVL203", "EVL301"):
+        assert {verdict for other, verdict in reached if other == code} >= {
+            *("confirmed", "harmless", "refuted", "not-reached", "not-observable"),
+        }, code
+    assert {verdict for code, verdict in reached if code == "EVL102"} == {"confirmed", "mixed", "refuted", "not-reached"}
 
 
 # The controls: what the guarantee forbids is seen by the test above

@@ -141,9 +141,10 @@ def _details(verdict: Verdict) -> Iterator[str]:
     yield from code_details(effect) if verdict.finding.code in OF_CODE else _mode_effect(effect)
     yield from step_details(effect)
     yield from kept_details(verdict) if verdict.finding.code == "EVL301" else _graph_effect(effect)
-    if verdict.kind in ("confirmed", "mixed") and not effect:
+    if verdict.kind in ("confirmed", "mixed") and not effect and verdict.finding.code != "EVL102":
         reasons = "; ".join(evidence.get("skipped_probes", ()))
-        yield f"effect: not measured ({reasons or 'no probe was made, or `forward` was called directly'})"
+        others = "it would take too long" if verdict.finding.code in OF_CODE else "no probe was made, or `forward` was called directly"
+        yield f"effect: not measured ({reasons or others})"
     if evidence.get("sites") and verdict.kind not in ("refuted", "not-reached"):
         lines: dict[str, int] = {}
         for site in evidence["sites"]:

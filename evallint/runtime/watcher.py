@@ -284,7 +284,7 @@ class Watcher:
     def _wants_look(self, record: Record) -> bool:
         """Whether a call in evaluation mode is to be run again for what findings say of the module's code."""
         here = (record.sites, record.model.serial)
-        if self._looked[here] >= self.probes:
+        if record.checkpointed or self._looked[here] >= self.probes:
             return False
         self._looked[here] += 1
         if (self._looked[here] == 1 and len(self._looked) <= MOST_LOOKED) or self._may_spend():
