@@ -66,16 +66,17 @@ from evallint.runtime import probing, twins
 {sabotage}
 from evallint.adapters.cli import main
 sys.argv = ["evallint"]
-sys.exit(main(["run", "missing_eval.py", "cnn"]))
+sys.exit(main(["run", *{argv}]))
 """
 
 
-def _sabotaged(sabotage: str) -> Outcome:
-    return execute(["-c", _CONTROL.format(sabotage=sabotage)])
+def _sabotaged(sabotage: str, *argv: str) -> Outcome:
+    return execute(["-c", _CONTROL.format(sabotage=sabotage, argv=argv or ("missing_eval.py", "cnn"))])
 
 
-def _control() -> Outcome:
-    plain, _ = outcomes(next(run for run in RUNS if run.name == "missing_eval.py" and run.arguments == ("cnn",)))
+def _control(*argv: str) -> Outcome:
+    name, *arguments = argv or ("missing_eval.py", "cnn")
+    plain, _ = outcomes(next(run for run in RUNS if run.name == name and run.arguments == tuple(arguments)))
     return plain
 
 
@@ -90,6 +91,10 @@ def test_generators_that_are_not_restored_are_seen() -> None:
 def test_running_the_live_model_again_is_seen() -> None:
     broken = _sabotaged("probing.twin_of = lambda module, own=False: module\nprobing._versions = lambda value: []")
     assert broken.out != _control().out
+
+
+def test_looking_at_a_modules_own_code_without_restoring_generators_is_seen() -> None:
+    assert _sabotaged("twins.Generators.restore = lambda self: None", "ignores_mode.py").out != _control("ignores_mode.py").out
 
 
 # Several processes
