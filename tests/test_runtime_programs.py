@@ -51,6 +51,11 @@ def test_each_verdict_is_reached_by_two_models() -> None:
             assert len(models.get((code, verdict), ())) >= 2, (code, verdict)
     assert len(models["EVL001", "mixed"]) >= 2
     assert len(models["EVL001", "not-observable"]) >= 2
+    for code in ("EVL201", "EVL202", "EVL203", "EVL301"):
+        assert {verdict for other, verdict in reached if other == code} >= {
+            *("confirmed", "harmless", "refuted", "not-reached", "not-observable"),
+        }, code
+    assert {verdict for code, verdict in reached if code == "EVL102"} == {"confirmed", "mixed", "refuted", "not-reached"}
 
 
 # The controls: what the guarantee forbids is seen by the test above
@@ -61,16 +66,17 @@ from evallint.runtime import probing, twins
 {sabotage}
 from evallint.adapters.cli import main
 sys.argv = ["evallint"]
-sys.exit(main(["run", "missing_eval.py", "cnn"]))
+sys.exit(main(["run", *{argv}]))
 """
 
 
-def _sabotaged(sabotage: str) -> Outcome:
-    return execute(["-c", _CONTROL.format(sabotage=sabotage)])
+def _sabotaged(sabotage: str, *argv: str) -> Outcome:
+    return execute(["-c", _CONTROL.format(sabotage=sabotage, argv=argv or ("missing_eval.py", "cnn"))])
 
 
-def _control() -> Outcome:
-    plain, _ = outcomes(next(run for run in RUNS if run.name == "missing_eval.py" and run.arguments == ("cnn",)))
+def _control(*argv: str) -> Outcome:
+    name, *arguments = argv or ("missing_eval.py", "cnn")
+    plain, _ = outcomes(next(run for run in RUNS if run.name == name and run.arguments == tuple(arguments)))
     return plain
 
 
@@ -85,6 +91,10 @@ def test_generators_that_are_not_restored_are_seen() -> None:
 def test_running_the_live_model_again_is_seen() -> None:
     broken = _sabotaged("probing.twin_of = lambda module, own=False: module\nprobing._versions = lambda value: []")
     assert broken.out != _control().out
+
+
+def test_looking_at_a_modules_own_code_without_restoring_generators_is_seen() -> None:
+    assert _sabotaged("twins.Generators.restore = lambda self: None", "ignores_mode.py").out != _control("ignores_mode.py").out
 
 
 # Several processes

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from evallint.report.amounts import all_calls, many, of_calls, percent, size, some
+from evallint.report.code_verdicts import code_claim, code_details
 from evallint.report.frame import frame, span
+from evallint.report.graph_verdicts import graphs_claim, kept_details, recording_claim, step_details
 from evallint.report.style import Style, plain
+from evallint.runtime.matching import OF_CODE
 from evallint.runtime.verdicts import KINDS, RunReport, Verdict
 from evallint.source.noqa import split_lines
 
@@ -34,7 +38,7 @@ def _head(report: RunReport, style: Style) -> str:
     counts = [(kind, sum(v.kind == kind for v in report.verdicts)) for kind in KINDS]
     said = [f"{number} {kind.replace('-', ' ')}" for kind, number in counts if number]
     if report.unseen:
-        said.append(f"{_many(len(report.unseen), 'bug')} that no finding told of")
+        said.append(f"{many(len(report.unseen), 'bug')} that no finding told of")
     if not said:
         said = ["no findings"]
     rank = f", rank {about['rank']} of {about['world_size']}" if about.get("world_size", 1) > 1 else ""
@@ -78,38 +82,48 @@ def _claim(verdict: Verdict, *, seen: bool) -> str:
     model = f"`{verdict.model}`" if verdict.model else "the model"
     confirmed = counts.get("confirmed", 0)
     told = "" if seen else "; no finding told of it"
+    if verdict.kind == "not-reached" and code in OF_CODE and verdict.evidence.get("training_mode"):
+        return f"no call in evaluation mode came here (the model ran in training mode in {many(verdict.evidence['training_mode'], 'call')})"
+    if verdict.kind == "not-reached" and code == "EVL102" and calls:
+        return f"recording was off in {all_calls(calls)} of {model}, and no backward followed"
     if verdict.kind == "not-reached":
-        followed = f"{_many(calls, 'switch', 'switches')} to evaluation mode ran, and no training step followed"
+        followed = f"{many(calls, 'switch', 'switches')} to evaluation mode ran, and no training step followed"
         return followed if verdict.evidence.get("reason") else "the run did not come here"
     if verdict.kind == "not-observable":
         return f"cannot be seen: {verdict.evidence.get('reason', 'unknown')}"
+    if code in OF_CODE:
+        return code_claim(verdict, model)
+    if code == "EVL102":
+        return recording_claim(verdict, model)
+    if code == "EVL301":
+        return graphs_claim(verdict, model)
     if code == "EVL003":
         return _switch_claim(verdict, model) + told
-    of = _of(confirmed or counts.get("harmless", 0) or calls, calls)
+    of = of_calls(confirmed or counts.get("harmless", 0) or calls, calls)
     if code == "EVL001":
         if verdict.kind in ("confirmed", "mixed"):
             return f"{model} ran in training mode in {of}, and no training step used the output{told}"
         if verdict.kind == "harmless":
             return f"{model} ran in training mode in {of}, and its output is the same in evaluation mode"
         if verdict.evidence.get("used_by_training"):
-            return f"a training step used the output of {model} in {_of(verdict.evidence['used_by_training'], calls)}"
-        return f"{model} was in evaluation mode in {_all(calls)}"
+            return f"a training step used the output of {model} in {of_calls(verdict.evidence['used_by_training'], calls)}"
+        return f"{model} was in evaluation mode in {all_calls(calls)}"
     if verdict.kind in ("confirmed", "mixed"):
         return f"autograd recorded {model} in {of}, and nothing used the graph{told}"
     if verdict.kind == "harmless":
         return f"{model} was called with recording on, and its output kept no graph in {of}"
     if verdict.evidence.get("used_by_backward"):
-        return f"a backward went through the graph of {model} in {_of(verdict.evidence['used_by_backward'], calls)}"
-    return f"recording was off in {_all(calls)} of {model}"
+        return f"a backward went through the graph of {model} in {of_calls(verdict.evidence['used_by_backward'], calls)}"
+    return f"recording was off in {all_calls(calls)} of {model}"
 
 
 def _switch_claim(verdict: Verdict, model: str) -> str:
     steps = verdict.effect.get("steps_in_wrong_mode", 0)
     if verdict.kind == "confirmed":
-        return f"{model} went on training in evaluation mode for {_many(steps, 'step')}"
+        return f"{model} went on training in evaluation mode for {many(steps, 'step')}"
     if verdict.kind == "mixed":
         total = verdict.counts["confirmed"] + verdict.counts["refuted"]
-        return f"{model} went on training in evaluation mode in {verdict.counts['confirmed']} of {total} rounds, for {_many(steps, 'step')}"
+        return f"{model} went on training in evaluation mode in {verdict.counts['confirmed']} of {total} rounds, for {many(steps, 'step')}"
     if verdict.kind == "harmless":
         return f"{model} went on training in evaluation mode, and no layer that depends on the mode was affected"
     return f"{model} was back in training mode when training went on"
@@ -119,22 +133,24 @@ def _details(verdict: Verdict) -> Iterator[str]:
     """What else there is to say, a line each."""
     evidence, effect = verdict.evidence, verdict.effect
     names = evidence.get("submodules") or []
-    if names and verdict.kind in ("confirmed", "mixed"):
+    if names and verdict.kind in ("confirmed", "mixed") and verdict.finding.code not in ("EVL201", "EVL202"):
         quoted = [f"`{plain(name)}`" for name in names]
-        yield f"{'in evaluation mode' if verdict.finding.code == 'EVL003' else 'active'}: {_some(quoted, 6)}"
+        yield f"{'in evaluation mode' if verdict.finding.code == 'EVL003' else 'active'}: {some(quoted, 6)}"
     if effect.get("relative_difference_of_children"):
-        yield f"effect: the output of its children differs by up to {_percent(effect['relative_difference_of_children'])}"
-    yield from _mode_effect(effect)
-    yield from _graph_effect(effect)
-    if verdict.kind in ("confirmed", "mixed") and not effect:
+        yield f"effect: the output of its children differs by up to {percent(effect['relative_difference_of_children'])}"
+    yield from code_details(effect) if verdict.finding.code in OF_CODE else _mode_effect(effect)
+    yield from step_details(effect)
+    yield from kept_details(verdict) if verdict.finding.code == "EVL301" else _graph_effect(effect)
+    if verdict.kind in ("confirmed", "mixed") and not effect and verdict.finding.code != "EVL102":
         reasons = "; ".join(evidence.get("skipped_probes", ()))
-        yield f"effect: not measured ({reasons or 'no probe was made, or `forward` was called directly'})"
+        others = "it would take too long" if verdict.finding.code in OF_CODE else "no probe was made, or `forward` was called directly"
+        yield f"effect: not measured ({reasons or others})"
     if evidence.get("sites") and verdict.kind not in ("refuted", "not-reached"):
         lines: dict[str, int] = {}
         for site in evidence["sites"]:
             line = f"{plain(site['path'])}:{site['line']}"
             lines[line] = lines.get(line, 0) + site["calls"]
-        yield f"calls: {_some([f'{line} ({calls:,})' for line, calls in lines.items()], 4, ' places')}"
+        yield f"calls: {some([f'{line} ({calls:,})' for line, calls in lines.items()], 4, ' places')}"
 
 
 def _mode_effect(effect: dict[str, Any]) -> Iterator[str]:
@@ -146,17 +162,17 @@ def _mode_effect(effect: dict[str, Any]) -> Iterator[str]:
             parts.append(f"the output has another form ({effect['form']})")
         difference = effect["relative_difference"]
         if difference:
-            parts.append(f"the output differs by {_percent(difference)}, {_percent(effect['spread_over_seeds'])} between two seeds")
+            parts.append(f"the output differs by {percent(difference)}, {percent(effect['spread_over_seeds'])} between two seeds")
         if 0 < difference < _SMALL and not effect.get("predictions_changed"):
             parts.append("a small effect")
         if parts:
             yield f"effect: {'; '.join(parts)}"
     buffers = effect.get("buffers_changed", ())
     if buffers:
-        yield f"effect: the evaluation's data changed {_some([f'`{plain(name)}`' for name in buffers], 3)}"
+        yield f"effect: the evaluation's data changed {some([f'`{plain(name)}`' for name in buffers], 3)}"
     if effect.get("noise_in_eval"):
         why = "; a dropout ignores the mode, so `eval()` does not help there (EVL201)" if effect.get("dropout_in_eval") else ""
-        yield f"the output is random in evaluation mode too ({_percent(effect['noise_in_eval'])} between two seeds){why}"
+        yield f"the output is random in evaluation mode too ({percent(effect['noise_in_eval'])} between two seeds){why}"
 
 
 def _graph_effect(effect: dict[str, Any]) -> Iterator[str]:
@@ -168,35 +184,5 @@ def _graph_effect(effect: dict[str, Any]) -> Iterator[str]:
             timing = "; `no_grad` saves no measurable time"
         else:
             times = f"{effect['recorded_ms']:.3g} to {effect['without_ms']:.3g} ms"
-            timing = f"; `no_grad` saves about {_percent(saved)} of the forward's time ({times})"
-        yield f"effect: the graph keeps {_bytes(effect['graph_bytes'])} a call{timing}"
-
-
-def _some(rows: list[str], most: int, noun: str = "") -> str:
-    """The first of some, and how many more there are."""
-    return ", ".join(rows[:most]) + (f" and {len(rows) - most} more{noun}" if len(rows) > most else "")
-
-
-def _percent(share: float) -> str:
-    return "infinitely" if share == float("inf") else f"{100 * share:.3g} %"
-
-
-def _bytes(number: int) -> str:
-    size = float(number)
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
-            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
-        size /= 1024
-    raise AssertionError
-
-
-def _many(count: int, one: str, more: str = "") -> str:
-    return f"{count:,} {one if count == 1 else more or one + 's'}"
-
-
-def _of(part: int, whole: int) -> str:
-    return "the only call" if whole == 1 else f"{part:,} of {whole:,} calls"
-
-
-def _all(calls: int) -> str:
-    return "the only call" if calls == 1 else f"all {calls:,} calls"
+            timing = f"; `no_grad` saves about {percent(saved)} of the forward's time ({times})"
+        yield f"effect: the graph keeps {size(effect['graph_bytes'])} a call{timing}"

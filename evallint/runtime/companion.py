@@ -13,10 +13,11 @@ from evallint.finding import Finding
 from evallint.runtime.ahead import Linted, lint
 from evallint.runtime.frames import installed_folders, is_users
 from evallint.runtime.importing import After
+from evallint.runtime.judging import judge
 from evallint.runtime.matching import Claim, claims, real
 from evallint.runtime.observing import Observations, environment, observations
 from evallint.runtime.unseen import unseen
-from evallint.runtime.verdicts import RunReport, judge
+from evallint.runtime.verdicts import RunReport
 
 if TYPE_CHECKING:
     from evallint.runtime.watcher import Watcher
@@ -61,10 +62,7 @@ class Companion:
         try:
             from evallint.runtime.watcher import Watcher
 
-            hot: dict[str, list[tuple[int, int]]] = {}
-            for claim in self.claims:
-                hot.setdefault(claim.path, []).append((claim.span.line, claim.span.end_line))
-            self.watcher = Watcher(hot, self.probes)
+            self.watcher = Watcher(self.claims, self.probes)
             note = self.watcher.start()
             if note:
                 self.notes.append(note)

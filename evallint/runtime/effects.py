@@ -109,11 +109,12 @@ def effect_of(together: Iterable[Group], code: str, counts: Mapping[str, int]) -
     if any(group.direct for group in together):
         return {"relative_difference_of_children": max((p.difference for p in probes), default=0.0)} if code == "EVL001" and probes else {}
     if code == "EVL001":
-        return _of_mode([probe for probe in probes if probe.differs is not None])
-    return _of_graph([probe for probe in probes if probe.graph_bytes is not None]) if counts.get("confirmed") else {}
+        return of_mode([probe for probe in probes if probe.differs is not None])
+    return of_graph([probe for probe in probes if probe.graph_bytes is not None]) if counts.get("confirmed") else {}
 
 
-def _of_mode(probes: list[Probe]) -> dict[str, Any]:
+def of_mode(probes: list[Probe]) -> dict[str, Any]:
+    """What the probes of two modes show; empty where there are none."""
     if not probes:
         return {}
     found: dict[str, Any] = {"differs": any(probe.differs for probe in probes)}
@@ -140,7 +141,8 @@ def _of_mode(probes: list[Probe]) -> dict[str, Any]:
     return found
 
 
-def _of_graph(probes: list[Probe]) -> dict[str, Any]:
+def of_graph(probes: list[Probe]) -> dict[str, Any]:
+    """What the probes with recording show; empty where there are none."""
     if not probes:
         return {}
     found: dict[str, Any] = {"graph_bytes": round(median(probe.graph_bytes or 0 for probe in probes))}

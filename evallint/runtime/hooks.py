@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -33,6 +33,9 @@ class Tap(Protocol):
 
     def zeroed(self, optimizer: torch.optim.Optimizer) -> None:
         """`optimizer.zero_grad()` is called."""
+
+    def differentiated(self, tensors: Sequence[torch.Tensor], retains: bool) -> None:
+        """`backward` or `autograd.grad` of `tensors` begins, and keeps what the graph holds or not."""
 
     def stepped(self, optimizer: torch.optim.Optimizer) -> None:
         """`optimizer.step()` has returned."""
@@ -62,7 +65,7 @@ class Hooks:
         self._call(tap, inside)
         self._train(tap, inside)
         self._zero_grad(tap, inside)
-        self._backward(inside)
+        self._backward(tap, inside)
 
         def stepped(optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
             if not torch.compiler.is_dynamo_compiling():
@@ -126,10 +129,10 @@ class Hooks:
 
         self._replace(torch.optim.Optimizer, "zero_grad", zero_grad)
 
-    def _backward(self, inside: Inside) -> None:
+    def _backward(self, tap: Tap, inside: Inside) -> None:
         """What `backward` and `autograd.grad` both go through."""
         stock = getattr(torch.autograd, "_engine_run_backward", None)
-        if stock is None or "kwargs" not in stock.__code__.co_varnames:
+        if stock is None or stock.__code__.co_varnames[:3] != ("t_outputs", "args", "kwargs"):
             return
 
         def differentiates(accumulates: bool) -> None:
@@ -137,9 +140,13 @@ class Hooks:
             if inside.probing and accumulates:
                 raise Trains  # into the gradients of the user's own parameters
 
-        prologue = "if _evl_inside.on: _evl_differentiates(bool(kwargs.get('accumulate_grad')))"
+        def begins(tensors: Sequence[torch.Tensor], args: tuple[Any, ...]) -> None:
+            tap.differentiated(tensors, len(args) > 1 and bool(args[1]))
+
+        prologue = "if _evl_inside.on: _evl_differentiates(bool(kwargs.get('accumulate_grad')))\nelse: _evl_begins(t_outputs, args)"
         try:
-            run = with_prologue(stock, prologue, {"_evl_inside": inside, "_evl_differentiates": differentiates})
+            names = {"_evl_inside": inside, "_evl_differentiates": differentiates, "_evl_begins": begins}
+            run = with_prologue(stock, prologue, names)
         except (UnknownForm, SyntaxError):
             return
         self._replace(torch.autograd, "_engine_run_backward", run)

@@ -77,7 +77,7 @@ class Knowns:
         others = self._models.setdefault(type(inner), [])
         if len(others) >= MOST_OF_A_CLASS:
             return others[-1]
-        model = Model(next(self._serials), modules.class_name(inner))
+        model = Model(next(self._serials), modules.class_name(inner), modules.classes_of(inner))
         others.append(model)
         return model
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from evallint.finding import Finding, Place
 from evallint.runtime.observing import Observations, Seen, Spot, Turned
 
-CODES = ("EVL001", "EVL002", "EVL003")
+OF_CALLS = ("EVL001", "EVL002")
+OF_CODE = ("EVL201", "EVL202", "EVL203")
+"""Rules whose findings stand where a module's own code is wrong."""
+CODES = (*OF_CALLS, "EVL003", "EVL102", *OF_CODE, "EVL301")
 """The rules that a run can settle."""
+Key = tuple[str, Place]
 ANOTHER_RANK = "it may have run on another rank"
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -29,6 +33,11 @@ class Claim:
     """The whole loop for a loop's header, else the finding's own place."""
     folder: str
     """What the finding's paths are relative to."""
+
+    @property
+    def key(self) -> Key:
+        """What tells it from others."""
+        return (self.finding.code, self.finding.place)
 
     def holds(self, spot: Spot) -> bool:
         """Whether a frame stood inside of the span."""
@@ -60,7 +69,7 @@ def claims(findings: Iterable[Finding], texts: Mapping[str, str], folder: str) -
 def span_of(finding: Finding, text: str) -> Place:
     """The loop whose header the finding names, or its own place."""
     here = finding.place
-    if finding.code == "EVL003":
+    if finding.code not in OF_CALLS:
         return here
     best: ast.AST | None = None
     for node in _nodes(text):
@@ -143,6 +152,19 @@ def calls_of(claim: Claim, observed: Observations, texts: Mapping[str, str]) -> 
     model = claim.finding.model
     named = [s for s in within if model and any(_called(p, texts).split(".forward")[0] == model for p in s.spots if claim.holds(p))]
     return named or within
+
+
+def spans(claim: Claim) -> list[tuple[str, Place]]:
+    """The parts of files in which the calls stand that the claim speaks of: its own, or for EVL301 that of the forward."""
+    if claim.finding.code != "EVL301":
+        return [(claim.path, claim.span)]
+    return [(real(os.path.join(claim.folder, step.place.path)), step.place) for step in claim.finding.trail[1:2]]
+
+
+def forwards_of(claim: Claim, observed: Observations) -> list[Seen]:
+    """The calls at the forward that a finding of EVL102 or EVL301 speaks of."""
+    there = [replace(claim, path=path, span=place) for path, place in spans(claim)]
+    return [seen for seen in observed.calls if any(inside(each, seen.spots) for each in there)]
 
 
 def turns_of(claim: Claim, observed: Observations) -> list[Turned]:

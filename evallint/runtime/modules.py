@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from types import CodeType, FunctionType
 from typing import Any
@@ -19,6 +20,8 @@ _WRAPPED = {
 }
 """Wrappers of torch's, and the attribute that holds the user's module."""
 
+MOST_PARTS = 1000
+"""Of one collection: a bigger one holds data."""
 SHARDED = frozenset({"FullyShardedDataParallel"})
 
 
@@ -92,6 +95,35 @@ def _mentions(code: CodeType) -> bool:
 def any_parameter(module: nn.Module, ids: set[int]) -> bool:
     """Whether one of its parameters is among `ids`."""
     return any(id(p) in ids for p in module.parameters())
+
+
+def reachable(module: nn.Module) -> Iterator[nn.Module]:
+    """Its modules, and those in the plain lists, tuples and dicts that they hold, which torch does not know of."""
+    seen: set[int] = set()
+    pending = [module]
+    while pending:
+        for one in pending.pop().modules():
+            if id(one) not in seen:
+                seen.add(id(one))
+                yield one
+                pending += [part for name, value in vars(one).items() if name != "_modules" for _, part in parts_of(value)]
+
+
+def classes_of(module: nn.Module) -> frozenset[str]:
+    """The names of the classes of what is reachable, and of their bases."""
+    return frozenset(base.__name__ for one in {type(one) for one in reachable(module)} for base in one.__mro__)
+
+
+def parts_of(value: Any, name: str = "", depth: int = 3) -> Iterator[tuple[str, nn.Module]]:
+    """The modules in a list, tuple or dict, by where they are in it."""
+    if not isinstance(value, (dict, list, tuple)) or len(value) > MOST_PARTS:
+        return
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        inner = f"{name}.{key}" if name else str(key)
+        if isinstance(item, nn.Module):
+            yield inner, item
+        elif depth:
+            yield from parts_of(item, inner, depth - 1)
 
 
 def is_sharded(module: Any) -> bool:

@@ -47,6 +47,8 @@ class Observations:
     turns: list[Turned] = field(default_factory=list)
     compiled: list[tuple[str, int, int]] = field(default_factory=list)
     """Functions that `torch.compile` has compiled: path, first and last line."""
+    looked_for: frozenset[Any] = frozenset()
+    """The keys of the findings that were looked at while the program ran."""
     processes: int = 0
     workers: int = 0
     ranks: int = 1
@@ -69,6 +71,7 @@ def observations(watcher: Watcher) -> Observations:
         calls=[Seen(record, placed(record.sites)) for record in list(watcher.records.values())],
         turns=[Turned(switch, placed(switch.sites)) for switch in list(watcher.training.switches.values())],
         compiled=compiled_functions(),
+        looked_for=frozenset(claim.key for claim in watcher.claims),
         processes=watcher.processes.others,
         workers=watcher.processes.workers,
     )

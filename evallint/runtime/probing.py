@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
@@ -14,8 +14,10 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from evallint.runtime import measuring
 from evallint.runtime.hooks import Trains, no_steps
+from evallint.runtime.looking import Mending, looks
+from evallint.runtime.matching import Claim
 from evallint.runtime.modules import is_sharded
-from evallint.runtime.records import Probe, Record
+from evallint.runtime.records import Look, Probe, Record
 from evallint.runtime.surroundings import Surroundings, buffers_undo
 from evallint.runtime.twins import Generators, NotCopied, brief, copied, muted, seed_all, tensors_in, twin_of, uncached_autocast
 
@@ -23,8 +25,18 @@ LONGEST = 10.0
 """Seconds of a call beyond which it is not run again."""
 COSTLY = 0.2
 """Seconds of a call, or of copying the model, beyond which only what decides is run."""
-SEED = 20_260_000
-"""Of the runs that show how far two seeds are apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a probe is to show."""
+
+    modes: bool = False
+    graph: bool = False
+    claims: Sequence[Claim] = ()
+    """Findings in the code of modules that are to be looked at."""
+    trained: Callable[[Tensor], bool | None] = lambda _: None
+    """Whether an optimizer has a parameter; None where there was no training."""
 
 
 @dataclass(slots=True)
@@ -39,15 +51,14 @@ class Prepared:
     before: Generators
     around: Surroundings
     versions: list[tuple[Tensor, int]]
-    modes: bool
-    graph: bool
+    wanted: Wanted
     started: float
     copying: float
     """Seconds that the copy took."""
 
 
 def prepare(
-    record: Record, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], is_users: Callable[[CodeType], bool]
+    record: Record, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], is_users: Callable[[CodeType], bool], wanted: Wanted
 ) -> Prepared | None:
     """Set aside what a probe of this call needs; where that cannot be, count why in the record."""
     try:
@@ -69,7 +80,7 @@ def prepare(
             around.restore()
         now = time.perf_counter()
         versions = _versions((args, kwargs))
-        return Prepared(record, still, mine, named, before, around, versions, record.training, record.grad, now, now - start)
+        return Prepared(record, still, mine, named, before, around, versions, wanted, now, now - start)
     except NotCopied as reason:
         skip(record, str(reason))
     except Exception as error:
@@ -115,11 +126,16 @@ def probe(prepared: Prepared, live: nn.Module) -> None:
     try:
         with muted(), uncached_autocast(), no_steps(), _disable_current_modes():
             costly = max(took, prepared.copying) > COSTLY
-            result = _Runs(prepared, costly).all(first=not record.probes and not costly)
+            runs = _Runs(prepared, costly)
+            result = runs.all(first=not record.probes and not costly)
+            looked = runs.look(live)
         if any(tensor._version != version for tensor, version in versions):
             put_back()
             raise NotCopied("the twin reaches the live model")
-        record.probes.append(result)
+        record.looks += looked
+        record.looked += bool(prepared.wanted.claims)
+        if prepared.wanted.modes or prepared.wanted.graph:
+            record.probes.append(result)
         if result.differs is not None:
             record.model.sensitive = bool(record.model.sensitive) or result.differs
     except NotCopied as reason:
@@ -143,11 +159,23 @@ class _Runs:
     def all(self, *, first: bool) -> Probe:
         """What the runs show; the first probe of a site also times and names operations."""
         found = Probe()
-        if self.prepared.modes:
+        if self.prepared.wanted.modes:
             self._compare_modes(found, first)
-        if self.prepared.graph:
+        if self.prepared.wanted.graph:
             self._weigh_graph(found, first)
         return found
+
+    def look(self, live: nn.Module) -> list[Look]:
+        """What the call shows of the findings that are to be looked at."""
+        wanted = self.prepared.wanted
+        return looks(wanted.claims, self._mended, live, wanted.trained, costly=self.costly) if wanted.claims else []
+
+    def _mended(self, mending: Mending, seed: int | None) -> tuple[nn.Module, dict[str, Tensor]]:
+        twin, args, kwargs = self._fresh()
+        if seed is not None:
+            seed_all(seed)
+        with torch.no_grad(), mending.of(twin):
+            return twin, measuring.outputs_of(twin(*args, **kwargs))
 
     def _run(self, *, evaluate: bool, seed: int | None = None, grad: bool = False) -> tuple[nn.Module, dict[str, Tensor]]:
         twin, output, _ = self._forward(evaluate=evaluate, seed=seed, grad=grad)
@@ -182,19 +210,15 @@ class _Runs:
         twin, evaluated = self._run(evaluate=True)
         found.buffers = tuple(sorted(touched - measuring.changed_buffers(measuring.buffers_of(twin), still)))
         if not self.costly:
-            _, again = self._run(evaluate=True, seed=SEED)
+            _, again = self._run(evaluate=True, seed=measuring.SEED)
             found.noise = measuring.distance(again, evaluated)
         found.form = measuring.form_difference(as_is, evaluated)
         found.difference = measuring.distance(as_is, evaluated)
-        unequal = not measuring.same(as_is, evaluated) and (
-            found.difference > measuring.rounding(evaluated)
-            or bool(found.form)
-            or not any(t.is_floating_point() for t in evaluated.values())
-        )
+        unequal = measuring.differ(as_is, evaluated)
         found.differs = unequal or bool(found.buffers)
         found.changed, found.predictions = measuring.predictions(as_is, evaluated)
         if unequal and not self.costly:
-            _, other = self._run(evaluate=False, seed=SEED)
+            _, other = self._run(evaluate=False, seed=measuring.SEED)
             found.spread = measuring.distance(other, as_is)
         if first and (unequal or found.noise):
             self._name_operations(found)

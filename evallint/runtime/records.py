@@ -29,6 +29,8 @@ class Model:
 
     serial: int
     name: str
+    classes: frozenset[str] = frozenset()
+    """The names of its class, of those of its parts, and of their bases."""
     layers: tuple[Layer, ...] = ()
     layout: int = 0
     """Counts how often the layers were found to have changed; mode masks of another layout cannot be compared."""
@@ -69,6 +71,28 @@ class Probe:
 
 
 @dataclass(slots=True, eq=False)
+class Look:
+    """What one call of a model in evaluation mode showed of a finding of EVL201 to EVL203."""
+
+    key: Any
+    """The finding's."""
+    live: tuple[str, ...]
+    """The layers, or the call, that acted as in training while what they belong to was in evaluation mode."""
+    idle: int
+    """Times that they followed the mode."""
+    plain: int
+    """Times that a part ran in which nothing depends on the mode."""
+    training: int
+    """Times that what they belong to was in training mode."""
+    reason: str = ""
+    """Why it cannot be told, if so."""
+    probe: Probe | None = None
+    """The difference to a run in which they follow the mode."""
+    untrained: int = 0
+    """Numbers in hidden parts that are to be trained and that no optimizer has."""
+
+
+@dataclass(slots=True, eq=False)
 class Record:
     """The calls from one site, of one model, in one state."""
 
@@ -105,6 +129,23 @@ class Record:
     tried: int = 0
     probes: list[Probe] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    fruitless: int = 0
+    """Calls without recording that were followed by a backward of a loss without a graph."""
+    failed: int = 0
+    """Those of them whose backward raised an error."""
+    blind: int = 0
+    """Optimizer steps that were made all the same."""
+    covered: int = 0
+    """Calls without recording that were followed by a backward through something else."""
+    alive: int = 0
+    """Graphs that are there now, as far as they are counted."""
+    most_alive: int = 0
+    full: int = 0
+    """Those of them that no backward has emptied."""
+    most_full: int = 0
+    looks: list[Look] = field(default_factory=list)
+    looked: int = 0
+    """Calls that were run again to look at what findings speak of."""
 
     @property
     def training(self) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from evallint.runtime.modules import reachable
 from evallint.runtime.twins import DEEPEST, NotCopied
 
 MOST_FUNCTIONS = 300
@@ -36,7 +37,7 @@ class Surroundings:
         self._seen: set[int] = set()
         for generator in _generators_in(arguments):
             self._keep(generator)
-        for cls in {type(one) for one in module.modules()}:
+        for cls in {type(one) for one in reachable(module)}:
             for base in cls.__mro__:
                 functions = [f for f in map(_function, vars(base).values()) if f is not None and is_users(f.__code__)]
                 if functions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -38,6 +39,12 @@ class Training:
         self.switches: dict[tuple[Any, ...], Switch] = {}
         self.recent: dict[int, Known] = {}
         """By serial, the models with a graph or a backward since their last step."""
+        self.retains = False
+        """Whether the backward that runs keeps what the graph holds."""
+        self._unrecorded: dict[Record, tuple[Known, int]] = {}
+        """Calls without recording since the last backward, of places that are said to train."""
+        self._fruitless: dict[Record, Known] = {}
+        """Those whose backward reached nothing, until the step."""
         self._owned: dict[tuple[int, int], tuple[weakref.ref[torch.optim.Optimizer], bool]] = {}
 
     def used(self, known: Known, record: Record) -> None:
@@ -47,6 +54,25 @@ class Training:
         known.latest = record
         self.recent[known.model.serial] = known
         self.clock.event += 1
+
+    def unrecorded(self, known: Known, record: Record) -> None:
+        """A call of which nothing is recorded, though a training step is said to need it."""
+        self._unrecorded[record] = (known, self._unrecorded.get(record, (known, 0))[1] + 1)
+
+    def differentiated(self, tensors: Sequence[torch.Tensor], retains: bool) -> None:
+        """A backward of `tensors` begins."""
+        self.retains = retains
+        if not self._unrecorded:
+            return
+        reaches = any(tensor.grad_fn is not None for tensor in tensors)
+        for record, (known, calls) in self._unrecorded.items():
+            if reaches:
+                record.covered += calls
+            else:
+                record.fruitless += calls
+                record.failed += 0 if any(tensor.requires_grad for tensor in tensors) else calls
+                self._fruitless[record] = known
+        self._unrecorded.clear()
 
     def assume(self, known: Known, record: Record) -> None:
         """Take the graph of a call to be used, as those before it; `stepped` sees whether a step follows."""
@@ -66,6 +92,10 @@ class Training:
         """An optimizer step has been made."""
         self.clock.steps += 1
         self.clock.event += 1
+        for record, known in list(self._fruitless.items()):
+            if self._owns(optimizer, known):
+                record.blind += 1
+                del self._fruitless[record]
         for serial, known in list(self.recent.items()):
             if not self._owns(optimizer, known):
                 continue
@@ -85,6 +115,13 @@ class Training:
             known.assumed = 0
             if latest is not None:
                 self._trained(known, latest)
+
+    def has_parameter(self, parameter: torch.Tensor) -> bool | None:
+        """Whether an optimizer that has made a step has this parameter; None where none has."""
+        optimizers = [optimizer for reference, _ in self._owned.values() if (optimizer := reference()) is not None]
+        if not optimizers:
+            return None
+        return any(parameter is one for optimizer in optimizers for group in optimizer.param_groups for one in group["params"])
 
     def _owns(self, optimizer: torch.optim.Optimizer, known: Known) -> bool:
         key = (id(optimizer), known.model.serial)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from evallint.finding import Finding, Place
 from evallint.runtime.effects import Group, effect_of, groups, sites_of, submodules_of, switch_evidence
-from evallint.runtime.matching import Claim, calls_of, hidden, turns_of
-from evallint.runtime.observing import Observations, Seen, Turned
+from evallint.runtime.matching import Claim
+from evallint.runtime.observing import Seen, Turned
 
 Kind = Literal["confirmed", "mixed", "harmless", "refuted", "not-observable", "not-reached"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -23,8 +23,7 @@ SETTLED: tuple[Kind, ...] = ("harmless", "refuted")
 class Verdict:
     """What the run says of one finding, or (`unseen`) of a bug that had no finding.
 
-    `counts` are calls (EVL001, EVL002) or rounds of evaluation and training (EVL003) that confirm it, are harmless, refute it, or
-    show nothing.
+    `counts` are calls, or rounds of evaluation and training (EVL003), that confirm it, are harmless, refute it, or show nothing.
     """
 
     finding: Finding
@@ -99,19 +98,8 @@ def decide(counts: Mapping[str, int], why_hidden: str = "") -> Kind:
     return "not-observable" if why_hidden else "not-reached"
 
 
-def judge(claims: Iterable[Claim], observed: Observations, texts: Mapping[str, str]) -> list[Verdict]:
-    """A verdict for each claim, strongest first. `texts` are by absolute path."""
-    found = []
-    for claim in claims:
-        why = hidden(claim, observed)
-        if claim.finding.code == "EVL003":
-            found.append(_of_switches(claim, turns_of(claim, observed), why))
-        else:
-            found.append(_of_calls(claim, calls_of(claim, observed, texts), why))
-    return sorted(found, key=lambda verdict: verdict.strength)
-
-
-def _of_calls(claim: Claim, seen: list[Seen], why: str) -> Verdict:
+def of_calls(claim: Claim, seen: list[Seen], why: str) -> Verdict:
+    """EVL001 and EVL002; `why` says why what was not seen may have run all the same."""
     code = claim.finding.code
     together = groups(seen)
     count = eval_counts if code == "EVL001" else grad_counts
@@ -171,7 +159,8 @@ def grad_counts(group: Group) -> dict[str, int]:
     return counts
 
 
-def _of_switches(claim: Claim, turned: list[Turned], why: str) -> Verdict:
+def of_switches(claim: Claim, turned: list[Turned], why: str) -> Verdict:
+    """EVL003."""
     switches = [each.switch for each in turned]
     counts = dict.fromkeys(("confirmed", "harmless", "refuted"), 0)
     layers: dict[str, str] = {}

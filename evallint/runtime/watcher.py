@@ -6,7 +6,8 @@ import os
 import sys
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from types import CodeType, FrameType
 from typing import Any
 
@@ -17,6 +18,7 @@ from evallint.runtime import modules, probing
 from evallint.runtime.frames import CHECKPOINT, COMPILED, END, MEANT, USER, Codes
 from evallint.runtime.hooks import Hooks, Inside
 from evallint.runtime.known import Known, Knowns
+from evallint.runtime.matching import OF_CODE, Claim, spans
 from evallint.runtime.processes import Processes
 from evallint.runtime.records import Record, Sites
 from evallint.runtime.training import Clock, Training
@@ -32,11 +34,11 @@ ESTABLISHED = 8
 """Calls that training steps used, after which a place that no finding speaks of is looked at every 16th time."""
 _SAMPLE_MASK = 15
 FREE_SECONDS = 2.0
+TOO_MUCH_TIME = "the probes had their share of the time"
+MOST_LOOKED = 16
+"""Places that are looked at once in any case."""
 SHARE = 0.1
 """Of the run's time, what probes beyond the first of a place may take, after the free seconds."""
-
-Hot = Mapping[str, Sequence[tuple[int, int]]]
-"""By absolute path, the spans of lines that findings speak of."""
 
 _graph_task = torch._C._current_graph_task_id
 _is_grad_enabled = torch.is_grad_enabled
@@ -56,12 +58,48 @@ class _Use:
             self.training.used(self.known, self.record)
 
 
+class _CountedUse(_Use):
+    """The same, which also counts the graphs that are there: a graph's hook is gone when the graph is."""
+
+    __slots__ = ("full",)
+
+    def __init__(self, training: Training, known: Known, record: Record) -> None:
+        super().__init__(training, known, record)
+        self.full = True
+        record.alive += 1
+        record.full += 1
+        record.most_alive = max(record.most_alive, record.alive)
+        record.most_full = max(record.most_full, record.full)
+
+    def __call__(self, grads: Any) -> None:
+        super().__call__(grads)
+        if not self.training.retains:
+            self._emptied()
+
+    def __del__(self) -> None:
+        self.record.alive -= 1
+        self._emptied()
+
+    def _emptied(self) -> None:
+        if self.full:
+            self.full = False
+            self.record.full -= 1
+
+
 class Watcher:
     """Records of every outermost forward call, mode switch and training step while its hooks are installed."""
 
-    def __init__(self, hot: Hot | None = None, probes: int = 3) -> None:
+    def __init__(self, claims: Sequence[Claim] = (), probes: int = 3) -> None:
         self.inside = Inside()
-        self.hot = hot or {}
+        self.hot: dict[str, list[tuple[int, int]]] = {}
+        """By absolute path, the spans of lines that findings speak of."""
+        for claim in claims:
+            for path, place in spans(claim):
+                self.hot.setdefault(path, []).append((place.line, place.end_line))
+        self.claims = [claim for claim in claims if claim.finding.code in OF_CODE]
+        """Findings in the code of modules, which are looked at when these run in evaluation mode."""
+        self._needs_recording = any(claim.finding.code == "EVL102" for claim in claims)
+        self._counts_graphs = any(claim.finding.code == "EVL301" for claim in claims)
         self.probes = probes
         self.codes = Codes()
         self.records: dict[tuple[Any, ...], Record] = {}
@@ -71,6 +109,7 @@ class Watcher:
         self.clock = Clock()
         self.knowns = Knowns()
         self.training = Training(self.clock, self.records)
+        self._looked: Counter[tuple[Sites, int]] = Counter()
         self.processes = Processes()
         self._spent = 0.0
         self._started = time.perf_counter()
@@ -157,8 +196,12 @@ class Watcher:
             record.event = clock.event
             record.step = clock.steps
             record.calls += 1
-            if record.tried < self.probes and self._wants_probe(record):
-                prepared = self._prepare(record, module, args, kwargs)
+            if not grad and record.hot and self._needs_recording:
+                self.training.unrecorded(known, record)
+            measure = record.tried < self.probes and self._wants_probe(record)
+            look = not mask & 1 and bool(self.claims) and self._wants_look(record)
+            if measure or look:
+                prepared = self._prepare(record, module, args, kwargs, measure, look)
                 if prepared is not None:
                     return known, record, prepared
             return (known, record, None) if grad or flags & CHECKPOINT else None
@@ -229,16 +272,36 @@ class Watcher:
             return False  # a training step is likely to use it: wait until calls go by unused
         if record.tried == 0 and record.hot:
             return True
-        if self._spent < FREE_SECONDS + SHARE * (time.perf_counter() - self._started):
+        if self._may_spend():
             return True
-        probing.skip(record, "the probes had their share of the time")
+        probing.skip(record, TOO_MUCH_TIME)
         record.tried = self.probes
         return False
 
-    def _prepare(self, record: Record, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> probing.Prepared | None:
-        record.tried += 1
+    def _may_spend(self) -> bool:
+        return self._spent < FREE_SECONDS + SHARE * (time.perf_counter() - self._started)
+
+    def _wants_look(self, record: Record) -> bool:
+        """Whether a call in evaluation mode is to be run again for what findings say of the module's code."""
+        here = (record.sites, record.model.serial)
+        if record.checkpointed or self._looked[here] >= self.probes:
+            return False
+        self._looked[here] += 1
+        if (self._looked[here] == 1 and len(self._looked) <= MOST_LOOKED) or self._may_spend():
+            return True
+        probing.skip(record, TOO_MUCH_TIME)
+        self._looked[here] = self.probes
+        return False
+
+    def _prepare(
+        self, record: Record, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], measure: bool, look: bool
+    ) -> probing.Prepared | None:
         start = time.perf_counter()
-        prepared = probing.prepare(record, modules.unwrapped(module), args, kwargs, self._is_users)
+        wanted = probing.Wanted(
+            measure and record.training, measure and record.grad, self.claims if look else (), self.training.has_parameter
+        )
+        record.tried += measure
+        prepared = probing.prepare(record, modules.unwrapped(module), args, kwargs, self._is_users, wanted)
         self._spent += time.perf_counter() - start
         return prepared
 
@@ -253,7 +316,7 @@ class Watcher:
             elif type(output) is Tensor:
                 node = output.grad_fn
                 if node is not None:
-                    node.register_prehook(_Use(self.training, known, record))
+                    node.register_prehook(self._use(known, record))
                     self._has_graph(known, record)
             else:
                 self._other_output(known, record, output)
@@ -278,6 +341,9 @@ class Watcher:
             self.inside.probing = False
             self._spent += time.perf_counter() - start
 
+    def _use(self, known: Known, record: Record) -> _Use:
+        return (_CountedUse if record.hot and self._counts_graphs else _Use)(self.training, known, record)
+
     def _has_graph(self, known: Known, record: Record) -> None:
         record.graphs += 1
         known.last_graph = record
@@ -286,7 +352,7 @@ class Watcher:
     def _other_output(self, known: Known, record: Record, output: Any) -> None:
         nodes = {id(node): node for tensor in tensors_in(output) if (node := tensor.grad_fn) is not None}
         if nodes:
-            use = _Use(self.training, known, record)
+            use = self._use(known, record)
             for node in nodes.values():
                 node.register_prehook(use)
             self._has_graph(known, record)
@@ -309,6 +375,13 @@ class Watcher:
                 self.training.zeroed(optimizer)
             except Exception as error:
                 self._failed(error)
+
+    def differentiated(self, tensors: Sequence[Tensor], retains: bool) -> None:
+        """A backward begins."""
+        try:
+            self.training.differentiated(tensors, retains)
+        except Exception as error:
+            self._failed(error)
 
     def stepped(self, optimizer: torch.optim.Optimizer) -> None:
         """`optimizer.step()` has returned."""
