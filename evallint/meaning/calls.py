@@ -150,7 +150,10 @@ class Calls(Constructors):
     def result(self, node: Call, args: Args | None = None, base: V = UNKNOWN) -> V:
         """The unknown result of a call: a new object into which the arguments flowed."""
         flow = flowed([*args.all(), base]) if args is not None else base
-        return V((("o", ("ret", self.path, node.span, self.chain())),), flow.data, flow.graph)
+        loc = ("ret", self.path, node.span, self.chain())
+        self.made_at[loc] = self.tick, len(self.frames)  # when the call around is told again, it is another one
+        self.last_made = self.tick
+        return V((("o", loc),), flow.data, flow.graph)
 
     def call_value(self, func: V, args: Args, node: Call, w: World, display: Value, name: str) -> V:
         found: V | None = None
