@@ -9,7 +9,7 @@ from evallint.meaning.evaluate import Evaluate
 from evallint.meaning.machine import last_name
 from evallint.meaning.values import V
 
-NO_MODELS = (".Tensor", ".DataLoader", ".device", ".Dataset", ".ndarray")
+NO_MODELS = (".Tensor", ".DataLoader", ".device", ".Dataset", ".ndarray", ".Pipeline", ".pipeline")
 
 
 class Annotations(Evaluate):
@@ -47,9 +47,7 @@ class Annotations(Evaluate):
             if found is not None and found[0] == "x":
                 if found[1].endswith(("nn.Module", ".LightningModule", ".PreTrainedModel")):
                     self.thing(atom[1]).kind = "loss" if names.is_loss_name(param.name) else "model"
-                elif found[1].endswith((".Tensor", ".DataLoader", ".device", ".Dataset", ".ndarray")) or self.project.libraries.matches(
-                    "foreign", found[1]
-                ):
+                elif found[1].endswith(NO_MODELS) or self.project.libraries.matches("foreign", found[1]):
                     self.thing(atom[1]).kind = "data"
         return unlike
 

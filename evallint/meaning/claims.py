@@ -275,6 +275,8 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
         return None
     if not proven:
         return open_confidence(forward, region, trained)
+    if all(m.mode == "fresh" for m in proven) and any(m.mode == "eval" and m.left and names.prepares(m.left) for m in forward.modes):
+        return "low"  # who loads the weights switches it: nobody evaluates random ones
     loaded = region.loop is not None and names.has_words(region.loop.source, names.LOADER_WORDS)
     if region.silent and not (region.used or region.loader or region.strongly or loaded) and any(s.trains for s in forward.stops):
         return "low"  # nothing is measured: a buffer is filled, or targets are made

@@ -66,6 +66,7 @@ LEADING_VERBS = frozenset(
     " compute run apply export restore check compare select push upload download convert initialize reset define compile"
     " train evaluate".split()
 )
+PREPARING = frozenset("load get build create make prepare setup init initialize from restore resume model net network read fetch".split())
 TRANSFORM_WORDS = frozenset(
     "featurizer spectrogram mfcc fbank stft augmentation augmentations augment augmenter preprocessor preprocessing tokenizer"
     " transform transforms".split()
@@ -124,6 +125,11 @@ def is_loss_name(name: str) -> bool:
 def is_transform_name(name: str) -> bool:
     """Whether a class of this name prepares data, even where it is a Module."""
     return not TRANSFORM_WORDS.isdisjoint(words(name)[-1:])
+
+
+def prepares(name: str) -> bool:
+    """Whether a function of this name may hand out a model: `load_model`, `get_net`."""
+    return bool(PREPARING & set(words(name)[:1]))
 
 
 def has_words(name: str, vocabulary: frozenset[str]) -> bool:

@@ -23,7 +23,6 @@ from evallint.meaning.values import UNKNOWN, Mode, V, World, const, of
 from evallint.meaning.walk import decorator_names, steps_environment
 
 MOST_RUNS = 8
-PREPARING = frozenset("load get build create make prepare setup init initialize from restore resume model net network read fetch".split())
 MOST_STEPS_OF_ROOT = 8000
 LEAST_STEPS_OF_RUN = 3000
 MOST_PLAYED = 20
@@ -45,6 +44,7 @@ class Program(States):
         self.midway = False
         self.played: Counter[int] = Counter()
         self.switched_parts: dict[str, bool] = {}
+        self.served_parts: dict[str, bool] = {}
 
     def analyse(self) -> Facts:
         """The facts of the whole program."""
@@ -93,7 +93,7 @@ class Program(States):
         wrappers = {c.name for file in self.project.files.values() for c in file.classes if self.is_wrapper(c)}
         seen, self.may_fork = set(self.visited), False
         for f in functions:
-            if f.called & wrappers and prepares(f.name):
+            if f.called & wrappers and names.prepares(f.name):
                 rows: list[list[Any]] = [self.facts.forwards, self.facts.kept, self.facts.backwards]
                 before = [len(row) for row in rows]
                 self.function(f)
@@ -141,6 +141,18 @@ class Program(States):
             self.switched_parts[part] = found
         return found
 
+    def is_served(self, path: str) -> bool:
+        """Whether the part of the program that imports connect with a file trains nothing, and hands out models in evaluation mode."""
+        part = self.project.part(path)
+        found = self.served_parts.get(part)
+        if found is None:
+            files = [f for p, f in self.project.files.items() if self.project.part(p) == part]
+            functions = [g for f in files for g in (*f.functions, f.body) if not self.is_test(g)]
+            handed_out = any(names.prepares(g.name) and "eval" in g.called for g in functions)
+            found = handed_out and not any("backward" in g.called for g in functions)
+            self.served_parts[part] = found
+        return found
+
     def is_left_over(self, f: Function) -> bool:
         """Whether a private method is called by nobody, and no class outside the project may ask for it."""
         cls = self.project.class_of_method.get(id(f))
@@ -164,7 +176,7 @@ class Program(States):
         """Enter the inherited methods that run a method which only they call (a template's hooks), on an object of the class."""
         hooks = [m.name for m in cls.methods.values() if id(m) in self.project.relevant and self.called_by_base(m)]
         for entry in self.project.entries(cls, hooks):
-            if self.framework_hook(cls, entry) or not self.is_root(entry) or self.is_test(entry):
+            if self.framework_hook(cls, entry) or not self.is_root(entry) or self.is_test(entry) or self.is_inner(entry):
                 continue
             if self.played[id(entry)] < MOST_PLAYED:
                 self.played[id(entry)] += 1
@@ -281,8 +293,8 @@ class Program(States):
             if other is f or self.is_test(other) or not near or not self.may_mean(other, f):
                 continue
             cls = self.project.class_of_method.get(id(other))
-            family = [m for m in cls.methods.values() if m.name == "__init__" or prepares(m.name)] if cls is not None else []
-            prepared = [g for name in other.called if prepares(name) for g in self.by_name.get(name, ())]
+            family = [m for m in cls.methods.values() if m.name == "__init__" or names.prepares(m.name)] if cls is not None else []
+            prepared = [g for name in other.called if names.prepares(name) for g in self.by_name.get(name, ())]
             mode |= any("eval" in g.called or "evaluating" in g.called for g in (other, *family, *prepared))
             trains |= "train" in other.called
             above = self.project.called_names.get(other.name, ()) if not other.name.startswith("<") else ()
@@ -433,6 +445,7 @@ class Program(States):
                 root_file = self.project.files.get(forward.stops[0].path)
                 forward.hidden = root_file is not None and root_file.imported
                 forward.mode_by_caller, forward.grad_by_caller, forward.train_by_caller = self.unsure
+                forward.mode_by_caller |= self.is_served(forward.path)
                 forward.offered, forward.midway = self.offered, self.midway
                 forward.unswitched = not forward.hidden and self.is_unswitched(forward.path)
             new = {forward.news() for forward in self.forwards}
@@ -466,11 +479,6 @@ class Program(States):
 def switches_grad(f: Function) -> bool:
     """Whether a function or a decorator of it sets the grad mode."""
     return bool((f.called | decorator_names(f)) & GRAD_SWITCHES)
-
-
-def prepares(name: str) -> bool:
-    """Whether a function of this name may hand out a model: `load_model`, `get_net`."""
-    return bool(PREPARING & set(names.words(name)[:1]))
 
 
 def offers(name: str) -> bool:

@@ -20,7 +20,21 @@ SWITCHING = frozenset("eval train start set mode to switch on off test val phase
 BUILDING = frozenset("__init__ build build_model init_model create_model init initialize".split())
 """Methods that build a model: a constructor, or what it is divided into."""
 TEST_FOLDERS = frozenset(("tests", "testing", "test", "unittests"))
-FOREIGN = ("xgboost", "lightgbm", "catboost", "sklearn", "tensorflow", "keras", "mlx", "onnx", "openvino", "tensorrt", "tflite")
+FOREIGN = (
+    "xgboost",
+    "lightgbm",
+    "catboost",
+    "sklearn",
+    "tensorflow",
+    "keras",
+    "mlx",
+    "onnx",
+    "openvino",
+    "tensorrt",
+    "tflite",
+    "spacy",
+    "triton",
+)
 """Names of libraries whose models have no mode, or one of their own."""
 CONSTRUCTING = SETTING_UP - {"set"} | {"define", "find"}
 TOLD = frozenset("numpy tolist argmax argmin topk show".split())
@@ -73,6 +87,7 @@ def is_unit_test(path: str, function: str, owner: str) -> bool:
     return (
         (named and bool(TEST_FOLDERS & around) and not function.startswith("<"))
         or name.startswith(("test", "setUp", "check_", "_test", "run_test"))
+        or (around & {"tests", "unittests"} and "test" in names.words(name))
         or owner.startswith("Test")
         or owner.endswith(("Test", "Tests", "TestCase", "TestsMixin", "TestMixin"))
     )
