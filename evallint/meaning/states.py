@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +35,15 @@ class States(Objects):
         found = self.class_worlds.get(id(cls))
         if found is not None:
             return found
+        self.perform(("class", cls), lambda: self.enter_class(cls))
+        return self.class_worlds[id(cls)]
+
+    def perform(self, key: tuple[Any, ...], step: Callable[[], None]) -> None:
+        """Take a step of the analysis: `key`, and the flags that roots are run with, tell it from others."""
+        step()
+
+    def enter_class(self, cls: Class) -> None:
+        """Work out the state that the methods of a class can be entered in."""
         world = self.worlds[cls.path].copy()
         self.class_worlds[id(cls)] = world
         loc = self_loc(cls)
@@ -41,15 +51,15 @@ class States(Objects):
         is_module = self.project.is_module(cls)
         owned = "loss" if is_module and self.is_empty(cls) and not self.project.subclasses.get(id(cls)) else "model"
         thing.cls, thing.kind, thing.name = cls, owned if is_module else "instance", "self"
-        seen, self.may_fork = set(self.visited), False
+        visited, self.may_fork = self.visited, False
+        self.visited = visited.copy()
         try:
             self.build(cls, loc, world, is_module)
         finally:
-            self.visited, self.may_fork = seen, True
+            self.visited, self.may_fork = visited, True
         strip(world)
         if id(cls) in self.frozen_classes:
             world.frozen |= self.modules_in(world, loc)
-        return world
 
     def build(self, cls: Class, loc: Any, world: World, is_module: bool) -> None:
         init = self.project.method(cls, "__init__")
