@@ -13,8 +13,7 @@ from typing import Protocol
 
 Span = tuple[int, int, int, int]
 LINES = 1 << 24
-"""More lines than a file has. In a process that goes on, a line is told as that of a piece of the file, `LINES` times its number further down.
-"""
+"""More lines than a file has. In a process that goes on, a line is that of a piece of the file, `LINES` times its number further down."""
 
 
 @dataclass(slots=True, eq=False)

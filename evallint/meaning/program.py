@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from itertools import chain
 from typing import Any
 
-from evallint.events import ANY_METHOD, Class, Const, File, Function
+from evallint.events import ANY_METHOD, Class, Const, Function
 from evallint.meaning import names
 from evallint.meaning.facts import Facts, Forward, Stop
 from evallint.meaning.machine import Args, Fork, Frame, TooLong

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, fields
-from functools import cache
 from itertools import count
 from typing import Any, Protocol
 
@@ -150,12 +149,6 @@ def remembering(kept: Bodies) -> Lower:
     return lower
 
 
-@cache
-def _fields(kind: Hashable) -> tuple[str, ...]:
-    assert isinstance(kind, type)
-    return tuple(each.name for each in fields(kind))
-
-
 def shifted(part: Any, by: int, made: dict[int, Any]) -> Any:
     """A copy of events, values and all else below them, `by` lines further down; what is met twice (`made`) is copied once."""
     if isinstance(part, tuple):
@@ -167,9 +160,9 @@ def shifted(part: Any, by: int, made: dict[int, Any]) -> Any:
     if (found := made.get(id(part))) is not None:
         return found
     copy = made[id(part)] = object.__new__(type(part))
-    for name in _fields(type(part)):
-        value = getattr(part, name)
-        setattr(copy, name, moved(value, by) if name == "span" else shifted(value, by, made))
+    for each in fields(part):
+        value = getattr(part, each.name)
+        setattr(copy, each.name, moved(value, by) if each.name == "span" else shifted(value, by, made))
     return copy
 
 
