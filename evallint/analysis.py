@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 from evallint.cache.memory import Memory
 from evallint.cache.store import Keeper, NoStore
-from evallint.events import File
+from evallint.events import File, Pieces
 from evallint.finding import Finding
 from evallint.meaning.libraries import extended
 from evallint.meaning.program import Program
@@ -22,7 +22,7 @@ from evallint.source.comments import comment_at
 from evallint.source.file import Source
 from evallint.source.reading import unreadable
 from evallint.syntax.bodies import Unparsable
-from evallint.syntax.pieces import Pieces, in_pieces
+from evallint.syntax.pieces import in_pieces
 from evallint.syntax.visitor import attach, lower_file
 
 

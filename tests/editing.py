@@ -37,7 +37,9 @@ def twice(lines: list[str], chance: random.Random) -> None:
 
 def other_name(lines: list[str], chance: random.Random) -> None:
     """A name of the program in the place of another, once."""
-    at = chance.choice([number for number, line in enumerate(lines) if _NAME.search(line)])
+    at = chance.choice([number for number, line in enumerate(lines) if _NAME.search(line)] or [-1])
+    if at < 0:
+        return
     names = sorted({name for line in lines for name in _NAME.findall(line)})
     place = chance.choice([*_NAME.finditer(lines[at])])
     lines[at] = lines[at][: place.start()] + chance.choice((*names, place[0] + "_")) + lines[at][place.end() :]

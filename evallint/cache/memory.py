@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from evallint.events import Event
+from evallint.events import Event, Pieces
 
 MOST_BYTES = 32 << 20
 MOST_CHARACTERS = 2 << 20
 """Of the code whose trees are kept."""
 MOST_ANALYSED = 1 << 19
 """Characters of the programs of which it is kept what each step of their analysis did: some 100 bytes for each."""
-
-if TYPE_CHECKING:
-    from evallint.meaning.replaying import Steps
-    from evallint.syntax.pieces import Pieces
 
 Kept = TypeVar("Kept")
 
@@ -53,7 +49,8 @@ class Memory:
         self._entries: Latest[bytes] = Latest(MOST_BYTES)
         self.files: Latest[Pieces] = Latest(MOST_CHARACTERS)
         self.bodies: Latest[tuple[int, tuple[Event, ...]]] = Latest(MOST_CHARACTERS)
-        self.steps: Latest[Steps] = Latest(MOST_ANALYSED)
+        self.steps: Latest[Any] = Latest(MOST_ANALYSED)
+        """Of a program, the steps of its last analysis, as `meaning.replaying` tells them."""
 
     def get(self, key: str) -> bytes | None:
         """What was put under `key`, or None."""

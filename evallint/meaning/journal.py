@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, NoReturn
 
-Freeze = Callable[[Any], Any]
 Row = tuple[Hashable, Any, Any]
 """A key, and what was under it before and after."""
 
@@ -21,65 +20,66 @@ class Absent:
 ABSENT = Absent()
 
 
-def as_it_is(value: Any) -> Any:
-    """A value that nobody changes."""
-    return value
-
-
 class Table(dict[Any, Any]):
     """A dict that remembers of each key that was asked for or set what was under it at first.
 
-    `freeze` makes of a value something that later changes do not reach, `thaw` makes a value of that again.
+    `copied` makes a copy of a value that later changes do not reach; values that nobody changes need none.
     """
 
-    __slots__ = ("_freeze", "_thaw", "met")
+    __slots__ = ("_copied", "met")
 
-    def __init__(self, freeze: Freeze = as_it_is, thaw: Freeze = as_it_is) -> None:
+    def __init__(self, copied: Callable[[Any], Any] | None = None) -> None:
         super().__init__()
-        self._freeze, self._thaw = freeze, thaw
+        self._copied = copied
         self.met: dict[Any, Any] = {}
 
-    def frozen(self, key: Any) -> Any:
-        """What is under a key now, unless it is `ABSENT`."""
-        value = dict.get(self, key, ABSENT)
-        return value if value is ABSENT else self._freeze(value)
+    def now(self, key: Any) -> Any:
+        """What is under a key, which may be `ABSENT`."""
+        return dict.get(self, key, ABSENT)
+
+    def meet(self, key: Any) -> None:
+        """Remember what is under a key that was not met yet."""
+        self.met[key] = self._kept(dict.get(self, key, ABSENT))
+
+    def _kept(self, value: Any) -> Any:
+        return value if self._copied is None or value is ABSENT else self._copied(value)
 
     def rows(self) -> Iterator[Row]:
         """What was met since `met` was emptied."""
         for key, before in self.met.items():
-            after = self.frozen(key)
-            yield key, before, before if after == before else after
+            after = dict.get(self, key, ABSENT)
+            yield key, before, before if after == before else self._kept(after)
 
     def put_back(self, key: Any, after: Any) -> None:
         """Leave under a key what a step has left."""
         if after is ABSENT:
             dict.pop(self, key, None)
         else:
-            dict.__setitem__(self, key, self._thaw(after))
+            dict.__setitem__(self, key, self._kept(after))
 
     def get(self, key: Any, default: Any = None) -> Any:
         if key not in self.met:
-            self.met[key] = self.frozen(key)
+            self.meet(key)
         return dict.get(self, key, default)
 
     def __getitem__(self, key: Any) -> Any:
         if key not in self.met:
-            self.met[key] = self.frozen(key)
+            self.meet(key)
         return dict.__getitem__(self, key)
 
     def __contains__(self, key: object) -> bool:
         if key not in self.met:
-            self.met[key] = self.frozen(key)
+            self.meet(key)
         return dict.__contains__(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if key not in self.met:
-            self.met[key] = self.frozen(key)
+            self.meet(key)
         dict.__setitem__(self, key, value)
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
         if key not in self.met:
-            self.met[key] = self.frozen(key)
+            self.meet(key)
         return dict.setdefault(self, key, default)
 
     def update(self, rows: Iterable[tuple[Any, Any]]) -> None:  # type: ignore[override]
@@ -102,13 +102,13 @@ class Members(set[Any]):
         super().__init__(items)
         self.met: dict[Any, bool] = {} if met is None else met
 
-    def frozen(self, item: Any) -> bool:
-        """Whether an item is in it now."""
+    def now(self, item: Any) -> bool:
+        """Whether an item is in it."""
         return set.__contains__(self, item)
 
     def rows(self) -> Iterator[Row]:
         """What was met since `met` was emptied."""
-        return ((item, before, self.frozen(item)) for item, before in self.met.items())
+        return ((item, before, self.now(item)) for item, before in self.met.items())
 
     def put_back(self, item: Any, after: bool) -> None:
         """Leave an item in or out."""
@@ -120,17 +120,17 @@ class Members(set[Any]):
 
     def __contains__(self, item: object) -> bool:
         if item not in self.met:
-            self.met[item] = self.frozen(item)
+            self.met[item] = self.now(item)
         return set.__contains__(self, item)
 
     def add(self, item: Any) -> None:
         if item not in self.met:
-            self.met[item] = self.frozen(item)
+            self.met[item] = self.now(item)
         set.add(self, item)
 
     def discard(self, item: Any) -> None:
         if item not in self.met:
-            self.met[item] = self.frozen(item)
+            self.met[item] = self.now(item)
         set.discard(self, item)
 
     def update(self, *others: Iterable[Any]) -> None:

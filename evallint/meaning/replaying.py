@@ -60,8 +60,7 @@ class Replaying(Program):
         self._program = project
         self._answers: dict[Question, Any] = {}
         tables = {name: Table() for name in PLAIN}
-        tables |= {"things": Table(copy, copy), "children": Table(frozenset, set), "given": Table(frozenset, set)}
-        tables |= {"decorations": Table(tuple, list), "on_exit": Table(tuple, list)}
+        tables |= {"things": Table(copy), "children": Table(set), "given": Table(set), "decorations": Table(list), "on_exit": Table(list)}
         self._shared = (*tables, *MEMBERS)
         for name, table in tables.items():
             setattr(self, name, table)
@@ -92,8 +91,8 @@ class Replaying(Program):
     def _holds(self, known: Step) -> bool:
         """Whether a step would meet what it met."""
         for name, rows in known.rows.items():
-            frozen = getattr(self, name).frozen
-            if any(frozen(at) != before for at, before, _ in rows):
+            now = getattr(self, name).now
+            if any(now(at) != before for at, before, _ in rows):
                 return False
         return all(self._answer(question) == said for question, said in known.answers.items())
 
@@ -110,7 +109,6 @@ class Replaying(Program):
         before, self.facts.forwards = self.facts.forwards, known.forwards
         self.acts = known.number * ACTS
         self.project = witness = Witness(self._program)
-        known.forwards.clear()
         try:
             step()
         finally:
