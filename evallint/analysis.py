@@ -63,7 +63,8 @@ def program(project: Project, trees: Sequence[Tree], settings: Settings, cache: 
     if not isinstance(cache, Memory):
         return Program(project)
     key = settings, tuple(project.files)
-    steps = cache.steps.get(key) or Steps()
+    known = cache.steps.get(key)
+    steps = Steps(dict(known.taken) if known is not None else {})  # another branch may go on from what is known
     cache.steps.put(key, steps, sum(len(tree.source.text) for tree in trees))
     return Replaying(project, steps, {number: above for tree in trees for number, above in tree.starts.items()})
 

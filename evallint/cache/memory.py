@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
+from evallint.cache.store import Keeper
 from evallint.events import Event, Pieces
 
 MOST_BYTES = 32 << 20
@@ -25,6 +26,12 @@ class Latest(Generic[Kept]):
         self._size = 0
         self._entries: OrderedDict[Hashable, tuple[int, Kept]] = OrderedDict()
 
+    def copy(self) -> Latest[Kept]:
+        """Another table with the same entries."""
+        other: Latest[Kept] = Latest(self._most)
+        other._entries, other._size = self._entries.copy(), self._size
+        return other
+
     def get(self, key: Hashable) -> Kept | None:
         """What was put under `key`, or None."""
         if key not in self._entries:
@@ -43,9 +50,13 @@ class Latest(Generic[Kept]):
 
 
 class Memory:
-    """A store for as long as the process lives: of entries, as others keep them, and of what they would have to be made into again."""
+    """A store for as long as the process lives: of entries, as others keep them, and of what they would have to be made into again.
 
-    def __init__(self) -> None:
+    What it does not have itself may be `below`, where nothing is put.
+    """
+
+    def __init__(self, below: Keeper | None = None) -> None:
+        self._below = below
         self._entries: Latest[bytes] = Latest(MOST_BYTES)
         self.files: Latest[Pieces] = Latest(MOST_CHARACTERS)
         self.bodies: Latest[tuple[int, tuple[Event, ...]]] = Latest(MOST_CHARACTERS)
@@ -54,7 +65,14 @@ class Memory:
 
     def get(self, key: str) -> bytes | None:
         """What was put under `key`, or None."""
-        return self._entries.get(key)
+        found = self._entries.get(key)
+        return found if found is not None or self._below is None else self._below.get(key)
+
+    def branch(self) -> Memory:
+        """A store that begins with all that this one has, of which this one will not know what else becomes of it."""
+        other = Memory(self)
+        other.files, other.bodies, other.steps = self.files.copy(), self.bodies.copy(), self.steps.copy()
+        return other
 
     def put(self, key: str, data: bytes) -> None:
         """Keep `data` under `key`."""
