@@ -6,13 +6,11 @@ import ast
 import warnings
 from functools import lru_cache
 
-from evallint.collector import without_collector
-
 
 @lru_cache(maxsize=2)
 def parsed(text: str) -> ast.Module:
     """The tree of a text, which several steps ask for and none changes. Raises SyntaxError, ValueError, RecursionError or MemoryError."""
-    with warnings.catch_warnings(), without_collector():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(text)
 
