@@ -78,7 +78,7 @@ class Replaying(Program):
             key = (*key, None)
         known = self._before.pop(key, None)
         if known is None or not self._holds(known):
-            known = self._noted(Step(known.number if known is not None else next(_numbers)), step)
+            known = self._noted(known.number if known is not None else next(_numbers), step)
         else:
             for name, rows in known.rows.items():
                 table = getattr(self, name)
@@ -102,12 +102,13 @@ class Replaying(Program):
             self._answers[question] = answer(self._program, question)
         return self._answers[question]
 
-    def _noted(self, known: Step, step: Callable[[], None]) -> Step:
+    def _noted(self, number: int, step: Callable[[], None]) -> Step:
         """Take a step, and note what it does."""
+        known = Step(number)
         for name in self._shared:
             getattr(self, name).met.clear()
         before, self.facts.forwards = self.facts.forwards, known.forwards
-        self.acts = known.number * ACTS
+        self.acts = number * ACTS
         self.project = witness = Witness(self._program)
         try:
             step()
