@@ -108,12 +108,13 @@ def _blocks(node: cst.BaseStatement, at: Any) -> Iterator[tuple[cst.CSTNode, Seq
         yield from ((case.body, its.body) for case, its in zip(node.cases, at.cases, strict=True))
         return
     yield cast("Any", node).body, at.body
-    if isinstance(node, (cst.Try, cst.TryStar)):
-        yield from ((handler.body, its.body) for handler, its in zip(node.handlers, at.handlers, strict=True))
+    handlers: Sequence[Any] = getattr(node, "handlers", ())
+    if handlers:
+        yield from ((handler.body, its.body) for handler, its in zip(handlers, at.handlers, strict=True))
     orelse = getattr(node, "orelse", None)
     if isinstance(orelse, cst.If):
         yield from _blocks(orelse, at.orelse[0])
-    elif orelse is not None:
+    elif isinstance(orelse, cst.Else):
         yield orelse.body, at.orelse
     if (final := getattr(node, "finalbody", None)) is not None:
         yield final.body, at.finalbody

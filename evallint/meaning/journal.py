@@ -178,7 +178,7 @@ class Witness:
         elif callable(value):
             value = self._call(name)
         else:
-            return self.noted((name,))
+            value = self.noted((name,))
         setattr(self, name, value)
         return value
 

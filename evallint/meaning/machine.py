@@ -50,6 +50,10 @@ class Thing:
     call: Call | None = None
     """For a module of torch.nn: the constructor's call."""
 
+    def copy(self) -> Thing:
+        """What is known now."""
+        return Thing(self.cls, self.made_by, self.kind, self.name, self.default, self.trains, self.opaque, self.call)
+
 
 @dataclass(slots=True, eq=False)
 class Frame:

@@ -7,7 +7,6 @@ tables that steps share has the value that it had then, and the program answers 
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import copy
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from evallint.meaning.facts import Facts, Forward
 from evallint.meaning.journal import Members, Question, Row, Table, Witness, answer
 from evallint.meaning.locating import Locating, Starts
+from evallint.meaning.machine import Thing
 from evallint.meaning.program import Program
 from evallint.meaning.project import Project
 
@@ -60,7 +60,13 @@ class Replaying(Program):
         self._program = project
         self._answers: dict[Question, Any] = {}
         tables = {name: Table() for name in PLAIN}
-        tables |= {"things": Table(copy), "children": Table(set), "given": Table(set), "decorations": Table(list), "on_exit": Table(list)}
+        tables |= {
+            "things": Table(Thing.copy),
+            "children": Table(set),
+            "given": Table(set),
+            "decorations": Table(list),
+            "on_exit": Table(list),
+        }
         self._shared = (*tables, *MEMBERS)
         for name, table in tables.items():
             setattr(self, name, table)
@@ -94,13 +100,12 @@ class Replaying(Program):
             now = getattr(self, name).now
             if any(now(at) != before for at, before, _ in rows):
                 return False
-        return all(self._answer(question) == said for question, said in known.answers.items())
-
-    def _answer(self, question: Question) -> Any:
-        """What the program says now."""
-        if question not in self._answers:
-            self._answers[question] = answer(self._program, question)
-        return self._answers[question]
+        for question, said in known.answers.items():
+            if question not in self._answers:
+                self._answers[question] = answer(self._program, question)
+            if self._answers[question] != said:
+                return False
+        return True
 
     def _noted(self, number: int, step: Callable[[], None]) -> Step:
         """Take a step, and note what it does."""

@@ -7,7 +7,6 @@ into the objects that it was handed is told again in the names of the objects at
 from __future__ import annotations
 
 from collections.abc import Iterable
-from copy import copy
 from dataclasses import dataclass, field, replace
 from operator import is_
 from typing import Any
@@ -178,7 +177,9 @@ class Summaries(Annotations):
         for loc in mentioned:
             tick, depth = self.made_at.get(top_of(loc), BEFORE)
             if tick > record.tick:
-                made[loc] = Made(copy(self.things.get(loc)), w.modes.get(loc), depth - record.depth)
+                made[loc] = Made(
+                    thing.copy() if (thing := self.things.get(loc)) is not None else None, w.modes.get(loc), depth - record.depth
+                )
         self.summaries[record.key] = Summary(
             value, self.returned, record.handed, tuple(written), made, record.tags, frozenset(record.visited)
         )
