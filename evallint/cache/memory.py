@@ -11,9 +11,7 @@ from evallint.events import Event, Pieces
 
 MOST_BYTES = 32 << 20
 MOST_CHARACTERS = 2 << 20
-"""Of the code whose trees are kept."""
-MOST_ANALYSED = 1 << 19
-"""Characters of the programs of which it is kept what each step of their analysis did: some 100 bytes for each."""
+"""Of the code whose trees are kept (some 80 bytes for each), and of the programs whose steps are (some 30 bytes)."""
 
 Kept = TypeVar("Kept")
 
@@ -60,7 +58,7 @@ class Memory:
         self._entries: Latest[bytes] = Latest(MOST_BYTES)
         self.files: Latest[Pieces] = Latest(MOST_CHARACTERS)
         self.bodies: Latest[tuple[int, tuple[Event, ...]]] = Latest(MOST_CHARACTERS)
-        self.steps: Latest[Any] = Latest(MOST_ANALYSED)
+        self.steps: Latest[Any] = Latest(MOST_CHARACTERS)
         """Of a program, the steps of its last analysis, as `meaning.replaying` tells them."""
 
     def get(self, key: str) -> bytes | None:
