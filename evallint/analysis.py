@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 from evallint.cache.memory import Memory
 from evallint.cache.store import Keeper, NoStore
-from evallint.events import File, Pieces
+from evallint.events import File
 from evallint.finding import Finding
 from evallint.meaning.libraries import extended
 from evallint.meaning.program import Program
@@ -22,7 +22,7 @@ from evallint.source.comments import comment_at
 from evallint.source.file import Source
 from evallint.source.reading import unreadable
 from evallint.syntax.bodies import Unparsable
-from evallint.syntax.pieces import in_pieces
+from evallint.syntax.pieces import Pieces, in_pieces
 from evallint.syntax.visitor import attach, lower_file
 
 
@@ -63,7 +63,7 @@ def program(project: Project, trees: Sequence[Tree], settings: Settings, cache: 
     if not isinstance(cache, Memory):
         return Program(project)
     key = settings, tuple(project.files)
-    known = cache.steps.get(key)
+    known: Steps | None = cache.steps.get(key)
     steps = Steps(dict(known.taken) if known is not None else {})  # another branch may go on from what is known
     cache.steps.put(key, steps, sum(len(tree.source.text) for tree in trees))
     return Replaying(project, steps, {number: above for tree in trees for number, above in tree.starts.items()})
@@ -104,8 +104,7 @@ class Tree:
 
     def _remembered(self, memory: Memory) -> Pieces:
         """The tree as it is in memory, with what has been read of it."""
-        before = memory.files.get(self.source.path)
-        pieces = in_pieces(self.source.path, self.source.text, before, memory.bodies)
+        pieces = in_pieces(self.source.path, self.source.text, memory.files.get(self.source.path), memory.bodies)
         memory.files.put(self.source.path, pieces, len(self.source.text))
         return pieces
 

@@ -380,39 +380,6 @@ class File:
     """Files that are not of this program import it: callers of its functions may be out of sight."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A top-level statement, or several that share lines: its number, its text, and its tree."""
-
-    number: int
-    text: str
-    tree: File
-
-
-@dataclass(frozen=True, slots=True)
-class Pieces:
-    """A file's pieces, in order, with the line that each begins at, and the whole that they make."""
-
-    text: str
-    rows: tuple[tuple[int, Piece], ...]
-    file: File
-
-    @property
-    def starts(self) -> dict[int, int]:
-        """For the number of each piece, how many lines are above it."""
-        return {piece.number: line - 1 for line, piece in self.rows}
-
-    @property
-    def failure(self) -> tuple[str, int, int] | None:
-        """Why the body of some function could not be read, and where."""
-        for line, piece in self.rows:
-            for function in piece.tree.functions:
-                if function.reader is not None and function.reader.failure:
-                    reason, at, column = function.reader.failure
-                    return reason, at + line - 1, column
-        return None
-
-
 def blocks(event: Event) -> Iterator[Sequence[Event]]:
     """The bodies inside an event."""
     if isinstance(event, Branch):

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
 from evallint.cache.store import Keeper
-from evallint.events import Event, Pieces
+from evallint.events import Event
 
 MOST_BYTES = 32 << 20
 MOST_CHARACTERS = 2 << 20
@@ -56,7 +56,8 @@ class Memory:
     def __init__(self, below: Keeper | None = None) -> None:
         self._below = below
         self._entries: Latest[bytes] = Latest(MOST_BYTES)
-        self.files: Latest[Pieces] = Latest(MOST_CHARACTERS)
+        self.files: Latest[Any] = Latest(MOST_CHARACTERS)
+        """Of a file, the pieces of its last text, as `syntax.pieces` tells them."""
         self.bodies: Latest[tuple[int, tuple[Event, ...]]] = Latest(MOST_CHARACTERS)
         self.steps: Latest[Any] = Latest(MOST_CHARACTERS)
         """Of a program, the steps of its last analysis, as `meaning.replaying` tells them."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Hashable, Iterator
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from itertools import count
 from typing import Any, Protocol
 
 from evallint import events as ev
-from evallint.events import LINES, Event, Piece, Pieces, Span
+from evallint.events import LINES, Event, Span
 from evallint.source.nesting import too_many_branches
 from evallint.source.parsing import parsed
 from evallint.syntax.bodies import Definition, Lower, Unparsable
@@ -31,6 +31,39 @@ class Bodies(Protocol):
 
     def put(self, key: Hashable, value: tuple[int, tuple[Event, ...]], size: int) -> None:
         """Keep it; `size` are the characters that it was made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A top-level statement, or several that share lines: its number, its text, and its tree."""
+
+    number: int
+    text: str
+    tree: ev.File
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """A file's pieces, in order, with the line that each begins at, and the whole that they make."""
+
+    text: str
+    rows: tuple[tuple[int, Piece], ...]
+    file: ev.File
+
+    @property
+    def starts(self) -> dict[int, int]:
+        """For the number of each piece, how many lines are above it."""
+        return {piece.number: line - 1 for line, piece in self.rows}
+
+    @property
+    def failure(self) -> tuple[str, int, int] | None:
+        """Why the body of some function could not be read, and where."""
+        for line, piece in self.rows:
+            for function in piece.tree.functions:
+                if function.reader is not None and function.reader.failure:
+                    reason, at, column = function.reader.failure
+                    return reason, at + line - 1, column
+        return None
 
 
 def in_pieces(path: str, text: str, before: Pieces | None, bodies: Bodies) -> Pieces:
