@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import blake2b
@@ -14,6 +14,7 @@ from evallint.finding import Finding
 from evallint.meaning.libraries import extended
 from evallint.meaning.program import Program
 from evallint.meaning.project import Project
+from evallint.meaning.replaying import Replaying, Steps
 from evallint.rules.base import ordered
 from evallint.rules.registry import rules
 from evallint.settings import Settings
@@ -21,7 +22,8 @@ from evallint.source.comments import comment_at
 from evallint.source.file import Source
 from evallint.source.reading import unreadable
 from evallint.syntax.bodies import Unparsable
-from evallint.syntax.visitor import attach, lower_file, remembering
+from evallint.syntax.pieces import Pieces, in_pieces
+from evallint.syntax.visitor import attach, lower_file
 
 
 def analyse(sources: Sequence[Source], settings: Settings, cache: Keeper | None = None) -> list[Finding]:
@@ -40,7 +42,8 @@ def analyse(sources: Sequence[Source], settings: Settings, cache: Keeper | None 
             findings.append(unreadable(source.path, f"cannot parse the file: {e.reason}", e.line, e.column))
     files = [replace(tree.file, context=tree.source.helper, imported=tree.source.imported) for tree in trees]
     libraries = extended(settings.knowledge())
-    facts = Program(Project(files, libraries, settings.extend_models, settings.evaluation_functions)).analyse()
+    project = Project(files, libraries, settings.extend_models, settings.evaluation_functions)
+    facts = program(project, trees, settings, cache).analyse()
     for tree in trees:
         tree.keep()
         if tree.failure is not None and not tree.source.helper:
@@ -55,6 +58,17 @@ def analyse(sources: Sequence[Source], settings: Settings, cache: Keeper | None 
     return ordered(f for f in findings if f.place.path not in context)
 
 
+def program(project: Project, trees: Sequence[Tree], settings: Settings, cache: Keeper | None) -> Program:
+    """The analysis of a project, which in memory takes up what the last one of these files left."""
+    if not isinstance(cache, Memory):
+        return Program(project)
+    key = settings, tuple(project.files)
+    known: Steps | None = cache.steps.get(key)
+    steps = Steps(dict(known.taken) if known is not None else {})  # another branch may go on from what is known
+    cache.steps.put(key, steps, sum(len(tree.source.text) for tree in trees))
+    return Replaying(project, steps, {number: above for tree in trees for number, above in tree.starts.items()})
+
+
 class Tree:
     """The event tree of a file, as it is kept or made anew; functions that nobody asks for stay unread. Raises Unparsable."""
 
@@ -62,14 +76,16 @@ class Tree:
         self.source = source
         self._cache = None if cache is None or isinstance(cache, NoStore) else cache
         self._key = ""
+        self._pieces: Pieces | None = None
         kept = None
         if self._cache is not None:
+            if isinstance(self._cache, Memory):
+                self._pieces = self._remembered(self._cache)
+                self.file = self._pieces.file
+                return
             about = blake2b(b"tree\0" + source.path.encode("utf-8", "surrogateescape") + b"\0", digest_size=20)
             about.update(source.text.encode("utf-8", "surrogatepass"))
             self._key = about.hexdigest()
-            if isinstance(self._cache, Memory):
-                self.file = self._remembered(self._cache)
-                return
             kept = self._cache.get(self._key)
         self.file = _decoded(kept, source.text) or lower_file(source.path, source.text)
         self._unread = self._count() if kept is not None else -1
@@ -77,15 +93,20 @@ class Tree:
     @property
     def failure(self) -> tuple[str, int, int] | None:
         """Why the body of some function could not be read, and where."""
+        if self._pieces is not None:
+            return self._pieces.failure
         return next((f.reader.failure for f in self.file.functions if f.reader is not None and f.reader.failure), None)
 
-    def _remembered(self, memory: Memory) -> File:
+    @property
+    def starts(self) -> Mapping[int, int]:
+        """For the number of each piece of the file, how many lines are above it; none for what is no piece."""
+        return self._pieces.starts if self._pieces is not None else {}
+
+    def _remembered(self, memory: Memory) -> Pieces:
         """The tree as it is in memory, with what has been read of it."""
-        file = memory.files.get(self._key)
-        if file is None:
-            file = lower_file(self.source.path, self.source.text, lower=remembering(memory.bodies))
-            memory.files.put(self._key, file, len(self.source.text))
-        return file
+        pieces = in_pieces(self.source.path, self.source.text, memory.files.get(self.source.path), memory.bodies)
+        memory.files.put(self.source.path, pieces, len(self.source.text))
+        return pieces
 
     def keep(self) -> None:
         """Keep the tree, if more of it has been read than is kept; not one that is broken, which is to be told again."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 Span = tuple[int, int, int, int]
+LINES = 1 << 24
+"""More lines than a file has. In a process that goes on, a line is that of a piece of the file, `LINES` times its number further down."""
 
 
 @dataclass(slots=True, eq=False)
@@ -348,6 +350,8 @@ class Function:
     unread: bool = False
     """The body is read when somebody asks for it: of most functions nobody does."""
     reader: Reader | None = field(default=None, metadata={"kept": False})
+    plain: Function | None = field(default=None, metadata={"kept": False})
+    """The function without its decorators, once somebody has asked for it."""
 
     @property
     def body(self) -> tuple[Event, ...]:

@@ -12,6 +12,7 @@ from dataclasses import replace as changed
 from hashlib import blake2b
 from math import inf
 
+from evallint.cache.memory import Memory
 from evallint.cache.store import Keeper
 from evallint.finding import Finding, Fix
 from evallint.fixes.edits import extent, lines_of, with_edits
@@ -49,7 +50,7 @@ class Bench:
 
     def __init__(self, shown: Shown, cache: Keeper, most: float = inf) -> None:
         self._shown = shown
-        self._cache = Overlay(cache)
+        self._cache = cache.branch() if isinstance(cache, Memory) else Memory(cache)
         self._left = most
         """Characters that may still be linted."""
         self._refused: set[tuple[str, Fix]] = set()
@@ -124,26 +125,6 @@ class Bench:
             ((finding, fix),) = group
             text = next(source.text for source in trial.work.sources if source.path == finding.place.path)
             self._refused.add((text, fix))
-
-
-class Overlay:
-    """What a store keeps, and on top of it, for the time being, what is tried out."""
-
-    def __init__(self, below: Keeper) -> None:
-        self._below = below
-        self._own: dict[str, bytes] = {}
-
-    def get(self, key: str) -> bytes | None:
-        """What was put under `key`, here or below."""
-        return self._own.get(key) or self._below.get(key)
-
-    def put(self, key: str, data: bytes) -> None:
-        """Keep `data` here."""
-        self._own[key] = data
-
-    def prune(self) -> int:
-        """Does nothing."""
-        return 0
 
 
 def offer(work: Work, findings: list[Finding], shown: Shown, cache: Keeper) -> Mended:

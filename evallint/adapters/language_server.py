@@ -34,6 +34,8 @@ SEVERITIES: dict[Severity, lsp.DiagnosticSeverity] = {
     "note": lsp.DiagnosticSeverity.Information,
 }
 WATCHED = ("**/pyproject.toml", "**/evallint.toml", "**/.evallint.toml", "**/*.py")
+PAUSE = 0.5
+"""Seconds without an edit after which fixes are tried out."""
 UNITS: dict[str, Unit] = {"utf-8": "utf-8", "utf-16": "utf-16", "utf-32": "utf-32"}
 
 
@@ -308,12 +310,18 @@ class Server(LanguageServer):
         if subject.edits != errand.edits or errand.job.fixes:
             return
         if answer.findings and answer.complete:  # fixes are for those who ask what can be done, a moment later
-            self.queue.ask((errand.uri, "fixes"), replace(errand, job=replace(errand.job, fixes=True)), last=True)
+            asyncio.get_running_loop().call_later(PAUSE, self.try_fixes, errand)
         for number, uri in enumerate(subject.documents, 1):
             document = self.documents.get(uri)
             if document is not None:
                 findings = [f for f in answer.findings if not subject.is_notebook or f.place.cell == number]
                 self.publish(uri, document.version, [self.diagnostic(f, subject, answer.texts) for f in findings])
+
+    def try_fixes(self, errand: Errand) -> None:
+        """Have fixes tried out for an answer, unless there was an edit since: whoever goes on typing is not to wait for them."""
+        subject = self.subjects.get(errand.uri)
+        if subject is not None and subject.edits == errand.edits and not self.ended:
+            self.queue.ask((errand.uri, "fixes"), replace(errand, job=replace(errand.job, fixes=True)), last=True)
 
     def publish(self, uri: str, version: int | None, diagnostics: list[lsp.Diagnostic]) -> None:
         self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, diagnostics, version))

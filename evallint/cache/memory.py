@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from evallint.events import Event, File
+from evallint.cache.store import Keeper
+from evallint.events import Event
 
 MOST_BYTES = 32 << 20
 MOST_CHARACTERS = 2 << 20
-"""Of the code whose trees are kept."""
+"""Of the code whose trees are kept (some 80 bytes for each), and of the programs whose steps are (some 30 bytes)."""
 
 Kept = TypeVar("Kept")
 
@@ -22,6 +23,12 @@ class Latest(Generic[Kept]):
         self._most = most
         self._size = 0
         self._entries: OrderedDict[Hashable, tuple[int, Kept]] = OrderedDict()
+
+    def copy(self) -> Latest[Kept]:
+        """Another table with the same entries."""
+        other: Latest[Kept] = Latest(self._most)
+        other._entries, other._size = self._entries.copy(), self._size
+        return other
 
     def get(self, key: Hashable) -> Kept | None:
         """What was put under `key`, or None."""
@@ -41,16 +48,30 @@ class Latest(Generic[Kept]):
 
 
 class Memory:
-    """A store for as long as the process lives: of entries, as others keep them, and of what they would have to be made into again."""
+    """A store for as long as the process lives: of entries, as others keep them, and of what they would have to be made into again.
 
-    def __init__(self) -> None:
+    What it does not have itself may be `below`, where nothing is put.
+    """
+
+    def __init__(self, below: Keeper | None = None) -> None:
+        self._below = below
         self._entries: Latest[bytes] = Latest(MOST_BYTES)
-        self.files: Latest[File] = Latest(MOST_CHARACTERS)
-        self.bodies: Latest[tuple[Event, ...]] = Latest(MOST_CHARACTERS)
+        self.files: Latest[Any] = Latest(MOST_CHARACTERS)
+        """Of a file, the pieces of its last text, as `syntax.pieces` tells them."""
+        self.bodies: Latest[tuple[int, tuple[Event, ...]]] = Latest(MOST_CHARACTERS)
+        self.steps: Latest[Any] = Latest(MOST_CHARACTERS)
+        """Of a program, the steps of its last analysis, as `meaning.replaying` tells them."""
 
     def get(self, key: str) -> bytes | None:
         """What was put under `key`, or None."""
-        return self._entries.get(key)
+        found = self._entries.get(key)
+        return found if found is not None or self._below is None else self._below.get(key)
+
+    def branch(self) -> Memory:
+        """A store that begins with all that this one has, of which this one will not know what else becomes of it."""
+        other = Memory(self)
+        other.files, other.bodies, other.steps = self.files.copy(), self.bodies.copy(), self.steps.copy()
+        return other
 
     def put(self, key: str, data: bytes) -> None:
         """Keep `data` under `key`."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ast
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from functools import lru_cache
+from typing import Any, cast
 
 import libcst as cst
-from libcst.metadata import MetadataWrapper, PositionProvider
+
+from evallint.source.parsing import parsed
 
 Block = cst.Module | cst.IndentedBlock
 Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
@@ -88,6 +91,7 @@ def decorated(text: str, line: int, decorator: str) -> str | None:
     return _with_body(module, block, body).code
 
 
+@lru_cache(maxsize=1)
 def _module(text: str) -> cst.Module | None:
     try:
         module = cst.parse_module(text)
@@ -96,15 +100,43 @@ def _module(text: str) -> cst.Module | None:
     return module if module.code == text else None
 
 
+@lru_cache(maxsize=1)
 def _starts(module: cst.Module) -> dict[int, tuple[Block, int]]:
     """For each line on which a statement of a block begins, the block, and the statement's number in it."""
     found: dict[int, tuple[Block, int]] = {}
-    places = MetadataWrapper(module, unsafe_skip_copy=True).resolve(PositionProvider)
-    for node in places:
-        if isinstance(node, (cst.Module, cst.IndentedBlock)):
-            for number, statement in enumerate(node.body):
-                found[places[statement].start.line] = (node, number)
+    waiting: list[tuple[cst.CSTNode, Sequence[ast.stmt]]] = [(module, parsed(module.code).body)]
+    while waiting:
+        block, statements = waiting.pop()
+        rest = iter(statements)
+        if not isinstance(block, (cst.Module, cst.IndentedBlock)):
+            continue  # on the line of its header
+        for number, statement in enumerate(block.body):
+            at = next(rest)
+            found[at.lineno] = block, number
+            if isinstance(statement, cst.SimpleStatementLine):
+                for _ in statement.body[1:]:
+                    next(rest)
+            else:
+                waiting += _blocks(statement, at)
     return found
+
+
+def _blocks(node: cst.BaseStatement, at: Any) -> Iterator[tuple[cst.CSTNode, Sequence[ast.stmt]]]:
+    """The blocks inside a compound statement, with their statements as Python's own tree has them."""
+    if isinstance(node, cst.Match):
+        yield from ((case.body, its.body) for case, its in zip(node.cases, at.cases, strict=True))
+        return
+    yield cast("Any", node).body, at.body
+    handlers: Sequence[Any] = getattr(node, "handlers", ())
+    if handlers:
+        yield from ((handler.body, its.body) for handler, its in zip(handlers, at.handlers, strict=True))
+    orelse = getattr(node, "orelse", None)
+    if isinstance(orelse, cst.If):
+        yield from _blocks(orelse, at.orelse[0])
+    elif isinstance(orelse, cst.Else):
+        yield orelse.body, at.orelse
+    if (final := getattr(node, "finalbody", None)) is not None:
+        yield final.body, at.finalbody
 
 
 def _statement(text: str, module: cst.Module) -> Statement:

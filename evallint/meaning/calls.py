@@ -10,7 +10,7 @@ from evallint.meaning import names
 from evallint.meaning.constructors import Constructors
 from evallint.meaning.facts import Stop
 from evallint.meaning.machine import MOST_FRAMES, Args, Frame, last_name, text_of
-from evallint.meaning.methods import is_check
+from evallint.meaning.signs import is_check
 from evallint.meaning.values import OFF, ON, UNKNOWN, Spot, V, World, flowed, join, meet, of
 from evallint.meaning.vocabulary import SAME_OBJECT
 from evallint.meaning.walk import decorator_names, is_told, is_told_to_record, steps_environment, updates_by_hand
@@ -251,9 +251,9 @@ class Calls(Constructors):
         if wraps and node is None:
             node = Call(ev.Name(fn.name), (), (), fn.span)
         if wraps and node is not None and all(id(fn) != id(f.function) for f in self.frames):
-            inner, given = of(("f", self.undecorated(fn), act, None)), args
+            inner, given = of(("f", self.project.undecorated(fn), act, None)), args
             if self_value is not None:
-                self.owners_of_wrapped[id(self.undecorated(fn))] = self_value
+                self.owners_of_wrapped[id(self.project.undecorated(fn))] = self_value
                 given = Args([self_value, *args.pos], args.kw, args.open)
             self.visited.add(id(fn))
             outermost = not self.frames
@@ -343,7 +343,7 @@ class Calls(Constructors):
         stop.told |= node is not None and any(is_told(name, value) for name, value in node.keywords)
         stop.acts, stop.trains = steps_environment(fn), updates_by_hand(fn)
         stop.wants_grad = self.asks_for_graph(fn)
-        frame = Frame(fn, self.new_act(fn.path, act or self.owner(fn.path)), loc, cls, stop)
+        frame = Frame(fn, self.new_act(act or self.owner(fn.path)), loc, cls, stop)
         frame.globals.clear()
         if cls is not None:
             self.act_owners[frame.act] = (cls.name, is_module)

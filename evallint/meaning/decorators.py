@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from evallint import events as ev
@@ -20,17 +19,6 @@ PLAIN_DECORATORS = frozenset(
 
 class Decorators(Summaries):
     """Reads decorators, once a function."""
-
-    def undecorated(self, fn: Function) -> Function:
-        """The function without its decorators."""
-        found = self.plain.get(id(fn))
-        if found is None:
-            found = self.plain[id(fn)] = replace(fn, decorators=())
-            if id(fn) in self.project.relevant:
-                self.project.relevant.add(id(found))
-            if id(fn) in self.project.class_of_method:
-                self.project.class_of_method[id(found)] = self.project.class_of_method[id(fn)]
-        return found
 
     def decorated(self, fn: Function, act: int, w: World) -> list[tuple[str, Any]]:
         """What a function's decorators do, the outermost first."""

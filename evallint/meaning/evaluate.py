@@ -69,7 +69,7 @@ class Evaluate(Conditions):
             return of(atom)
         if name in ("True", "False", "None"):
             return UNKNOWN
-        event = self.project.globals.get(path, {}).get(name)
+        event = self.project.global_event(path, name)
         if event is not None:
             return self.module_global(path, name, w)
         return of(("o", ("global", path, name))) if name not in BUILTINS else of(("x", f"builtins.{name}"))
@@ -79,7 +79,7 @@ class Evaluate(Conditions):
         found = w.vars.get((self.owner(path), name))
         if found is not None and found.atoms != NONE.atoms:
             return found
-        event = self.project.globals.get(path, {}).get(name)
+        event = self.project.global_event(path, name)
         if isinstance(event, ev.Assign) and isinstance(event.value, ev.Const) and event.value.value is not None:
             return const(event.value.value)
         there = self.worlds.get(path)

@@ -42,9 +42,9 @@ class Forwards(Layers, Contexts):
         own = name or (thing.name if thing is not None else "")
         if names.is_loss_name(own) or names.is_not_model_name(own) or names.is_optimizer_name(own):
             return ""
-        used = self.used_in_file(self.path).get(own, frozenset()) if own not in ("self", "cls") else frozenset()
+        used = self.project.uses(self.path, own) if own not in ("self", "cls") else frozenset()
         if not used & EVIDENCE and loc[0] == "child" and isinstance(loc[2], str) and loc[2].isidentifier():
-            used = self.used_in_file(self.path).get(loc[2], used)  # another name for an attribute
+            used = self.project.uses(self.path, loc[2]) or used  # another name for an attribute
             own = loc[2] if used & EVIDENCE else own
         if used & EVIDENCE and (used & {"parameters", "named_parameters", "load_state_dict"} or names.is_model_name(own) or "eval" in used):
             return "known"
@@ -56,19 +56,6 @@ class Forwards(Layers, Contexts):
         if holder is not None and names.words(holder.name)[-1:] in NO_MODEL:
             return ""
         return "named" if names.is_model_name(own) else ""
-
-    def used_in_file(self, path: str) -> dict[str, frozenset[str]]:
-        """The methods that are called on each name of a file."""
-        found = self.uses_by_file.get(path)
-        if found is None:
-            table: dict[str, set[str]] = {}
-            file = self.project.files.get(path)
-            if file is not None:
-                for fn in (*file.functions, file.body):
-                    for receiver, method in fn.receivers:
-                        table.setdefault(receiver, set()).add(method)
-            found = self.uses_by_file[path] = {k: frozenset(v) for k, v in table.items()}
-        return found
 
     def forward(self, loc: Any, method: str, args: Args, node: Call, w: World, display: Value, known: bool) -> V:
         self.notice()

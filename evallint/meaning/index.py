@@ -75,6 +75,10 @@ class Index:
 
     # Names
 
+    def global_event(self, path: str, name: str) -> Event | None:
+        """The event that defines a global name of a module, if it is there."""
+        return self.globals.get(path, {}).get(name)
+
     def find_module(self, path: str, dotted: str, level: int) -> str | None:
         """The file that `dotted`, imported in `path` with `level` leading dots, stands for; None outside the project."""
         key = (path, dotted, level)

@@ -32,7 +32,7 @@ class TooLong(Exception):
     """The run has taken as many steps as one may."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True)
 class Thing:
     """What is known of an object: its class, what made it, how it is named."""
 
@@ -49,6 +49,10 @@ class Thing:
     """An optimizer that was given something else than a module's parameters."""
     call: Call | None = None
     """For a module of torch.nn: the constructor's call."""
+
+    def copy(self) -> Thing:
+        """What is known now."""
+        return Thing(self.cls, self.made_by, self.kind, self.name, self.default, self.trains, self.opaque, self.call)
 
 
 @dataclass(slots=True, eq=False)
@@ -103,19 +107,16 @@ class Machine(ABC):
         self.defaults: dict[Loc, Modes] = {}
         self.parents: dict[int, int] = {}
         self.module_acts: dict[str, int] = {}
-        self.act_paths: dict[int, str] = {}
         self.acts = 0
         self.act_owners: dict[int, tuple[str, bool]] = {}
         self.visited: set[int] = set()
         self.decorations: dict[int, list[tuple[str, Any]]] = {}
-        self.plain: dict[int, Function] = {}
         self.hooks: dict[int, bool] = {}
         self.layer_cache: dict[int, tuple[str, str]] = {}
         self.empty_classes: dict[int, bool] = {}
         self.own_grad: dict[int, bool] = {}
         self.forward_methods: dict[int, frozenset[str]] = {}
         self.asking: dict[int, bool] = {}
-        self.uses_by_file: dict[str, dict[str, frozenset[str]]] = {}
         self._matters: dict[int, tuple[bool, bool]] = {}
         self._guards: dict[int, bool] = {}
         self.owners_of_wrapped: dict[int, V] = {}
@@ -215,14 +216,13 @@ class Machine(ABC):
     def owner(self, path: str) -> int:
         """The activation of a module's body."""
         if path not in self.module_acts:
-            self.module_acts[path] = self.new_act(path, 0)
+            self.module_acts[path] = self.new_act(0)
         return self.module_acts[path]
 
-    def new_act(self, path: str, parent: int) -> int:
-        """A new activation, and the one that its free names are looked up in."""
+    def new_act(self, parent: int) -> int:
+        """A new activation; `parent` is the one that its free names are looked up in."""
         self.acts += 1
         self.parents[self.acts] = parent
-        self.act_paths[self.acts] = path
         return self.acts
 
     @property

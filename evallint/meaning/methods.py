@@ -9,7 +9,7 @@ from evallint.meaning.machine import Args, last_name
 from evallint.meaning.project import held_names
 from evallint.meaning.values import V
 from evallint.meaning.vocabulary import NOT_FORWARDS
-from evallint.meaning.walk import deep, every
+from evallint.meaning.walk import deep
 
 NO_FORWARD_PREFIXES = (
     "set_",
@@ -28,13 +28,6 @@ NO_FORWARD_PREFIXES = (
     "make_",
     "build",
 )
-
-
-def is_check(fn: Function) -> bool:
-    """A unit test by its shape, whatever its file is called: it is handed nothing, is named for a test, and asserts."""
-    if fn.params or "." in fn.qualname or not fn.name.startswith("test"):
-        return False
-    return any(name.startswith("assert") for name in fn.called) or any(isinstance(event, ev.Assert) for event in every(fn.body))
 
 
 def is_part(name: str) -> bool:

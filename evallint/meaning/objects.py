@@ -399,7 +399,7 @@ class Objects(Owned):
         if method in CUTTING:
             return V(result.atoms, result.data)
         if loc[0] == "ret" and (source := self.things.get(loc)) is not None and source.made_by in MADE_UP and not flow.data:
-            self.things["ret", self.path, node.span, self.chain()] = source  # `torch.arange(6).view(2, 3)`
+            self.things["ret", self.path, node.span, self.chain()] = source.copy()  # `torch.arange(6).view(2, 3)`
         return result
 
     def is_training_name(self, name: str) -> bool:

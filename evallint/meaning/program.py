@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from functools import cached_property, partial
+from itertools import chain
 from typing import Any
 
-from evallint.events import ANY_METHOD, Class, Const, File, Function
+from evallint.events import ANY_METHOD, Class, Const, Function
 from evallint.meaning import names
-from evallint.meaning.absence import frameworks_switch, switches_to_eval
 from evallint.meaning.facts import Facts, Forward, Stop
 from evallint.meaning.idle import idle_statements, idle_switches
 from evallint.meaning.machine import Args, Fork, Frame, TooLong
-from evallint.meaning.methods import is_abstract, is_check, is_mode_method
+from evallint.meaning.methods import is_abstract, is_mode_method
 from evallint.meaning.project import GRAD_SWITCHES, Project
 from evallint.meaning.regions import PARTS
-from evallint.meaning.signs import is_unit_test
 from evallint.meaning.states import States, self_loc, strip
 from evallint.meaning.survey import survey
 from evallint.meaning.values import UNKNOWN, Mode, V, World, const, of
@@ -43,19 +42,20 @@ class Program(States):
         self.offered = False
         self.midway = False
         self.played: Counter[int] = Counter()
-        self.switched_parts: dict[str, bool] = {}
-        self.served_parts: dict[str, bool] = {}
 
     def analyse(self) -> Facts:
         """The facts of the whole program."""
         for path, file in self.project.files.items():
-            self.worlds[path] = self.module(file) if not file.context else World()
+            if file.context:
+                self.worlds[path] = World()
+            else:
+                self.perform(("module", path), partial(self.module, path))
         functions = [
             f for file in self.project.files.values() if not file.context for f in file.functions if id(f) in self.project.relevant
         ]
         methods = {id(m) for pairs in self.project.methods.values() for _, m in pairs}
         tops = [f for f in functions if "." not in f.qualname or id(f) in methods]
-        tops = [f for f in tops if self.is_root(f) and not self.is_test(f)]
+        tops = [f for f in tops if self.is_root(f) and not self.project.is_test(f)]
         self.hand_out([f for f in tops if id(f) not in methods])
         for f in tops:
             if not self.has_callers(f) and not self.called_by_base(f):
@@ -91,7 +91,8 @@ class Program(States):
     def hand_out(self, functions: list[Function]) -> None:
         """Run `load_model` and the like for what they hand to constructors; their facts are met again later."""
         wrappers = {c.name for file in self.project.files.values() for c in file.classes if self.is_wrapper(c)}
-        seen, self.may_fork = set(self.visited), False
+        visited, self.may_fork = self.visited, False
+        self.visited = visited.copy()
         for f in functions:
             if f.called & wrappers and names.prepares(f.name):
                 rows: list[list[Any]] = [self.facts.forwards, self.facts.kept, self.facts.backwards]
@@ -99,7 +100,7 @@ class Program(States):
                 self.function(f)
                 for row, length in zip(rows, before, strict=True):
                     del row[length:]
-        self.visited, self.may_fork = seen, True
+        self.visited, self.may_fork = visited, True
 
     def is_wrapper(self, cls: Class) -> bool:
         """Whether a class is handed a model and is none itself."""
@@ -127,32 +128,6 @@ class Program(States):
         self.function(f)
         self.midway = self.offered = False
 
-    def is_unswitched(self, path: str) -> bool:
-        """Whether the part of the program that imports connect with a file trains, and puts no model in evaluation mode anywhere."""
-        part = self.project.part(path)
-        found = self.switched_parts.get(part)
-        if found is None:
-            files = [f for p, f in self.project.files.items() if self.project.part(p) == part]
-            functions = [g for f in files for g in (*f.functions, f.body) if not self.is_test(g)]
-            trains = any("backward" in g.called or "step" in g.called for g in functions)
-            imports = [e for f in files for e in self.project.import_events(f.path)]
-            helped = frameworks_switch((f"{e.module}.{e.name}" if e.name else e.module for e in imports), self.project.libraries)
-            found = trains and not helped and not any(switches_to_eval(g) for g in functions)
-            self.switched_parts[part] = found
-        return found
-
-    def is_served(self, path: str) -> bool:
-        """Whether the part of the program that imports connect with a file trains nothing, and hands out models in evaluation mode."""
-        part = self.project.part(path)
-        found = self.served_parts.get(part)
-        if found is None:
-            files = [f for p, f in self.project.files.items() if self.project.part(p) == part]
-            functions = [g for f in files for g in (*f.functions, f.body) if not self.is_test(g)]
-            handed_out = any(names.prepares(g.name) and "eval" in g.called for g in functions)
-            found = handed_out and not any("backward" in g.called for g in functions)
-            self.served_parts[part] = found
-        return found
-
     def is_left_over(self, f: Function) -> bool:
         """Whether a private method is called by nobody, and no class outside the project may ask for it."""
         cls = self.project.class_of_method.get(id(f))
@@ -176,7 +151,7 @@ class Program(States):
         """Enter the inherited methods that run a method which only they call (a template's hooks), on an object of the class."""
         hooks = [m.name for m in cls.methods.values() if id(m) in self.project.relevant and self.called_by_base(m)]
         for entry in self.project.entries(cls, hooks):
-            if self.framework_hook(cls, entry) or not self.is_root(entry) or self.is_test(entry) or self.is_inner(entry):
+            if self.framework_hook(cls, entry) or not self.is_root(entry) or self.project.is_test(entry) or self.is_inner(entry):
                 continue
             if self.played[id(entry)] < MOST_PLAYED:
                 self.played[id(entry)] += 1
@@ -219,7 +194,8 @@ class Program(States):
 
         before = len(self.facts.forwards)
         for played in rounds:
-            self.root(partial(run, played), self.class_world(cls))
+            self.class_world(cls)
+            self.perform(("hooks", cls, *chain(*played)), partial(self.enter_from_outside, partial(run, played), cls.path, cls))
         for forward in self.facts.forwards[before:]:
             forward.framework = True
 
@@ -229,11 +205,6 @@ class Program(States):
         classes = [c for file in self.project.files.values() for c in file.classes if not self.project.is_module(c)]
         found = [(c, m) for c in classes for name, m in c.methods.items() if name.startswith("on_train_batch") and "eval" in m.called]
         return [(c, m) for c, m in found if any(p.name == "pl_module" for p in m.params) and self.project.is_a(c, "framework_classes")]
-
-    def is_test(self, fn: Function) -> bool:
-        """A test function of a test file: it may run anything in any mode."""
-        cls = self.project.class_of_method.get(id(fn))
-        return is_unit_test(fn.path, fn.name, cls.name if cls is not None else "") or is_check(fn)
 
     def is_offered(self, fn: Function) -> bool:
         """Whether a class offers a method to its users, whoever else calls it: a public one that predicts, generates or trains."""
@@ -290,7 +261,7 @@ class Program(States):
         mode = self.is_switched_beside(f)
         for other in self.project.called_names.get(f.name, ()):
             near = self.project.may_reach(other, f) or self.project.is_distinct(f)
-            if other is f or self.is_test(other) or not near or not self.may_mean(other, f):
+            if other is f or self.project.is_test(other) or not near or not self.may_mean(other, f):
                 continue
             cls = self.project.class_of_method.get(id(other))
             family = [m for m in cls.methods.values() if m.name == "__init__" or names.prepares(m.name)] if cls is not None else []
@@ -316,7 +287,7 @@ class Program(States):
             beside = [m for c in self.project.mro(own) for m in c.methods.values() if m is not f]
             if any(("self", "eval") in m.receivers or (m.name == "from_pretrained" and "eval" in m.called) for m in beside):
                 return True  # … or a module whose own training, or loading, ends in evaluation mode
-        named = [g for g in self.project.called_names.get(f.name, ()) if g is not f and not self.is_test(g)]
+        named = [g for g in self.project.called_names.get(f.name, ()) if g is not f and not self.project.is_test(g)]
         callers = [g for g in named if self.project.connected(g.path, f.path)]
         if any((receiver, "eval") in g.receivers for g in callers for receiver, method in g.receivers if method == f.name):
             return True
@@ -349,7 +320,7 @@ class Program(States):
         """Whether connected code that is no test calls something of this name."""
         cls = self.project.class_of_method.get(id(fn))
         for other in self.project.called_names.get(name, ()):
-            if other is fn or self.is_test(other) or not self.project.reaches(other.path, fn):
+            if other is fn or self.project.is_test(other) or not self.project.reaches(other.path, fn):
                 continue
             receivers = {r for r, n in other.receivers if n == name}
             theirs = self.project.class_of_method.get(id(other))
@@ -365,32 +336,38 @@ class Program(States):
 
     # Roots
 
-    def module(self, file: File) -> World:
+    def module(self, path: str) -> None:
         """Run a module's body; the state that it leaves is what its functions find."""
         result = World()
+        body = self.project.body_of(path)
 
         def root(w: World) -> V:
-            stop = Stop(file.path, "<module>", None, acts=steps_environment(file.body))
-            frame = Frame(file.body, self.owner(file.path), None, None, stop)
+            stop = Stop(path, "<module>", None, acts=steps_environment(body))
+            frame = Frame(body, self.owner(path), None, None, stop)
             self.frames.append(frame)
             try:
-                after = self.run(file.body.body, w)
+                after = self.run(body.body, w)
             finally:
                 self.frames.pop()
             if after is not None:
                 result.become(after)
             return UNKNOWN
 
-        if file.body.called:
+        if body.called:
             self.root(root, World())
         strip(result)
-        return result
+        self.worlds[path] = result
 
     def function(self, fn: Function, on: Class | None = None) -> None:
         """Run a function that is called from outside: its parameters are anything, its object is in any state that its methods leave."""
         cls = on or self.project.class_of_method.get(id(fn))
-        start = self.class_world(cls) if cls is not None else self.worlds[fn.path]
-        self.root(lambda w: self.enter_root(fn, cls, w), start)
+        if cls is not None:
+            self.class_world(cls)
+        self.perform(("function", fn, cls), partial(self.enter_from_outside, lambda w: self.enter_root(fn, cls, w), fn.path, cls))
+
+    def enter_from_outside(self, run: Root, path: str, cls: Class | None) -> None:
+        """Run a root in the state in which methods of the class, or functions of the file, can be entered."""
+        self.root(run, self.class_worlds[id(cls)] if cls is not None else self.worlds[path])
 
     def enter_root(self, fn: Function, cls: Class | None, w: World) -> V:
         """Call a root with symbolic arguments."""
@@ -442,14 +419,13 @@ class Program(States):
             offbeat = joined or any(self.is_offbeat(key, answer) for key, answer in assumptions.items())
             for forward in self.forwards:
                 forward.offbeat = offbeat
-                root_file = self.project.files.get(forward.stops[0].path)
-                forward.hidden = root_file is not None and root_file.imported
+                forward.hidden = self.project.is_imported_elsewhere(forward.stops[0].path)
                 forward.mode_by_caller, forward.grad_by_caller, forward.train_by_caller = self.unsure
-                forward.mode_by_caller |= self.is_served(forward.path)
+                forward.mode_by_caller |= self.project.is_served(forward.path)
                 forward.offered, forward.midway = self.offered, self.midway
-                forward.unswitched = not forward.hidden and self.is_unswitched(forward.path)
+                forward.unswitched = not forward.hidden and self.project.is_unswitched(forward.path)
             new = {forward.news() for forward in self.forwards}
-            stale = new <= self.told
+            stale = all(row in self.told for row in new)
             self.told |= new
             self.facts.forwards += self.forwards
             self.hand_in()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from evallint.events import (
@@ -23,9 +24,11 @@ from evallint.events import (
     blocks,
 )
 from evallint.meaning import names
+from evallint.meaning.absence import frameworks_switch, switches_to_eval
 from evallint.meaning.index import Index
 from evallint.meaning.libraries import LIBRARIES
-from evallint.meaning.walk import attributes_set, calls_parameter, every
+from evallint.meaning.signs import is_check, is_unit_test
+from evallint.meaning.walk import attributes_set, calls_parameter, deep, every
 from evallint.modules import connected
 
 MODE_CALLS = frozenset(
@@ -114,6 +117,94 @@ class Project(Index):
     def is_physical(self, path: str) -> bool:
         """Whether a model of unknown class in this file may well differentiate inside its forward."""
         return self._component[path] in self.physical
+
+    def is_imported_elsewhere(self, path: str) -> bool:
+        """Whether files that are not of this program import a file."""
+        file = self.files.get(path)
+        return file is not None and file.imported
+
+    def is_test(self, fn: Function) -> bool:
+        """A test function of a test file: it may run anything in any mode."""
+        cls = self.class_of_method.get(id(fn))
+        return is_unit_test(fn.path, fn.name, cls.name if cls is not None else "") or is_check(fn)
+
+    def is_unswitched(self, path: str) -> bool:
+        """Whether the part of the program that imports connect with a file trains, and puts no model in evaluation mode anywhere."""
+        part = self.part(path)
+        found = self._switched.get(part)
+        if found is None:
+            files = [f for p, f in self.files.items() if self.part(p) == part]
+            functions = [g for f in files for g in (*f.functions, f.body) if not self.is_test(g)]
+            trains = any("backward" in g.called or "step" in g.called for g in functions)
+            imports = [e for f in files for e in self.import_events(f.path)]
+            helped = frameworks_switch((f"{e.module}.{e.name}" if e.name else e.module for e in imports), self.libraries)
+            found = self._switched[part] = trains and not helped and not any(switches_to_eval(g) for g in functions)
+        return found
+
+    def is_served(self, path: str) -> bool:
+        """Whether the part of the program that imports connect with a file trains nothing, and hands out models in evaluation mode."""
+        part = self.part(path)
+        found = self._served.get(part)
+        if found is None:
+            files = [f for p, f in self.files.items() if self.part(p) == part]
+            functions = [g for f in files for g in (*f.functions, f.body) if not self.is_test(g)]
+            handed_out = any(names.prepares(g.name) and "eval" in g.called for g in functions)
+            found = self._served[part] = handed_out and not any("backward" in g.called for g in functions)
+        return found
+
+    @cached_property
+    def _served(self) -> dict[str, bool]:
+        return {}
+
+    def is_switched_from_outside(self, cls: Class, name: str) -> bool:
+        """Whether others put an attribute of this name, of an object that they hold, in eval mode: `run.model.eval()`."""
+        family = (*self.mro(cls), *self.subclasses.get(id(cls), ()))
+        return any(
+            self.connected(f.path, cls.path) and self.class_of_method.get(id(f)) not in family for f in self._outside_switches.get(name, ())
+        )
+
+    @cached_property
+    def _outside_switches(self) -> dict[str, list[Function]]:
+        """The functions that put an attribute of an object other than their own in eval mode, by the attribute's name."""
+        found: dict[str, list[Function]] = {}
+        for f in self.called_names.get("eval", ()):
+            if not is_unit_test(f.path, f.name, ""):
+                for name in {name for name, method in f.receivers if method == "eval"} & held_by_others(f):
+                    found.setdefault(name, []).append(f)
+        return found
+
+    @cached_property
+    def _switched(self) -> dict[str, bool]:
+        return {}
+
+    def uses(self, path: str, name: str) -> frozenset[str]:
+        """The methods that a file calls on what has this name."""
+        return self._uses[path].get(name, frozenset())
+
+    @cached_property
+    def _uses(self) -> dict[str, dict[str, frozenset[str]]]:
+        found: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
+        for path, file in self.files.items():
+            table: dict[str, set[str]] = defaultdict(set)
+            for fn in (*file.functions, file.body):
+                for receiver, method in fn.receivers:
+                    table[receiver].add(method)
+            found[path] = {name: frozenset(methods) for name, methods in table.items()}
+        return found
+
+    def undecorated(self, fn: Function) -> Function:
+        """The function without its decorators; always the same."""
+        if fn.plain is None:
+            fn.plain = replace(fn, decorators=())
+        if id(fn) in self.relevant:
+            self.relevant.add(id(fn.plain))
+        if id(fn) in self.class_of_method:
+            self.class_of_method[id(fn.plain)] = self.class_of_method[id(fn)]
+        return fn.plain
+
+    def body_of(self, path: str) -> Function:
+        """The body of a file."""
+        return self.files[path].body
 
     # Relevance
 
@@ -307,6 +398,13 @@ class Project(Index):
     def connected(self, a: str, b: str) -> bool:
         """Whether imports connect two files: what is in neither's reach is another program."""
         return a == b or self._component[a] == self._component[b]
+
+
+def held_by_others(fn: Function) -> set[str]:
+    """The attributes of what is not `self` on which a function calls `eval`."""
+    calls = (node.func for _, node in deep(fn.body) if isinstance(node, Call) and isinstance(node.func, Attr) and node.func.name == "eval")
+    bases = (func.base for func in calls if isinstance(func.base, Attr))
+    return {base.name for base in bases if not (isinstance(base.base, Name) and base.base.id == "self")}
 
 
 def handed_on(cls: Class) -> frozenset[str]:

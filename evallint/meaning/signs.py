@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from evallint.events import Span
+from evallint.events import Assert, Function, Span
 from evallint.meaning import names
 from evallint.meaning.facts import Forward, Stop
 from evallint.meaning.regions import Region, free_stops, own_name
 from evallint.meaning.values import OFF, Mode
 from evallint.meaning.vocabulary import SETTING_UP
+from evallint.meaning.walk import every
 
 DOING = frozenset("predictor inferencer".split())
 """Words of classes whose objects predict when they are called."""
@@ -91,6 +92,13 @@ def is_unit_test(path: str, function: str, owner: str) -> bool:
         or owner.startswith("Test")
         or owner.endswith(("Test", "Tests", "TestCase", "TestsMixin", "TestMixin"))
     )
+
+
+def is_check(fn: Function) -> bool:
+    """A unit test by its shape, whatever its file is called: it is handed nothing, is named for a test, and asserts."""
+    if fn.params or "." in fn.qualname or not fn.name.startswith("test"):
+        return False
+    return any(name.startswith("assert") for name in fn.called) or any(isinstance(event, Assert) for event in every(fn.body))
 
 
 def is_tested(forward: Forward) -> bool:

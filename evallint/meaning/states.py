@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
-from evallint.events import Attr, Call, Class, Const, Function, Name, Param
+from evallint.events import Class, Const, Function, Param
 from evallint.meaning import names
 from evallint.meaning.living import Living
 from evallint.meaning.machine import MOST_STEPS, Args, Fork, TooLong
 from evallint.meaning.project import Project
-from evallint.meaning.signs import is_unit_test
 from evallint.meaning.values import UNKNOWN_MODE, Mode, World, const, is_constant, join, meet, of
-from evallint.meaning.walk import attributes_set, deep
+from evallint.meaning.walk import attributes_set
 
 MOST_METHODS = 30
 SWITCHED_OUTSIDE = frozenset((Mode("unknown", left="<outside>"),))
@@ -37,6 +36,15 @@ class States(Living):
         found = self.class_worlds.get(id(cls))
         if found is not None:
             return found
+        self.perform(("class", cls), lambda: self.enter_class(cls))
+        return self.class_worlds[id(cls)]
+
+    def perform(self, key: tuple[Any, ...], step: Callable[[], None]) -> None:
+        """Take a step of the analysis: `key`, and the flags that roots are run with, tell it from others."""
+        step()
+
+    def enter_class(self, cls: Class) -> None:
+        """Work out the state that the methods of a class can be entered in."""
         world = self.worlds[cls.path].copy()
         self.class_worlds[id(cls)] = world
         loc = self_loc(cls)
@@ -44,39 +52,21 @@ class States(Living):
         is_module = self.project.is_module(cls)
         owned = "loss" if is_module and self.is_empty(cls) and not self.project.subclasses.get(id(cls)) else "model"
         thing.cls, thing.kind, thing.name = cls, owned if is_module else "instance", "self"
-        seen, self.may_fork = set(self.visited), False
+        visited, self.may_fork = self.visited, False
+        self.visited = visited.copy()
         try:
             self.build(cls, loc, world, is_module)
         finally:
-            self.visited, self.may_fork = seen, True
+            self.visited, self.may_fork = visited, True
         if not is_module:
             for name, value in world.attrs.rows.get(loc, {}).items():
                 models = [a[1] for a in value.atoms if a[0] == "o" and a[1] in world.modes]
-                if models and self.is_switched_from_outside(cls, name):
+                if models and self.project.is_switched_from_outside(cls, name):
                     for model in models:
                         self.set_mode(world, model, SWITCHED_OUTSIDE)
         strip(world)
         if id(cls) in self.frozen_classes:
             world.frozen |= self.modules_in(world, loc)
-        return world
-
-    def is_switched_from_outside(self, cls: Class, name: str) -> bool:
-        """Whether others put an attribute of this name, of an object that they hold, in eval mode: `run.model.eval()`."""
-        family = (*self.project.mro(cls), *self.project.subclasses.get(id(cls), ()))
-        return any(
-            self.project.connected(f.path, cls.path) and self.project.class_of_method.get(id(f)) not in family
-            for f in self.outside_switches.get(name, ())
-        )
-
-    @cached_property
-    def outside_switches(self) -> dict[str, list[Function]]:
-        """The functions that put an attribute of an object other than their own in eval mode, by the attribute's name."""
-        found: dict[str, list[Function]] = {}
-        for f in self.project.called_names.get("eval", ()):
-            if not is_unit_test(f.path, f.name, ""):
-                for name in {name for name, method in f.receivers if method == "eval"} & held_by_others(f):
-                    found.setdefault(name, []).append(f)
-        return found
 
     def build(self, cls: Class, loc: Any, world: World, is_module: bool) -> None:
         init = self.project.method(cls, "__init__")
@@ -151,13 +141,6 @@ def turns_on_evaluation(param: Param) -> bool:
     if default is False and names.has_words(param.name, MEASURING):
         return True
     return (default is None or default is False) and names.has_words(param.name, names.LOADER_EVAL_WORDS)
-
-
-def held_by_others(fn: Function) -> set[str]:
-    """The attributes of what is not `self` on which a function calls `eval`."""
-    calls = (node.func for _, node in deep(fn.body) if isinstance(node, Call) and isinstance(node.func, Attr) and node.func.name == "eval")
-    bases = (func.base for func in calls if isinstance(func.base, Attr))
-    return {base.name for base in bases if not (isinstance(base.base, Name) and base.base.id == "self")}
 
 
 def self_loc(cls: Class) -> tuple[Any, ...]:

@@ -25,7 +25,7 @@ PLAIN = frozenset(("c", "x", "k", "m", "g", "b"))
 """Atoms that name no object."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True)
 class Made:
     """An object that a call has made: what it is, the mode that it was left in, and how many calls below it was made."""
 
@@ -34,7 +34,7 @@ class Made:
     below: int
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True)
 class Summary:
     """What a call returned, wrote and made, in the names of the objects that it was handed when it ran."""
 
@@ -177,7 +177,9 @@ class Summaries(Annotations):
         for loc in mentioned:
             tick, depth = self.made_at.get(top_of(loc), BEFORE)
             if tick > record.tick:
-                made[loc] = Made(self.things.get(loc), w.modes.get(loc), depth - record.depth)
+                made[loc] = Made(
+                    thing.copy() if (thing := self.things.get(loc)) is not None else None, w.modes.get(loc), depth - record.depth
+                )
         self.summaries[record.key] = Summary(
             value, self.returned, record.handed, tuple(written), made, record.tags, frozenset(record.visited)
         )

@@ -182,6 +182,11 @@ class Store:
         self.rows: dict[Any, dict[str, V]] = {}
         self.own: set[Any] = set()
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Store) and self.rows == other.rows
+
+    __hash__ = None  # type: ignore[assignment]
+
     def copy(self) -> Store:
         """A copy; the cost is that of the first parts of the keys."""
         other = Store.__new__(Store)
@@ -273,6 +278,11 @@ class World:
         self.grad_at = AT_START
         self.frozen: frozenset[Loc] = frozenset()
         self.stained: dict[Loc, V] = {}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, World) and all(getattr(self, name) == getattr(other, name) for name in World.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def copy(self) -> World:
         """An independent copy."""

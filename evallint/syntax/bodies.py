@@ -46,7 +46,7 @@ class Bodies:
         if self._nodes is None:
             tree = self._tree or parsed(self.text)
             self._nodes = {(node.lineno, node.col_offset): node for node in definitions(tree.body)}
-        line, column = function.span[:2]
+        line, column = function.span[0] - self.columns.above, function.span[1]
         node = self._nodes[line, self.columns.offset(line, column)]
         segment = self.segment(node)
         limit = sys.getrecursionlimit()

@@ -17,10 +17,11 @@ _NEWLINE = re.compile(r"\r\n|\r|\n")
 
 
 class Columns:
-    """Turns `ast` offsets (UTF-8 bytes) into 1-based columns (characters)."""
+    """Turns `ast` offsets (UTF-8 bytes) into 1-based columns (characters), and lines into those of spans, `above` further down."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, above: int = 0) -> None:
         self.text = text
+        self.above = above
         self._lines = None if text.isascii() else _NEWLINE.split(text)
         self._starts: list[int] | None = None
 
@@ -60,7 +61,8 @@ class Columns:
         """The span from the start of `first` to the end of `last` (default: of `first`)."""
         last = last or first
         line, end = first.lineno, last.end_lineno or last.lineno  # type: ignore[attr-defined]
-        return line, self.of(line, first.col_offset), end, self.of(end, last.end_col_offset)  # type: ignore[attr-defined]
+        columns = self.of(line, first.col_offset), self.of(end, last.end_col_offset)  # type: ignore[attr-defined]
+        return line + self.above, columns[0], end + self.above, columns[1]
 
 
 def calls_in(nodes: Iterable[ast.AST | None]) -> Iterator[ast.Call]:

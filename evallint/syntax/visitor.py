@@ -6,9 +6,9 @@ It walks statements by type instead of `CSTVisitor`'s generic traversal, which r
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import libcst as cst
 
@@ -22,34 +22,10 @@ from evallint.syntax.outline import Outline, imports_of, written
 from evallint.syntax.places import Columns
 
 
-class Kept(Protocol):
-    """Where the events of bodies are kept."""
-
-    def get(self, key: Hashable) -> tuple[Event, ...] | None:
-        """What was put under `key`, or None."""
-
-    def put(self, key: Hashable, value: tuple[Event, ...], size: int) -> None:
-        """Keep it; `size` are the characters that it was made of."""
-
-
-def remembering(kept: Kept) -> Lower:
-    """`lower_body`, but once only for the same function at the same place."""
-
-    def lower(segment: str, node: Definition, function: ev.Function, columns: Columns) -> tuple[Event, ...]:
-        key = (function.path, function.qualname, node.lineno, node.col_offset, segment)
-        events = kept.get(key)
-        if events is None:
-            events = lower_body(segment, node, function, columns)
-            kept.put(key, events, len(segment))
-        return events
-
-    return lower
-
-
-def lower_file(path: str, text: str, *, lazily: bool = True, lower: Lower | None = None) -> ev.File:
+def lower_file(path: str, text: str, *, lazily: bool = True, lower: Lower | None = None, above: int = 0) -> ev.File:
     """The event tree of a file's text; `lazily`, without the bodies that nobody has asked for yet, which `lower` will read.
 
-    Raises Unparsable.
+    Spans are `above` lines further down than in the text. Raises Unparsable.
     """
     if (deep := too_many_branches(text)) is not None:
         raise Unparsable(*deep)
@@ -64,7 +40,7 @@ def lower_file(path: str, text: str, *, lazily: bool = True, lower: Lower | None
     deep = too_deep_in(tree, text)
     if deep is not None:
         raise Unparsable(*deep)
-    columns = Columns(text)
+    columns = Columns(text, above)
     waiting = outlines(tree, columns) if lazily else {}
     bodies = Bodies(text, columns, lower or lower_body, tree)
     try:
