@@ -292,7 +292,7 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
 
 def open_confidence(forward: Forward, region: Region, trained: bool) -> Confidence | None:
     """How sure a missing eval is where nobody in sight has set a mode."""
-    if any(m.left for m in forward.modes):
+    if any(m.mode == "unknown" and m.left for m in forward.modes):
         return "low"  # who holds the object that holds the model switches it
     if region_is_own_method(forward):
         if trained and (region.silent or region.loader) and not forward.mode_by_caller:

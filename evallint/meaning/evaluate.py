@@ -183,16 +183,22 @@ class Evaluate(Conditions):
         thing = self.thing(loc)
         if name in SELF_ATTRIBUTES and (thing.cls is None or thing.kind == "model"):
             return of(("o", loc))
-        if thing.cls is not None:
-            method = self.project.method(thing.cls, name)
+        cls = thing.cls
+        if cls is None and self.frames and self.frame.self_loc == loc:
+            cls = self.frame.cls  # one of several that it may be
+        if cls is not None:
+            method = self.project.method(cls, name)
             if method is not None:
                 if any(last_name(d) in ("property", "cached_property", "lazy_property") for d in method[1].decorators):
                     return self.call_function(method[1], 0, of(("o", loc)), self.no_args(), None, w, method[0])
                 return of(("f", method[1], 0, of(("o", loc))))
-            constant = self.project.constants_of(thing.cls).get(name)
+            constant = self.project.constants_of(cls).get(name)
             if constant is not None:
                 value = const(constant.value)
-                return of(("o", self.child(loc, name))) if is_setting(thing.cls, value) else value
+                return of(("o", self.child(loc, name))) if is_setting(cls, value) else value
+            helper = self.project.helper_kept(cls, name)
+            if helper is not None and (part := self.thing(self.child(loc, name))).cls is None:
+                part.cls, part.kind = helper, "instance"
         return of(("o", self.child(loc, name)))
 
     def no_args(self) -> Any:

@@ -18,6 +18,7 @@ from evallint.meaning.walk import (
     is_last_round,
     is_made_of_itself,
     mode_calls,
+    modes_put_back,
     names_in,
     names_other_framework,
     tells,
@@ -148,7 +149,12 @@ class Flow(Machine):
             return then
         after = self.run(event.other, other) if self.suppose(event.test, False, other) else None
         told = self.told_apart(snapshot, then, after)
+        was = self.value(event.test, w) if isinstance(event.test, ev.Name) and switches and not event.other else UNKNOWN
+        back = modes_put_back(was, then, event.then)
         joined = self.either(then, after)
+        for loc, modes in back.items():
+            if joined is not None:
+                self.set_mode(joined, loc, modes)
         if joined is not None:
             for name in told:
                 joined.vars[self.frame.act, name] = snapshot

@@ -28,6 +28,7 @@ from evallint.meaning.values import Atom
 from evallint.meaning.walk import text_of
 from evallint.modules import Modules, plain_path
 
+MODULE_ENDINGS = [("model",), ("module",), ("network",), ("net",), ("layer",)]
 NO_MODULES = frozenset(("?.object", "?.ABC", "?.Protocol", "?.Generic", "?.Exception"))
 
 
@@ -280,6 +281,8 @@ class Index:
                 return True
             if name.startswith("?.") and name not in NO_MODULES and "forward" in cls.methods and names.words(name)[-1:] != ("function",):
                 return True
+            if names.words(name)[-1:] in MODULE_ENDINGS and any("forward" in c.methods for c in self.mro(cls)):
+                return not self.libraries.matches("foreign", name)  # `trainer.TrainerModel`
         return self.is_called_model(cls)
 
     def is_known_module(self, cls: Class) -> bool:

@@ -177,6 +177,25 @@ class Project(Index):
     def _switched(self) -> dict[str, bool]:
         return {}
 
+    def helper_kept(self, cls: Class, name: str) -> Class | None:
+        """The class, no module, of which a constructor makes the object that a class keeps under a name, if that is plain to see."""
+        key = id(cls), name
+        if key not in self._helpers:
+            inits = [(c, c.methods["__init__"]) for c in self.mro(cls) if "__init__" in c.methods]
+            self._helpers[key] = next((k for owner, init in inits if (k := self._helper_made(owner, init, name)) is not None), None)
+        return self._helpers[key]
+
+    def _helper_made(self, owner: Class, init: Function, name: str) -> Class | None:
+        for event in every(init.body):
+            if isinstance(event, Assign) and isinstance(event.value, Call) and any(is_own(target, name) for target in event.targets):
+                found = self.dotted(owner.path, event.value.func)
+                return found[1] if found is not None and found[0] == "k" and not self.is_module(found[1]) else None
+        return None
+
+    @cached_property
+    def _helpers(self) -> dict[tuple[int, str], Class | None]:
+        return {}
+
     def uses(self, path: str, name: str) -> frozenset[str]:
         """The methods that a file calls on what has this name."""
         return self._uses[path].get(name, frozenset())
@@ -405,6 +424,11 @@ def held_by_others(fn: Function) -> set[str]:
     calls = (node.func for _, node in deep(fn.body) if isinstance(node, Call) and isinstance(node.func, Attr) and node.func.name == "eval")
     bases = (func.base for func in calls if isinstance(func.base, Attr))
     return {base.name for base in bases if not (isinstance(base.base, Name) and base.base.id == "self")}
+
+
+def is_own(target: Value, name: str) -> bool:
+    """Whether a value is `self.name`."""
+    return isinstance(target, Attr) and target.name == name and isinstance(target.base, Name) and target.base.id == "self"
 
 
 def handed_on(cls: Class) -> frozenset[str]:

@@ -12,6 +12,8 @@ from evallint.meaning.values import OFF, Mode
 from evallint.meaning.vocabulary import SETTING_UP
 from evallint.meaning.walk import every
 
+ATTACKS = frozenset("attack attacks attacker saliency gradcam attribution attributor".split())
+"""Words of classes whose work is gradients, whatever of it is measured."""
 DOING = frozenset("predictor inferencer".split())
 """Words of classes whose objects predict when they are called."""
 REPEATED = frozenset("step epoch batch update iteration iter learn optimize minibatch".split())
@@ -64,6 +66,8 @@ def wants_gradients(forward: Forward) -> bool:
     last = len(forward.stops) - 1
     own = {m.function for m in forward.modes if m.mode == "eval"}
     near = [(at == last and s.function not in own, s) for at, s in enumerate(forward.stops) if at >= last - 1]
+    if any(names.has_words(s.owner, ATTACKS) for s in forward.stops):
+        return True
     if forward.grad_used or any(s.wants_grad and (told or not s.trains) for told, s in near):
         return True
     own_words = own_name(forward.stops[-1])

@@ -11,7 +11,7 @@ from evallint.meaning import names
 from evallint.meaning.living import Living
 from evallint.meaning.machine import MOST_STEPS, Args, Fork, TooLong
 from evallint.meaning.project import Project
-from evallint.meaning.values import UNKNOWN_MODE, Mode, World, const, is_constant, join, meet, of
+from evallint.meaning.values import UNKNOWN_MODE, Mode, Modes, World, const, is_constant, join, meet, of
 from evallint.meaning.walk import attributes_set
 
 MOST_METHODS = 30
@@ -103,7 +103,12 @@ class States(Living):
                 self.quietly(method, owner, loc, after)
                 strip(after)
                 for at, modes in list(after.modes.items()):
-                    after.modes[at] = frozenset(m if m in before.modes.get(at, ()) else replace(m, left=name) for m in modes)
+                    if is_put_back(modes) and before.modes.get(at, UNKNOWN_MODE) == UNKNOWN_MODE:
+                        after.modes[at] = UNKNOWN_MODE
+                        continue
+                    after.modes[at] = frozenset(
+                        m if m.mode == "unknown" or m in before.modes.get(at, ()) else replace(m, left=name) for m in modes
+                    )
                 world.become(meet(world.copy(), after, self.defaults))
 
     def open_settings(self, method: Function, loc: Any, world: World) -> None:
@@ -141,6 +146,12 @@ def turns_on_evaluation(param: Param) -> bool:
     if default is False and names.has_words(param.name, MEASURING):
         return True
     return (default is None or default is False) and names.has_words(param.name, names.LOADER_EVAL_WORDS)
+
+
+def is_put_back(modes: Modes) -> bool:
+    """What a method leaves that asks for the mode, evaluates, and trains again if that was so: `if was_training: model.train()`."""
+    asked = any(m.mode == "given" and not m.path for m in modes)
+    return asked and all((m.mode == "given" and not m.path) or (m.mode == "train" and m.over) or m.mode == "unknown" for m in modes)
 
 
 def self_loc(cls: Class) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 from evallint import events as ev
 from evallint.events import Attr, Call, Class, Event, Function, Name, Sub, Value, blocks
 from evallint.meaning import names
+from evallint.meaning.values import Modes, V, World
 
 
 def text_of(node: Value) -> str:
@@ -188,6 +189,14 @@ def mode_calls(arm: Sequence[Event]) -> Iterator[tuple[str, str, int]]:
         elif isinstance(event, (ev.Do, ev.Assign, ev.Return)) and isinstance(call := event.value, ev.Call):
             if isinstance(call.func, ev.Attr) and call.func.name in ("eval", "train") and not call.args and not call.keywords:
                 yield text_of(call.func.base), call.func.name, id(call)
+
+
+def modes_put_back(was: V, then: World | None, arm: Sequence[Event]) -> dict[Any, Modes]:
+    """What `if was_training: model.train()` leaves objects in whose mode was kept in `was`: that mode."""
+    kept = bool(was.atoms) and all(atom[0] == "s" for atom in was.atoms)
+    if then is None or not kept or not any(name == "train" for _, name, _ in mode_calls(arm)):
+        return {}
+    return {atom[1]: atom[2] for atom in was.atoms if all(m.mode == "train" for m in then.modes.get(atom[1], ()))}
 
 
 OTHER_FRAMEWORKS = frozenset("keras tf tensorflow tf2 jax flax mxnet paddle sklearn onnx onnxruntime tensorrt trt openvino chainer".split())
