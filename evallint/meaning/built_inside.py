@@ -74,7 +74,7 @@ class BuiltInside:
             off = any("drop" in key and is_false(value) for key, value in call.keywords)
             says, layer = self.layers.class_layers(atom[1], set()) if not off and self.project.is_module(atom[1]) else ("none", "")
             return layer if says == "some" else ""
-        if atom is None or atom[0] != "x" or not atom[1].startswith(("torch.nn.", "nn.")):
+        if atom is None or atom[0] != "x" or not atom[1].startswith(("torch.nn.", "nn.")) or name not in DEPENDENT | WITH_DROPOUT:
             return ""
         if name in WITH_DROPOUT:
             return name if self.layers.called_layer(f.path, call, set())[0] == "some" else ""

@@ -34,6 +34,7 @@ from evallint.meaning.signs import (
     is_smoke_test,
     is_tested,
     is_training_part,
+    is_update,
     region_is_own_method,
     wants_gradients,
 )
@@ -265,6 +266,8 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
         return None  # a part of training whose step could not be followed
     if region.training and region.silent and region.loop is None and not forward.uses & TOLD_USES:
         return None  # targets and bootstrap values of a training step
+    if region.silent and region.loop is None and not region.strongly and any(is_update(s) for s in forward.stops):
+        return None  # … of one that an optimizer's wrapper takes
     fed = any(s.trains for s in forward.stops) and region.silent and region.loop is None and not region.named
     if fed and not forward.uses & TOLD_USES - {"numpy"}:
         return None  # … worked out in a function of their own

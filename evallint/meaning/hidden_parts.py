@@ -219,6 +219,8 @@ class HiddenParts:
             if isinstance(event, ev.Assign) and any(asked_of_self(t) == name for t in event.targets):
                 if isinstance(event.value, ev.Name) and self.is_handed_on(method, event.value.id):
                     return True
+        if self.is_gathered_anew(method, name):
+            return True
         for other in (m for c in family for m in c.methods.values()):
             if name in other.called and (other.called & CONTAINERS or any(n[:1].isupper() for n in other.called)):
                 if self.is_handed_on(other, f"self.{name}", made=other is not method):
@@ -232,6 +234,18 @@ class HiddenParts:
                 return True
             if other is not method and name in set(attributes_set(other)) and name not in set(attributes_collected(other)):
                 return True  # it is something else later
+        return False
+
+    def is_gathered_anew(self, method: Function, name: str) -> bool:
+        """Whether a loop over a collection puts its parts elsewhere: `for layer in self.layers: parts.append(layer)`."""
+        for event in every(method.body):
+            if isinstance(event, ev.Loop) and event.source is not None and event.target is not None and self.reads(event.source, name):
+                targets = {item.id for item in inside(event.target) if isinstance(item, ev.Name)}
+                for met in calls_under(method):
+                    put = last_name(met.call.func) in ADDING or last_name(met.call.func)[:1].isupper()
+                    given = (*met.call.args, *(v for _, v in met.call.keywords)) if put else ()
+                    if any(isinstance(item, ev.Name) and item.id in targets for arg in given for item in inside(arg)):
+                        return True
         return False
 
     def is_visited(self, method: Function, name: str) -> bool:

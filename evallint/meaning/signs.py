@@ -191,6 +191,14 @@ def is_training_part(forward: Forward) -> bool:
     return any(words & {"train", "training"} and words & {"step", "forward", "batch", "loss"} for words in said)
 
 
+def is_update(stop: Stop) -> bool:
+    """A function named for what learning does in each step: `_update_with_batch`, `learn`, `_target_q`."""
+    said = names.words(own_name(stop))
+    return said[:1] in (("update",), ("learn",), ("optimize",)) or bool(
+        {"target", "targets"} & set(said) and {"q", "dist", "value", "values"} & set(said)
+    )
+
+
 def is_silent_pass(forward: Forward) -> bool:
     """A whole loop with recording off: what training makes of its numbers, it does not train through this forward."""
     return forward.grad == OFF and bool(forward.loops) and not forward.loops[-1].trains and not forward.stops[-1].trains
