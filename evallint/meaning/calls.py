@@ -392,6 +392,7 @@ class Calls(Constructors):
 
     def finish(self, frame: Frame, w: World) -> V:
         """Run a frame's body and pop it; `w` becomes the joined state of all its exits."""
+        before = w.grad, w.grad_at
         try:
             after = self.run(frame.function.body, w)
             self.run_nested(frame, after)
@@ -415,6 +416,8 @@ class Calls(Constructors):
                 end = meet(end, other, self.defaults)
             if end is not w:
                 w.become(end)
+        else:  # a worker that never ends: what comes next runs beside it
+            w.grad, w.grad_at = before
         if not frame.function.has_closures:
             w.vars.drop(frame.act)
         return value if value is not None else UNKNOWN

@@ -15,6 +15,7 @@ from evallint.meaning.signs import (
     API_WORDS,
     DOING,
     chosen,
+    explores,
     is_after_training,
     is_api,
     is_botched,
@@ -371,7 +372,7 @@ def grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[
         if wants_gradients(forward) or is_probe(forward) or is_dry_run(forward) or (is_smoke_test(forward) and not learns):
             continue
         region = region_of(forward)
-        if is_rollout(forward) and (region.loop is None or (region.training and forward.uses <= {"item"})):
+        if is_rollout(forward) and (region.loop is None or (region.training and forward.uses <= {"item"}) or explores(forward)):
             continue  # an action is drawn
         if region.loop is not None and (region.path, region.span) in attacked:
             continue  # the loop needs gradients

@@ -12,6 +12,8 @@ from evallint.meaning.values import OFF, Mode
 from evallint.meaning.vocabulary import SETTING_UP
 from evallint.meaning.walk import every
 
+EXPLORING = frozenset("explore exploration rollout rollouts collect".split())
+"""Words of functions that play episodes to learn from."""
 ATTACKS = frozenset("attack attacks attacker saliency gradcam attribution attributor".split())
 """Words of classes whose work is gradients, whatever of it is measured."""
 DOING = frozenset("predictor inferencer".split())
@@ -146,6 +148,11 @@ def is_rollout(forward: Forward) -> bool:
         and not any(s.told for s in forward.stops)
         and not any(names.has_words(n, names.REHEARSAL_WORDS) for n in said)
     )
+
+
+def explores(forward: Forward) -> bool:
+    """Episodes are played for what training learns from them, by the names around: `explore_env`, `collect_rollouts`."""
+    return any(names.has_words(own_name(s), EXPLORING) for s in forward.stops)
 
 
 def is_smoke_test(forward: Forward) -> bool:
