@@ -11,6 +11,7 @@ Edit = Callable[[list[str], random.Random], None]
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _TURNS = (
     *((".eval()", ".train()"), (".train()", ".eval()"), ("torch.no_grad()", "torch.enable_grad()"), (".backward()", ".item()")),
+    *((".eval()", ".eval"), (".item()", ""), (" = ", " += "), ("with torch.no_grad():", "while torch.no_grad():")),
     *(("if ", "while "), ("return ", "yield "), ("self.", "other."), ("(", "(*"), ("True", "False"), ("None", "0")),
 )
 

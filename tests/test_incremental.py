@@ -13,6 +13,8 @@ import pytest
 from evallint.analysis import analyse
 from evallint.cache.memory import Memory
 from evallint.meaning.replaying import Replaying
+from evallint.rules.base import Rule
+from evallint.rules.registry import RULES
 from evallint.settings import Settings
 from evallint.source.file import Source
 from tests.bench_server import FAMILIES, training_script
@@ -109,6 +111,19 @@ def test_what_only_moves_is_not_run_again(taken: list[str]) -> None:
     after = analyse([Source("train.py", "# first\n\n" + script)], SETTINGS, memory)
     assert taken == ["train.py"]
     assert [f.place.line for f in after] == [f.place.line + 2 for f in before]
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.code)
+def test_findings_of_every_rule_move_with_their_lines(rule: type[Rule], taken: list[str]) -> None:
+    for text in rule.INVALID:
+        memory = Memory()
+        analyse([Source("example.py", text)], SETTINGS, memory)
+        taken.clear()
+        moved = [Source("example.py", "# first\n\n" + text)]
+        after = analyse(moved, SETTINGS, memory)
+        assert taken == ["example.py"]
+        assert after == analyse(moved, SETTINGS)
+        assert rule.code in {finding.code for finding in after}
 
 
 def test_what_a_class_does_matters_to_those_that_use_it(taken: list[str]) -> None:

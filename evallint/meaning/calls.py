@@ -32,13 +32,13 @@ class Calls(Constructors):
             if frame.cls is not None and frame.self_loc is not None:
                 return of(("super", frame.cls, frame.self_loc))
         value = self.value(func, w)
-        if isinstance(func, ev.Name) and func.id == "super" and len(node.args) == 2:
-            args = self.args(node, w)
+        args = self.args(node, w)
+        if isinstance(func, ev.Name) and func.id == "super" and len(args.pos) == 2:
             first = next((a[1] for a in args.pos[0].atoms if a[0] == "k"), None)
             loc = next((a[1] for a in args.pos[1].atoms if a[0] == "o"), None)
             if first is not None and loc is not None:
                 return of(("super", first, loc))
-        return self.call_value(value, self.args(node, w), node, w, func, last_name(func))
+        return self.call_value(value, args, node, w, func, last_name(func))
 
     def restoring(self, node: Call, w: World) -> V:
         """A context manager of which the user says that it puts models in evaluation mode: those at hand, or all."""

@@ -258,7 +258,7 @@ class Lapse:
 
 @dataclass(slots=True, eq=False)
 class Facts:
-    """All forwards of a program, in the order in which they were met, and the lapses in its modules' code."""
+    """What was found in a program: all forwards, in the order in which they were met, what they flow into, and the lapses in its code."""
 
     forwards: list[Forward] = field(default_factory=list)
     lapses: list[Lapse] = field(default_factory=list)
@@ -266,6 +266,15 @@ class Facts:
     backwards: list[Backward] = field(default_factory=list)
     idle: list[Idle] = field(default_factory=list)
     turned: list[Turned] = field(default_factory=list)
+
+    def take(self, more: Facts) -> None:
+        """Take in what else was found."""
+        self.forwards += more.forwards
+        self.lapses += more.lapses
+        self.kept += more.kept
+        self.backwards += more.backwards
+        self.idle += more.idle
+        self.turned += more.turned
 
     def mark_probed(self) -> None:
         """Tell the backward that asks for an input's gradient from training: no optimizer ever steps that model."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from evallint.events import LINES
-from evallint.meaning.facts import Forward, Lapse, LoopFact, Stop
+from evallint.meaning.facts import Backward, Facts, Forward, Kept, LoopFact, Stop
 from evallint.meaning.values import Mode
 
 Starts = Mapping[int, int]
 """For the number of a piece, how many lines of its file are above it."""
-Fact = TypeVar("Fact", Stop, LoopFact)
+Place = TypeVar("Place", Stop, LoopFact)
+Reach = TypeVar("Reach", Kept, Backward)
 
 
 def located(part: Any, starts: Starts) -> Any:
@@ -34,36 +35,53 @@ class Locating:
         self._made: dict[int, Any] = {}
         self._modes: dict[Mode, Mode] = {}
 
-    def forwards(self, forwards: Sequence[Forward]) -> list[Forward]:
-        """Copies of forwards that go on to live until this ends."""
-        return [self._forward(forward) for forward in forwards]
+    def facts(self, facts: Facts) -> Facts:
+        """Copies of facts that go on to live until this ends."""
+        made = Facts([self._forward(forward) for forward in facts.forwards])
+        made.lapses = [replace(lapse, span=self._at(lapse.span), steps=self._at(lapse.steps)) for lapse in facts.lapses]
+        made.kept = [self._reaching(kept) for kept in facts.kept]
+        made.backwards = [self._reaching(backward) for backward in facts.backwards]
+        made.idle = [replace(idle, span=self._at(idle.span)) for idle in facts.idle]
+        made.turned = [replace(turned, span=self._at(turned.span), loc=self._at(turned.loc)) for turned in facts.turned]
+        return made
 
-    def lapses(self, lapses: Sequence[Lapse]) -> list[Lapse]:
-        """Copies of lapses."""
-        return [replace(lapse, span=located(lapse.span, self._starts), steps=located(lapse.steps, self._starts)) for lapse in lapses]
+    def _at(self, part: Any) -> Any:
+        return located(part, self._starts)
 
     def _forward(self, forward: Forward) -> Forward:
-        made = copy(forward)
-        made.span, made.loc = located(forward.span, self._starts), located(forward.loc, self._starts)
+        made = self._made[id(forward)] = copy(forward)
+        made.span, made.loc = self._at(forward.span), self._at(forward.loc)
         made.stops = tuple(self._placed(stop) for stop in forward.stops)
         made.loops = tuple(self._placed(loop) for loop in forward.loops)
         made.modes = frozenset(self._mode(mode) for mode in forward.modes)
-        made.feeds = {located(loc, self._starts) for loc in forward.feeds}
-        made.own_switches = {located(span, self._starts) for span in forward.own_switches}
+        made.feeds = {self._at(loc) for loc in forward.feeds}
+        made.own_switches = {self._at(span) for span in forward.own_switches}
+        made.hushed = frozenset(self._at(hush) for hush in forward.hushed)
         made.uses = set(forward.uses)
         return made
 
-    def _placed(self, fact: Fact) -> Fact:
-        found: Fact | None = self._made.get(id(fact))
+    def _reaching(self, fact: Reach) -> Reach:
+        """A copy of what forwards flow into; they are among the facts themselves."""
+        made = copy(fact)
+        made.span = self._at(fact.span)
+        made.forwards = [self._made[id(forward)] for forward in fact.forwards]
+        if isinstance(made, Kept):
+            made.loop = self._placed(made.loop)
+        else:
+            made.hushed = frozenset(self._at(hush) for hush in made.hushed)
+        return made
+
+    def _placed(self, fact: Place) -> Place:
+        found: Place | None = self._made.get(id(fact))
         if found is None:
             found = self._made[id(fact)] = copy(fact)
-            found.span = located(fact.span, self._starts)
+            found.span = self._at(fact.span)
             if isinstance(found, Stop):
-                found.span_of_function = located(found.span_of_function, self._starts)
+                found.span_of_function = self._at(found.span_of_function)
         return found
 
     def _mode(self, mode: Mode) -> Mode:
         found = self._modes.get(mode)
         if found is None:
-            found = self._modes[mode] = replace(mode, where=located(mode.where, self._starts))
+            found = self._modes[mode] = replace(mode, where=self._at(mode.where))
         return found

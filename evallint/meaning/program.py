@@ -81,12 +81,15 @@ class Program(States):
             for cls in file.classes:
                 if "training_step" in cls.methods and not file.context and self.project.is_a(cls, "framework_classes"):
                     self.hooks_of(cls)
-        self.facts.idle = idle_statements(self.project)
         self.facts.turned = idle_switches(self.project, self.facts.turned)
         self.facts.mark_probed()
         self.facts.mark_shared()
-        self.facts.lapses = survey(self)
+        self.facts.take(self.survey())
         return self.facts
+
+    def survey(self) -> Facts:
+        """What the code of the program tells without being run."""
+        return Facts(lapses=survey(self), idle=idle_statements(self.project))
 
     def hand_out(self, functions: list[Function]) -> None:
         """Run `load_model` and the like for what they hand to constructors; their facts are met again later."""

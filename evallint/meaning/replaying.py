@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from evallint.meaning.facts import Facts, Forward
+from evallint.meaning.facts import Facts
 from evallint.meaning.journal import Members, Question, Row, Table, Witness, answer
 from evallint.meaning.locating import Locating, Starts
 from evallint.meaning.machine import Thing
@@ -38,7 +38,7 @@ class Step:
     number: int
     rows: dict[str, list[Row]] = field(default_factory=dict)
     answers: dict[Question, Any] = field(default_factory=dict)
-    forwards: list[Forward] = field(default_factory=list)
+    facts: Facts = field(default_factory=Facts)
 
 
 @dataclass(slots=True)
@@ -73,10 +73,8 @@ class Replaying(Program):
         for name in MEMBERS:
             setattr(self, name, Members())
 
-    def analyse(self) -> Facts:
-        facts = super().analyse()
-        facts.lapses = Locating(self._starts).lapses(facts.lapses)
-        return facts
+    def survey(self) -> Facts:
+        return Locating(self._starts).facts(super().survey())
 
     def perform(self, key: Key, step: Callable[[], None]) -> None:
         key = (*key, self.may_fork, self.offered, self.midway, *self.unsure)
@@ -92,7 +90,7 @@ class Replaying(Program):
                     if after is not before:
                         table.put_back(at, after)
         self._steps.taken[key] = known
-        self.facts.forwards += Locating(self._starts).forwards(known.forwards)
+        self.facts.take(Locating(self._starts).facts(known.facts))
 
     def _holds(self, known: Step) -> bool:
         """Whether a step would meet what it met."""
@@ -112,13 +110,13 @@ class Replaying(Program):
         known = Step(number)
         for name in self._shared:
             getattr(self, name).met.clear()
-        before, self.facts.forwards = self.facts.forwards, known.forwards
+        before, self.facts = self.facts, known.facts
         self.acts = number * ACTS
         self.project = witness = Witness(self._program)
         try:
             step()
         finally:
-            self.project, self.facts.forwards = self._program, before
+            self.project, self.facts = self._program, before
         known.rows = {name: rows for name in self._shared if (rows := list(getattr(self, name).rows()))}
         known.answers = witness.answers
         return known

@@ -128,6 +128,7 @@ def joined(path: str, parts: list[ev.File], tree: ast.Module) -> ev.File:
         any(each.mentions_forces for each in bodies),
         any(each.has_closures for each in bodies),
         frozenset().union(*(each.aliased for each in bodies)),
+        alone=tuple(row for each in bodies for row in each.alone),
     )
     functions = tuple(function for part in parts for function in part.functions)
     return ev.File(path, body, functions, tuple(cls for part in parts for cls in part.classes))
