@@ -39,7 +39,7 @@ def predict(model, loader):
     outputs = []
     with torch.no_grad():
         for x, _ in loader:
-            outputs.append(model(x))
+            outputs.append(model(x).argmax(1))
     return outputs
 """
 TRAIN = """\

@@ -32,8 +32,21 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "attributes aliased: wrong/b12_loaded_from_checkpoint.py",
         "attributes aliased: wrong/b20_decoding.py",
     ),
-    "what a helper appends to a list that it is handed is lost": ("loops split: right/a09_ensemble_of_loaded.py",),
-    "a layer that is built in a forward is not followed into another function": ("tails split: wrong/b42_under_a_name.py",),
+    "a switch of what does not run is told in the function that runs the other alone, and outside of `try`": (
+        "tails split: wrong/b07_wrong_object.py",
+        "tails split: wrong/b31_copy_switched.py",
+        "try: wrong/b31_copy_switched.py",
+        "try: wrong/b31_enable_grad_dropped.py",
+        "attributes aliased: wrong/b09_no_parentheses.py",
+    ),
+    "a sum that keeps its graph is followed in the function of the loop alone": (
+        "loops split: wrong/b33_epoch_loss.py",
+        "loops split: wrong/b33_weighted_sum.py",
+    ),
+    "a layer that is built in a forward is not followed into another function, nor into a wrapper": (
+        "tails split: wrong/b42_under_a_name.py",
+        "DataParallel: wrong/b42_own_class.py",
+    ),
     "`train()` after the last batch is understood in the loop itself only": ("loops split: right/a14_at_the_last_batch.py",),
     "a forward two calls below the loop is found both there and at the loop": ("loops split: wrong/b09_loader_feeds_helper.py",),
     "training step and evaluation in one helper, which a loop calls: the second round is not seen": (
