@@ -21,7 +21,7 @@ from evallint.working import Work, findings_of, keep_findings, kept_findings
 
 PASSES = 10
 """Rounds of fixes; overlapping ones take one each."""
-MOST_OFFERED = 300_000
+MOST_OFFERED = 1_000_000
 """Characters that are linted at most to try out fixes which nobody has asked for yet."""
 Shown = Callable[[Work, Sequence[Finding]], list[Finding]]
 """Of the findings of a part those that the settings and comments let through."""
