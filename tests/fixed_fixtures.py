@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import unified_diff
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from evallint.fixing import mend
@@ -33,7 +33,7 @@ class Program:
 
     def fixed(self, *, unsafe: bool) -> Report:
         """What is left of it after fixing, and its new texts."""
-        return lint_paths(self.paths, Settings(), texts=self.texts, mend=partial(mend, unsafe=unsafe))
+        return _fixed(self, unsafe)
 
     def described(self) -> str:
         """The diff; before it, which findings only `--unsafe-fixes` mends, and which nothing does."""
@@ -52,6 +52,11 @@ class Program:
 
     def _named(self, path: str) -> str:
         return relative(Path(path)) if self.paths else path
+
+
+@cache
+def _fixed(program: Program, unsafe: bool) -> Report:
+    return lint_paths(program.paths, Settings(), texts=program.texts, mend=partial(mend, unsafe=unsafe))
 
 
 PROGRAMS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from difflib import SequenceMatcher
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from evallint.finding import Edit, Finding
 from evallint.fixes.edits import edits_between, lines_of, with_edits
 from evallint.fixing import mend, offer
 from evallint.gathering import Text
-from evallint.linting import Report, lint_paths
+from evallint.linting import lint_paths
 from evallint.settings import Settings
 
 from .examples import MISSING_EVAL
@@ -42,14 +42,9 @@ def test_there_is_no_diff_of_what_is_no_program() -> None:
     assert {path for path in FIXED.rglob("*") if path.is_file()} == {program.snapshot for program in PROGRAMS}
 
 
-@cache
-def _all_fixed(program: Program) -> Report:
-    return program.fixed(unsafe=True)
-
-
 @each_program
 def test_a_fixed_program_is_clean_and_stays_as_it_is(program: Program, tmp_path: Path) -> None:
-    report = _all_fixed(program)
+    report = program.fixed(unsafe=True)
     files = {Path(text.path): text.data for text in program.texts}
     top = Path()
     for path in program.paths:
@@ -71,7 +66,7 @@ def test_a_fixed_program_is_clean_and_stays_as_it_is(program: Program, tmp_path:
 
 @each_program
 def test_fixing_loses_no_line_of_a_program(program: Program) -> None:
-    for before, after in _all_fixed(program).rewritten.values():
+    for before, after in program.fixed(unsafe=True).rewritten.values():
         ast.parse(after)
         assert _lost(before, after) == []
 

@@ -21,7 +21,7 @@ from tests.bench_server import FAMILIES, training_script
 from tests.editing import edited
 from tests.fixture_files import FIXTURES
 
-ROUNDS = 5
+ROUNDS = 3
 PROGRAMS = sorted(
     path for room in ("wrong", "right", "hard") for path in (FIXTURES / room).iterdir() if path.is_dir() or path.suffix == ".py"
 )
