@@ -33,9 +33,9 @@ def tidy(report: Report) -> None:
     """Take the comments that silence nothing out of the texts that `mend` did not come to."""
     unused = [f for f in report.findings if f.code == UNUSED[0] and f.fix]
     for path in {f.place.path for f in unused}:
-        before = report.texts[path]
-        after = with_edits(before, [edit for f in unused if f.place.path == path and f.fix for edit in f.fix.edits])
-        report.rewritten[path] = (before, after)
+        text = report.texts[path]
+        after = with_edits(text, [edit for f in unused if f.place.path == path and f.fix for edit in f.fix.edits])
+        report.rewritten[path] = (report.rewritten.get(path, (text,))[0], after)
     report.fixed += unused
     report.findings = [f for f in report.findings if f not in unused]
 

@@ -118,8 +118,9 @@ def is_foreign(forward: Forward) -> bool:
     first = forward.stops[0]
     if first.module and names.is_loss_name(first.owner):
         return True
-    said = [text.lower() for s in forward.stops for text in (s.owner, own_name(s))]
-    return any(library in text for text in said for library in FOREIGN)
+    last = forward.stops[-1]
+    said = [*(s.owner for s in forward.stops), own_name(last) if last.function != "<module>" else ""]
+    return any(library in text.lower() for text in said for library in FOREIGN)
 
 
 def is_construction(forward: Forward) -> bool:
