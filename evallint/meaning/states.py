@@ -16,6 +16,7 @@ from evallint.meaning.walk import attributes_set
 
 MOST_METHODS = 30
 SWITCHED_OUTSIDE = frozenset((Mode("unknown", left="<outside>"),))
+"""The mode of an attribute that others than its class switch."""
 MEASURING = frozenset("data target targets label labels metric metrics score scores evaluate evaluating".split())
 
 
