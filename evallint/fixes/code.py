@@ -19,6 +19,8 @@ from evallint.syntax.places import Columns
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Scope = ast.Module | Function
 LOOPS = (ast.For, ast.AsyncFor, ast.While)
+NEEDING_GRADIENTS = frozenset("backward step grad autograd enable_grad set_grad_enabled requires_grad requires_grad_".split())
+"""Names in code that has to do with graphs itself."""
 OWN_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
@@ -250,6 +252,11 @@ def names_in(nodes: Sequence[ast.AST]) -> set[str]:
     """Every name that is used in some nodes, those of inner functions as well."""
     found = {node.id for node in inside(nodes, ast.Name, nested=True) if isinstance(node, ast.Name)}
     return found | {node.arg for node in inside(nodes, ast.arg, nested=True) if isinstance(node, ast.arg)}
+
+
+def attributes_in(nodes: Sequence[ast.AST]) -> set[str]:
+    """Every attribute that is named in some nodes, those of inner functions as well."""
+    return {node.attr for node in inside(nodes, ast.Attribute, nested=True) if isinstance(node, ast.Attribute)}
 
 
 def bound_in(nodes: Sequence[ast.AST]) -> set[str]:

@@ -6,12 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from evallint.finding import Applicability, Finding, Repair
-from evallint.fixes.code import Code, Codes, Spot, inside, names_in, spot_at, yields
+from evallint.fixes.code import NEEDING_GRADIENTS, Code, Codes, Spot, attributes_in, names_in, spot_at, yields
 from evallint.fixes.sites import trains
 from evallint.fixes.writing import entered as with_header
-
-NEEDING = frozenset("backward step grad autograd enable_grad set_grad_enabled requires_grad requires_grad_".split())
-"""Names in code that has to do with graphs itself."""
 
 
 def called(finding: Finding, repair: Repair, code: Code, codes: Codes) -> Iterator[tuple[str, Applicability]]:
@@ -31,7 +28,7 @@ def entered(finding: Finding, repair: Repair, code: Code, codes: Codes) -> Itera
     held = {id(node) for other in spots if other is not None and other.scope is spot.scope for node in other.nodes}
     last = max((n for n in range(index + 1, len(block)) if id(block[n]) in held), default=index)
     body = block[index + 1 : last + 1]
-    if not body or trains(body) or yields(body) or NEEDING & (_attributes(body) | names_in(body)):
+    if not body or trains(body) or yields(body) or NEEDING_GRADIENTS & (attributes_in(body) | names_in(body)):
         return
     made = ast.unparse(spot.statement.value)
     text = with_header(code.text, spot.statement.lineno, block[last].lineno, f"with {made.removesuffix('()')}():")
@@ -43,7 +40,3 @@ def _statement(finding: Finding, code: Code) -> Spot | None:
     """The statement of a finding, if the place is a statement."""
     spot = spot_at(code, finding.place.line, finding.place.column)
     return spot if spot is not None and code.starts_at(spot.statement, finding.place.line, finding.place.column) else None
-
-
-def _attributes(nodes: list[ast.stmt]) -> set[str]:
-    return {node.attr for node in inside(nodes, ast.Attribute, nested=True) if isinstance(node, ast.Attribute)}

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from evallint.finding import Applicability, Finding, Repair
-from evallint.fixes.code import Code, Codes, inside, names_in, spot_at, yields
+from evallint.fixes.code import NEEDING_GRADIENTS, Code, Codes, attributes_in, names_in, spot_at, yields
 from evallint.fixes.receivers import named
 from evallint.fixes.sites import sites
 from evallint.fixes.writing import Change, changed, decorated
@@ -14,7 +14,7 @@ from evallint.fixes.writing import Change, changed, decorated
 PLAIN = frozenset(("staticmethod", "classmethod"))
 RUN_BY_OTHERS = frozenset("forward __call__ __init__ training_step validation_step test_step predict_step configure_optimizers".split())
 """Methods that serve training as well, or in which a library sees to recording."""
-NEEDING = frozenset("backward step grad autograd enable_grad set_grad_enabled requires_grad requires_grad_ inference_mode no_grad".split())
+NEEDING = NEEDING_GRADIENTS | {"inference_mode", "no_grad"}
 """Names in functions that have to do with graphs themselves."""
 
 
@@ -56,5 +56,4 @@ def _can_be_decorated(function: ast.FunctionDef, code: Code) -> bool:
     around = code.around(function.lineno, code.column(function))[1:-1]
     if not all(isinstance(node, ast.ClassDef) for node in around if node is not function):
         return False
-    attributes = {node.attr for node in inside(function.body, ast.Attribute, nested=True) if isinstance(node, ast.Attribute)}
-    return not NEEDING & (attributes | names_in(function.body))
+    return not NEEDING & (attributes_in(function.body) | names_in(function.body))
