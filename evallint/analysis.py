@@ -20,6 +20,7 @@ from evallint.rules.registry import rules
 from evallint.settings import Settings
 from evallint.source.comments import comment_at
 from evallint.source.file import Source
+from evallint.source.noqa import split_lines
 from evallint.source.reading import unreadable
 from evallint.syntax.bodies import Unparsable
 from evallint.syntax.pieces import Pieces, in_pieces
@@ -49,9 +50,10 @@ def analyse(sources: Sequence[Source], settings: Settings, cache: Keeper | None 
         if tree.failure is not None and not tree.source.helper:
             reason, line, column = tree.failure
             findings.append(unreadable(tree.source.path, f"cannot parse the file: {reason}", line, column))
+    lapsing = {lapse.path for lapse in facts.lapses}
+    lines = {tree.source.path: split_lines(tree.source.text) for tree in trees if tree.source.path in lapsing}
     for lapse in facts.lapses:
-        lines = next(tree.source.text for tree in trees if tree.source.path == lapse.path).splitlines()
-        lapse.comment = comment_at(lines, lapse.span[0], lapse.span[2])
+        lapse.comment = comment_at(lines[lapse.path], lapse.span[0], lapse.span[2])
     context = {source.path for source in sources if source.context}
     for rule in rules():
         findings += rule.check(facts)
