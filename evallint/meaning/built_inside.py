@@ -13,8 +13,8 @@ from evallint.meaning import names
 from evallint.meaning.facts import Lapse
 from evallint.meaning.functional import is_meant, is_training, runs_in_forwards
 from evallint.meaning.guarded import Met, calls_under, named, speaks_of_mode, values_of_name
-from evallint.meaning.layers import CONTAINERS, DEPENDENT, WITH_DROPOUT, Layers, asked_of_self, is_false
-from evallint.meaning.walk import every, last_name, text_of
+from evallint.meaning.layers import CONTAINERS, DEPENDENT, WITH_DROPOUT, Layers, is_false
+from evallint.meaning.walk import asked_of_self, every, last_name, text_of
 
 BUILDING = frozenset("build make create init initialize setup set configure reset get new replace convert add lazy".split())
 """First words of methods that build parts, whoever calls them."""

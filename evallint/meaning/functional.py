@@ -14,10 +14,10 @@ from evallint.events import Class, Function, Value
 from evallint.meaning import names
 from evallint.meaning.facts import Lapse
 from evallint.meaning.guarded import MODE_WORDS, Met, calls_under, named, speaks_of_mode, values_of_name
-from evallint.meaning.layers import Layers, asked_of_self, is_false
+from evallint.meaning.layers import Layers, is_false
 from evallint.meaning.names import words
 from evallint.meaning.project import Project, imports_of
-from evallint.meaning.walk import attributes_set, every, text_of
+from evallint.meaning.walk import asked_of_self, attributes_set, every, text_of
 
 
 @dataclass(frozen=True, slots=True)

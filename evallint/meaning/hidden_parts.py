@@ -13,8 +13,8 @@ from evallint.events import Class, Function, Span, Value
 from evallint.meaning import names
 from evallint.meaning.facts import Lapse
 from evallint.meaning.guarded import calls_under, inside, values_in, values_of_name
-from evallint.meaning.layers import CONTAINERS, INDEPENDENT, PARAMETERLESS, Layers, asked_of_self
-from evallint.meaning.walk import attributes_collected, attributes_set, every, is_collection, last_name, text_of
+from evallint.meaning.layers import CONTAINERS, INDEPENDENT, PARAMETERLESS, Layers
+from evallint.meaning.walk import asked_of_self, attributes_collected, attributes_set, every, is_collection, last_name, text_of
 
 REGISTERING = frozenset("add_module register_module setattr __setattr__ register_parameter extra_modules".split())
 """Calls by which a module registers a part that it keeps elsewhere as well."""

@@ -11,7 +11,7 @@ from evallint.events import Class, Event, Function, Value, blocks
 from evallint.meaning import names
 from evallint.meaning.machine import Machine
 from evallint.meaning.project import GRAD_SWITCHES
-from evallint.meaning.walk import decorator_names, deep, every, last_name, parts, values_of
+from evallint.meaning.walk import asked_of_self, decorator_names, deep, every, last_name, parts, values_of
 
 DEPENDENT = frozenset(
     "Dropout Dropout1d Dropout2d Dropout3d AlphaDropout"
@@ -372,12 +372,6 @@ def written_in(body: Sequence[Event]) -> Iterator[tuple[str, Value]]:
     for event in every(body):
         if isinstance(event, ev.Define):
             yield from written_in(event.function.body)
-
-
-def asked_of_self(func: Value) -> str:
-    """The name in `self.name`; empty for anything else."""
-    own = isinstance(func, ev.Attr) and isinstance(func.base, ev.Name) and func.base.id == "self"
-    return last_name(func) if own else ""
 
 
 def own_calls(event: Event) -> Iterator[Value]:

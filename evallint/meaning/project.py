@@ -14,6 +14,7 @@ from evallint.events import (
     Class,
     Comprehension,
     Event,
+    File,
     Function,
     Import,
     Map,
@@ -28,7 +29,7 @@ from evallint.meaning.absence import frameworks_switch, switches_to_eval
 from evallint.meaning.index import Index
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.signs import is_check, is_unit_test
-from evallint.meaning.walk import attributes_set, calls_parameter, deep, every
+from evallint.meaning.walk import asked_of_self, attributes_set, calls_parameter, deep, every
 from evallint.modules import connected
 
 MODE_CALLS = frozenset(
@@ -133,8 +134,7 @@ class Project(Index):
         part = self.part(path)
         found = self._switched.get(part)
         if found is None:
-            files = [f for p, f in self.files.items() if self.part(p) == part]
-            functions = [g for f in files for g in (*f.functions, f.body) if not self.is_test(g)]
+            files, functions = self._contents(part)
             trains = any("backward" in g.called or "step" in g.called for g in functions)
             imports = [e for f in files for e in self.import_events(f.path)]
             helped = frameworks_switch((f"{e.module}.{e.name}" if e.name else e.module for e in imports), self.libraries)
@@ -146,11 +146,15 @@ class Project(Index):
         part = self.part(path)
         found = self._served.get(part)
         if found is None:
-            files = [f for p, f in self.files.items() if self.part(p) == part]
-            functions = [g for f in files for g in (*f.functions, f.body) if not self.is_test(g)]
+            _, functions = self._contents(part)
             handed_out = any(names.prepares(g.name) and "eval" in g.called for g in functions)
             found = self._served[part] = handed_out and not any("backward" in g.called for g in functions)
         return found
+
+    def _contents(self, part: str) -> tuple[list[File], list[Function]]:
+        """The files of a part of the program, and their functions other than tests."""
+        files = [f for p, f in self.files.items() if self.part(p) == part]
+        return files, [g for f in files for g in (*f.functions, f.body) if not self.is_test(g)]
 
     @cached_property
     def _served(self) -> dict[str, bool]:
@@ -187,7 +191,11 @@ class Project(Index):
 
     def _helper_made(self, owner: Class, init: Function, name: str) -> Class | None:
         for event in every(init.body):
-            if isinstance(event, Assign) and isinstance(event.value, Call) and any(is_own(target, name) for target in event.targets):
+            if (
+                isinstance(event, Assign)
+                and isinstance(event.value, Call)
+                and any(asked_of_self(target) == name for target in event.targets)
+            ):
                 found = self.dotted(owner.path, event.value.func)
                 return found[1] if found is not None and found[0] == "k" and not self.is_module(found[1]) else None
         return None
@@ -424,11 +432,6 @@ def held_by_others(fn: Function) -> set[str]:
     calls = (node.func for _, node in deep(fn.body) if isinstance(node, Call) and isinstance(node.func, Attr) and node.func.name == "eval")
     bases = (func.base for func in calls if isinstance(func.base, Attr))
     return {base.name for base in bases if not (isinstance(base.base, Name) and base.base.id == "self")}
-
-
-def is_own(target: Value, name: str) -> bool:
-    """Whether a value is `self.name`."""
-    return isinstance(target, Attr) and target.name == name and isinstance(target.base, Name) and target.base.id == "self"
 
 
 def handed_on(cls: Class) -> frozenset[str]:

@@ -33,6 +33,12 @@ def last_name(node: Value) -> str:
     return node.name if isinstance(node, Attr) else ""
 
 
+def asked_of_self(func: Value) -> str:
+    """The name in `self.name`; empty for anything else."""
+    own = isinstance(func, Attr) and isinstance(func.base, Name) and func.base.id == "self"
+    return last_name(func) if own else ""
+
+
 def decorator_names(owner: Function | Class) -> set[str]:
     """The last names of the decorators of a function or class, called or not."""
     return {last_name(d.func if isinstance(d, Call) else d) for d in owner.decorators}
