@@ -6,8 +6,11 @@ import posixpath
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import lru_cache
 
 Parts = tuple[str, ...]
+MOST_PATHS = 20_000
+"""Files whose folders are kept in mind."""
 
 
 def plain_path(path: str) -> str:
@@ -15,6 +18,7 @@ def plain_path(path: str) -> str:
     return posixpath.normpath(path.replace("\\", "/"))
 
 
+@lru_cache(maxsize=MOST_PATHS)
 def folders_of(path: str) -> Parts:
     """The names on the way to a file, its own last."""
     return tuple(p for p in plain_path(path).split("/") if p)

@@ -63,6 +63,37 @@ def test_branches_go_on_by_themselves() -> None:
     assert analyse([Source("train.py", text)], SETTINGS, branch) == first
 
 
+AROUND = [
+    ("loss.backward()\n", 'loss.backward()\n"""\n'),  # the rest of the file becomes a text, up to the next one
+    ("loss.backward()\n", "loss.backward(\n"),
+    ("loss.backward()\n", "loss.backward()\n\\\n"),
+    ("    return losses.mean, top1.mean\n", "    return losses.mean, top1.mean\n\n\n@torch.no_grad()\n"),
+    ("    return losses.mean, top1.mean\n", "    return losses.mean, top1.mean\n\n\n@\\\n"),
+    ("    return losses.mean, top1.mean\n", "    return losses.mean, top1.mean\n\n\nif True:\n    pass\n\\\n"),
+    ("def validate_", "else:\n    pass\ndef validate_"),
+    ("def validate_", "  def validate_"),
+    ("def validate_", "if True: pass; \\\ndef validate_"),
+    ("def validate_", "x = 1; \\\ndef validate_"),
+    ("def validate_", "x = (1,\n# two\n)\n# three\ndef validate_"),
+    ("def main():\n", 'def main():\n    """\n'),
+    ('if __name__ == "__main__":\n    main()\n', ""),
+    ('if __name__ == "__main__":\n    main()\n', 'if __name__ == "__main__":\n    main()'),
+    ('"""Train image', "\ufeff# first\n\x0c\n'one'\n" + '"""Train image'),
+    ("\n", "\r\n"),
+    ("\n\n\nclass", "\r\r\rclass"),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), AROUND)
+def test_an_edit_may_change_what_the_lines_around_it_mean(old: str, new: str) -> None:
+    memory = Memory()
+    text = training_script(FAMILIES[:4])
+    at = text.index(old, len(text) // 2 if text.count(old) > 1 else 0)
+    for changed in (text[:at] + new + text[at + len(old) :], text.replace(old, new), text):
+        assert analyse([Source("train.py", text)], SETTINGS, memory)
+        assert analyse([Source("train.py", changed)], SETTINGS, memory) == analyse([Source("train.py", changed)], SETTINGS)
+
+
 # Only what has changed
 
 

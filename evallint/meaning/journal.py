@@ -33,10 +33,6 @@ class Table(dict[Any, Any]):
         self._copied = copied
         self.met: dict[Any, Any] = {}
 
-    def now(self, key: Any) -> Any:
-        """What is under a key, which may be `ABSENT`."""
-        return dict.get(self, key, ABSENT)
-
     def meet(self, key: Any) -> None:
         """Remember what is under a key that was not met yet."""
         self.met[key] = self._kept(dict.get(self, key, ABSENT))
@@ -50,12 +46,24 @@ class Table(dict[Any, Any]):
             after = dict.get(self, key, ABSENT)
             yield key, before, before if after == before else self._kept(after)
 
-    def put_back(self, key: Any, after: Any) -> None:
-        """Leave under a key what a step has left."""
-        if after is ABSENT:
-            dict.pop(self, key, None)
-        else:
-            dict.__setitem__(self, key, self._kept(after))
+    def holds(self, rows: Iterable[Row]) -> bool:
+        """Whether under every key is what was there before."""
+        now = super().get
+        for key, before, _ in rows:
+            found = now(key, ABSENT)
+            if found is not before and found != before:
+                return False
+        return True
+
+    def put_back(self, rows: Iterable[Row]) -> None:
+        """Leave under the keys what a step has left."""
+        for key, before, after in rows:
+            if after is before:
+                continue
+            if after is ABSENT:
+                dict.pop(self, key, None)
+            else:
+                dict.__setitem__(self, key, self._kept(after))
 
     def get(self, key: Any, default: Any = None) -> Any:
         if key not in self.met:
@@ -102,17 +110,19 @@ class Members(set[Any]):
         super().__init__(items)
         self.met: dict[Any, bool] = {} if met is None else met
 
-    def now(self, item: Any) -> bool:
-        """Whether an item is in it."""
-        return set.__contains__(self, item)
-
     def rows(self) -> Iterator[Row]:
         """What was met since `met` was emptied."""
-        return ((item, before, self.now(item)) for item, before in self.met.items())
+        return ((item, before, set.__contains__(self, item)) for item, before in self.met.items())
 
-    def put_back(self, item: Any, after: bool) -> None:
-        """Leave an item in or out."""
-        (set.add if after else set.discard)(self, item)
+    def holds(self, rows: Iterable[Row]) -> bool:
+        """Whether every item is in it or not, as it was before."""
+        return all(set.__contains__(self, item) == before for item, before, _ in rows)
+
+    def put_back(self, rows: Iterable[Row]) -> None:
+        """Leave items in or out."""
+        for item, before, after in rows:
+            if after is not before:
+                (set.add if after else set.discard)(self, item)
 
     def copy(self) -> Members:
         """Another set with the same items, for a while: what is met in it is met in this one."""
@@ -120,17 +130,17 @@ class Members(set[Any]):
 
     def __contains__(self, item: object) -> bool:
         if item not in self.met:
-            self.met[item] = self.now(item)
+            self.met[item] = set.__contains__(self, item)
         return set.__contains__(self, item)
 
     def add(self, item: Any) -> None:
         if item not in self.met:
-            self.met[item] = self.now(item)
+            self.met[item] = set.__contains__(self, item)
         set.add(self, item)
 
     def discard(self, item: Any) -> None:
         if item not in self.met:
-            self.met[item] = self.now(item)
+            self.met[item] = set.__contains__(self, item)
         set.discard(self, item)
 
     def update(self, *others: Iterable[Any]) -> None:

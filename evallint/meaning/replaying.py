@@ -85,18 +85,14 @@ class Replaying(Program):
             known = self._noted(known.number if known is not None else next(_numbers), step)
         else:
             for name, rows in known.rows.items():
-                table = getattr(self, name)
-                for at, before, after in rows:
-                    if after is not before:
-                        table.put_back(at, after)
+                getattr(self, name).put_back(rows)
         self._steps.taken[key] = known
         self.facts.take(Locating(self._starts).facts(known.facts))
 
     def _holds(self, known: Step) -> bool:
         """Whether a step would meet what it met."""
         for name, rows in known.rows.items():
-            now = getattr(self, name).now
-            if any(now(at) != before for at, before, _ in rows):
+            if not getattr(self, name).holds(rows):
                 return False
         for question, said in known.answers.items():
             if question not in self._answers:

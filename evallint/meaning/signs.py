@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from evallint.events import Assert, Function, Span
@@ -81,6 +82,7 @@ def wants_gradients(forward: Forward) -> bool:
     return any(names.has_words(n, names.GRADIENT_WORDS) for n in around)
 
 
+@lru_cache(maxsize=20_000)
 def is_unit_test(path: str, function: str, owner: str) -> bool:
     """A test function of a test file: it may run anything in any mode."""
     folders, _, file = path.rpartition("/")

@@ -16,6 +16,7 @@ _IMPORT = re.compile(
     """,
     re.VERBOSE | re.MULTILINE,
 )
+_HEAD = re.compile(rb"(?:^|[;:])[ \t]*(?:from|import)\b", re.MULTILINE)
 _COMMENT = re.compile(rb"#[^\r\n]*")
 
 
@@ -31,7 +32,7 @@ class Import:
 def imports_in(data: bytes) -> tuple[Import, ...]:
     """The imports of a file, also those in functions, and in strings; each once."""
     found: dict[Import, None] = {}
-    for match in _IMPORT.finditer(data):
+    for match in _statements(data):
         module, block, names, whole = match.group("module", "block", "names", "whole")
         if module is None:
             for words in _words(whole):
@@ -43,6 +44,17 @@ def imports_in(data: bytes) -> tuple[Import, ...]:
         if taken:
             found[Import(dotted, len(text) - len(dotted), taken)] = None
     return tuple(found)
+
+
+def _statements(data: bytes) -> Iterator[re.Match[bytes]]:
+    """The matches of `_IMPORT`; only lines that have the word are looked at, for there are few."""
+    done = 0
+    while (at := data.find(b"import", done)) >= 0:
+        line = max(data.rfind(b"\n", done, at) + 1, done)
+        found = next((m for head in _HEAD.finditer(data, line, at + 6) if (m := _IMPORT.match(data, head.start())) is not None), None)
+        done = max(at + 6, found.end() if found is not None else 0)
+        if found is not None:
+            yield found
 
 
 def _words(data: bytes) -> Iterator[list[str]]:

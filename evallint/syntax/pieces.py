@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Hashable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from itertools import count
 from typing import Any, Protocol
@@ -42,12 +43,16 @@ class Piece:
     tree: ev.File
 
 
+Rows = tuple[tuple[int, Piece], ...]
+"""Pieces, in order, with the line that each begins at."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """A file's pieces, in order, with the line that each begins at, and the whole that they make."""
+    """A file's pieces and the whole that they make."""
 
     text: str
-    rows: tuple[tuple[int, Piece], ...]
+    rows: Rows
     file: ev.File
 
     @property
@@ -72,23 +77,79 @@ def in_pieces(path: str, text: str, before: Pieces | None, bodies: Bodies) -> Pi
         return before
     if (deep := too_many_branches(text)) is not None:
         raise Unparsable(*deep)
+    for edit in edits(before, text):
+        with suppress(Unparsable, SyntaxError, ValueError, RecursionError, MemoryError):
+            rows = (*edit.head, *between(path, edit, remembering(bodies)), *edit.tail)
+            return Pieces(text, rows, joined(path, rows))
+    file = lower_file(path, text)  # says what is wrong, and where in the whole text
+    return Pieces(text, ((1, Piece(0, text, file)),), file)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What an edit left alone of a text, above and below; the lines between, after how many others; the pieces that were there."""
+
+    head: Rows
+    above: int
+    lines: str
+    tail: Rows
+    there: Rows
+
+
+def edits(before: Pieces | None, text: str) -> Iterator[Edit]:
+    """What may have become of a text: lines between two pieces, which parse by themselves or the next is true; and the whole."""
+    if before is not None and "\r" not in before.text + text:
+        yield between_pieces(before, text)
+    yield Edit((), 0, text, (), before.rows if before is not None else ())
+
+
+def between_pieces(before: Pieces, text: str) -> Edit:
+    """The edit that leaves alone as many pieces as it can."""
+    old = before.text
+    same = common(old, text)
+    first = text.count("\n", 0, same)
+    """Lines that are wholly above what has changed."""
+    most = min(len(old), len(text)) - same
+    below = common(old[: -most - 1 : -1], text[: -most - 1 : -1])
+    last = old.count("\n", 0, len(old) - below) + 1
+    by = text.count("\n") - old.count("\n")
+    head = tuple(row for row in before.rows if end_of(row) <= first)
+    tail = tuple((line + by, piece) for line, piece in before.rows if line > last)
+    there = before.rows[len(head) : len(before.rows) - len(tail)]
+    above = end_of(head[-1]) if head else 0
+    lines = text.split("\n")
+    changed = lines[above : tail[0][0] - 1 if tail else None]
+    return Edit(head, above, "\n".join((*changed, "")) if tail else "\n".join(changed), tail, there)
+
+
+def common(one: str, other: str) -> int:
+    """How many characters at the start are the same."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def end_of(row: tuple[int, Piece]) -> int:
+    """The last line of a piece."""
+    return row[0] + row[1].text.count("\n") - 1
+
+
+def between(path: str, edit: Edit, lower: Lower) -> Iterator[tuple[int, Piece]]:
+    """The pieces that the lines of an edit make. Raises what a parser raises, and Unparsable."""
     known: dict[str, list[Piece]] = {}
-    for _, piece in reversed(before.rows if before is not None else ()):
+    for _, piece in reversed(edit.there):
         if piece.number:
             known.setdefault(piece.text, []).append(piece)
-    rows: list[tuple[int, Piece]] = []
-    lower = remembering(bodies)
-    try:
-        tree = parsed(text)
-        columns = Columns(text)
-        for first, last in extents(tree.body):
-            part = columns.lines(first, last) + "\n"
-            same = known.get(part)
-            rows.append((first, same.pop() if same else new_piece(path, part, lower)))
-    except (Unparsable, SyntaxError, ValueError, RecursionError, MemoryError):
-        file = lower_file(path, text)  # says what is wrong, and where in the whole text
-        return Pieces(text, ((1, Piece(0, text, file)),), file)
-    return Pieces(text, tuple(rows), joined(path, [piece.tree for _, piece in rows], tree))
+    columns = Columns(edit.lines)
+    for first, last in extents(parsed(edit.lines).body):
+        part = columns.lines(first, last) + "\n"
+        same = known.get(part)
+        yield edit.above + first, same.pop() if same else new_piece(path, part, lower)
 
 
 def new_piece(path: str, text: str, lower: Lower) -> Piece:
@@ -111,8 +172,9 @@ def extents(statements: list[ast.stmt]) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-def joined(path: str, parts: list[ev.File], tree: ast.Module) -> ev.File:
+def joined(path: str, rows: Rows) -> ev.File:
     """The file that its pieces make."""
+    parts = [piece.tree for _, piece in rows]
     bodies = [part.body for part in parts]
     body = ev.Function(
         "<module>",
@@ -120,7 +182,7 @@ def joined(path: str, parts: list[ev.File], tree: ast.Module) -> ev.File:
         (),
         tuple(event for each in bodies for event in each.events),
         (),
-        (1, 1, (tree.body[-1].end_lineno or 1) if tree.body else 1, 1),
+        (1, 1, end_of(rows[-1]) if rows else 1, 1),
         any(each.is_generator for each in bodies),
         frozenset().union(*(each.called for each in bodies)),
         frozenset().union(*(each.receivers for each in bodies)),
