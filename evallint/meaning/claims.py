@@ -148,13 +148,26 @@ def is_part_of(loc: tuple[Any, ...] | None, trained: set[tuple[Any, ...]]) -> bo
     return False
 
 
+def trained_passes(facts: Facts) -> set[tuple[Any, ...]]:
+    """What the loops over training data train on, batch by batch."""
+    return {key for f in facts.forwards if f.trained and (key := batch_of(f)) is not None}
+
+
+def batch_of(forward: Forward) -> tuple[Any, ...] | None:
+    """A model, a loop that trains and what the model is fed there; None for a loop that counts its epochs, where all data is one batch."""
+    loop = forward.loops[-1] if forward.loops else None
+    if loop is None or not loop.trains or not forward.fed or "range" in loop.source.split():
+        return None
+    return forward.loc, id(loop), forward.fed
+
+
 def eval_claims(facts: Facts) -> list[Claim]:
     """Evaluation regions whose forward may run in training mode."""
     return gathered(_eval_rows(facts))
 
 
 def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
-    trained = trained_objects(facts)
+    trained, passes = trained_objects(facts), trained_passes(facts)
     minded, tended = switched_places(facts)
     serving = {(m.path, m.where) for f in facts.forwards if f.trained for m in f.modes}
     feeding = {f.loc for f in facts.forwards if f.trained and f.feeds & trained}
@@ -178,6 +191,8 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         asked = forward.stops[-1].module and not forward.stops[0].module and region.strongly and region.silent and not region.training
         if forward.layers == "bare" and not asked and (forward.stops[-1].module or not learns or any(m.mode == "unknown" for m in bad)):
             continue  # a layer beside the model that counts
+        if batch_of(forward) in passes:
+            continue  # once more what is trained on, for its numbers
         if (maker(forward) or id(forward)) in wished:
             continue  # here, or where another program runs what the same constructor has made
         if is_training_part(forward) or is_deliberate(forward) or chosen(forward, bad) or is_rollout(forward):
@@ -361,7 +376,7 @@ def grad_claims(facts: Facts) -> list[Claim]:
 
 def grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
     """Each forward that autograd records for nothing, with its region and how sure that is."""
-    trained = trained_objects(facts)
+    trained, passes = trained_objects(facts), trained_passes(facts)
     hushed = hushed_places(facts)
     differentiated = {(f.path, f.span) for f in facts.forwards if f.differentiates}
     attacked = {(f.loops[-1].path, f.loops[-1].span) for f in facts.forwards if f.loops and f.grad_used and not f.loops[-1].trains}
@@ -374,6 +389,8 @@ def grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[
         region = region_of(forward)
         if is_rollout(forward) and (region.loop is None or (region.training and forward.uses <= {"item"}) or explores(forward)):
             continue  # an action is drawn
+        if batch_of(forward) in passes:
+            continue  # once more what is trained on, for its numbers
         if region.loop is not None and (region.path, region.span) in attacked:
             continue  # the loop needs gradients
         confidence = toned(grad_confidence(forward, region, learns), forward, region)

@@ -137,8 +137,10 @@ class Forward:
     """It comes out of `torch.load`, whole."""
     synthetic: bool = False
     """All that the model is fed was made up on the spot: random numbers, zeros, literals."""
+    fed: frozenset[str] = frozenset()
+    """The names in its arguments."""
     fixed_noise: bool = False
-    """What it is fed stays the same all through training, by its name: `fixed_noise`."""
+    """What it is fed is noise, or stays the same all through training, by its name: `fixed_noise`."""
     rounds: tuple[Any, ...] = ()
     """The rounds of unrolled loops (`for phase in ["train", "val"]`) that it is met in."""
     framework: bool = False

@@ -25,7 +25,7 @@ MADE_UP = frozenset(
     f"numpy.{name}" for name in "ones zeros random.rand random.randn random.random random.uniform random.normal random.randint".split()
 )
 CONVERTERS = frozenset(f"torch.{name}" for name in "from_numpy tensor as_tensor Tensor FloatTensor LongTensor".split())
-FIXED = frozenset(("fixed",))
+FIXED = frozenset(("fixed", "fix", "noise", "noises"))
 NO_THING = Thing()
 
 
@@ -93,7 +93,8 @@ class Forwards(Layers, Contexts):
         fact.pickled = self.things.get(top_of(loc), NO_THING).made_by == "torch.load"
         fact.loaded = loc in self.loaded or fact.pickled
         fact.synthetic = bool(args.all()) and all(self.is_made_up(v) for v in args.all())
-        fact.fixed_noise = any(names.has_words(name, FIXED) for arg in node.args for name in names_in(arg))
+        fact.fed = frozenset(name for arg in node.args for name in names_in(arg))
+        fact.fixed_noise = any(names.has_words(name, FIXED) for name in fact.fed)
         fact.may_differentiate |= any(names.has_words(k, DERIVATIVES) for k, _ in node.keywords)
         fact.partly |= any(m.mode == "eval" for m in modes) and self.has_part(loc, w, "train")
         fact.divided |= all(m.mode in ("train", "fresh") for m in modes) and self.has_part(loc, w, "eval")

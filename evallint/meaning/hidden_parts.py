@@ -200,8 +200,8 @@ class HiddenParts:
         """Whether a method hands something, by its name, to a call that may register it (`made`: a constructor)."""
         for met in calls_under(method):
             name = last_name(met.call.func)
-            if name in HARMLESS or (made and not name[:1].isupper()):
-                continue
+            if name in HARMLESS or (made and not name[:1].isupper()) or name.endswith("_") or "init" in names.words(name):
+                continue  # `nn.init.normal_(layer.weight)`, `init_weights(layer)`
             for arg in (*met.call.args, *(v for _, v in met.call.keywords)):
                 if any(text_of(item) == text for item in inside(arg) if isinstance(item, (ev.Name, ev.Attr))):
                     return True

@@ -29,6 +29,8 @@ from evallint.meaning.walk import text_of
 from evallint.modules import Modules, plain_path
 
 MODULE_ENDINGS = [("model",), ("module",), ("network",), ("net",), ("layer",)]
+USUAL = {"torch": "torch", "nn": "torch.nn", "F": "torch.nn.functional", "optim": "torch.optim"}
+"""What names stand for that a `from utils import *` must bring, where its module is not in sight."""
 NO_MODULES = frozenset(("?.object", "?.ABC", "?.Protocol", "?.Generic", "?.Exception"))
 
 
@@ -104,14 +106,18 @@ class Index:
         if isinstance(event, Import):
             return self.imported(path, event, depth)
         if event is None and depth < 8:
+            unseen = False
             for star in self.stars.get(path, ()):
                 module = self.find_module(path, star.module, star.level)
+                unseen |= module is None
                 if module is not None and module != path:
                     found = self.lookup(module, name, depth + 1)
                     if found is not None:
                         return found
                 elif star.module in self.libraries.star_modules and name in self.libraries.star_modules[star.module]:
                     return ("x", f"{star.module}.{name}")
+            if unseen and name in USUAL:
+                return ("x", USUAL[name])
         if event is None and path.endswith("__init__.py"):
             part = self.find_module(path, name, 1)  # `import package.part`, and then `package.part.f()`
             return ("m", part) if part is not None and part != path else None

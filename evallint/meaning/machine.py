@@ -44,9 +44,9 @@ class Thing:
     default: V | None = None
     """For a parameter of a root: its default."""
     trains: tuple[Loc, ...] = ()
-    """For an optimizer: the modules whose parameters it was given."""
+    """For an optimizer: the modules whose parameters it was given; for a library's trainer, the model that it trains."""
     opaque: bool = False
-    """An optimizer that was given something else than a module's parameters."""
+    """An optimizer that was given something else than a module's parameters, or a trainer that was given data to evaluate with."""
     call: Call | None = None
     """For a module of torch.nn: the constructor's call."""
 

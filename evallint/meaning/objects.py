@@ -23,7 +23,7 @@ from evallint.meaning.methods import (
 )
 from evallint.meaning.owned import MODE_METHODS, Owned
 from evallint.meaning.torch_calls import takes_parameters
-from evallint.meaning.values import OFF, UNKNOWN, V, World, constants, flowed, join, of
+from evallint.meaning.values import OFF, UNKNOWN, Mode, Modes, V, World, constants, flowed, join, of
 from evallint.meaning.vocabulary import CLUSTERING, COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT
 from evallint.meaning.walk import has_branch
 
@@ -61,6 +61,8 @@ class Objects(Owned):
                 return found
         if method == "zero_grad" and not args.pos:
             self.pending.clear()
+        if thing.kind == "data" and method == "train" and thing.trains:
+            return self.trained_by_library(thing, node, w)
         if thing.kind == "optimizer" or (method == "step" and self.steps_optimizer(loc, args)):
             return self.call_optimizer(loc, method, args, node, w)
         if method in MODE_METHODS and self.is_mode_call(loc, method, args, node):
@@ -129,6 +131,15 @@ class Objects(Owned):
         if method in SAME_OBJECT and not base.data and base.atoms:
             return V(base.atoms)
         return self.call_unknown(loc, base, method, args, node, w, kind)
+
+    def trained_by_library(self, trainer: Thing, node: Call, w: World) -> V:
+        """`trainer.train()` puts the model in training mode; where it evaluates after each epoch, in evaluation mode at the end."""
+        left: Modes = frozenset((Mode("given"),))
+        if not trainer.opaque:
+            left = made("train", self.path, node.span, self.frame.stop.function, text_of(node.func))
+        for loc in trainer.trains:
+            self.set_mode(w, loc, left)
+        return UNKNOWN
 
     def call_callable(self, loc: Any, base: V, kind: str, args: Args, node: Call, w: World, shown: Value) -> V:
         """`x(...)`."""

@@ -11,7 +11,7 @@ from evallint.meaning.facts import Forward
 from evallint.meaning.forwards import CONVERTERS, MADE_UP
 from evallint.meaning.machine import Args, Thing, is_below, last_name, made, text_of
 from evallint.meaning.switches import Switches
-from evallint.meaning.values import NO_IDS, ON, UNKNOWN, UNKNOWN_MODE, Ids, Mode, Modes, V, World, constants, flowed, join, of
+from evallint.meaning.values import NO_IDS, OFF, ON, UNKNOWN, UNKNOWN_MODE, Ids, Mode, Modes, V, World, constants, flowed, join, of
 from evallint.meaning.vocabulary import CLUSTERING, CUTTING, HIGHER_ORDER, HOLDERS, METRICS
 
 VAGUE_CLASSES = frozenset(
@@ -98,7 +98,12 @@ class TorchCalls(Switches):
         if self.project.libraries.matches("losses", dotted):
             return self.new_thing("loss", dotted, args, node, w)
         if tail[:1].isupper() and self.project.libraries.matches("framework_classes", dotted):
-            return self.new_thing("data", dotted, args, node, w)
+            trainer = self.new_thing("data", dotted, args, node, w)
+            trained = args.get(0, "model") if tail.endswith("Trainer") else None
+            if trained is not None:
+                thing = self.thing(trainer.atoms[0][1])
+                thing.trains, thing.opaque = tuple(a[1] for a in trained.atoms if a[0] == "o"), "eval_dataset" in args.kw or args.open
+            return trainer
         if self.project.libraries.matches("foreign", dotted) or self.project.libraries.matches("not_models", dotted):
             return self.new_thing("data", dotted, args, node, w)
         if tail == "from_pretrained" and dotted.startswith("torch.nn."):  # a table of given vectors, frozen unless told otherwise
@@ -369,7 +374,7 @@ class TorchCalls(Switches):
                 continue  # features that were worked out before the loop that trains on them
             if any(a != b for a, b in zip(forward.rounds, self.tags, strict=False) if a[0] == b[0]):
                 continue  # another phase of one loop
-            if self.is_beside(forward) and all(m.mode == "eval" for m in forward.modes):
+            if self.is_beside(forward) and (all(m.mode == "eval" for m in forward.modes) or self.is_left_by_validation(forward)):
                 continue  # what a loop that evaluates left in a variable
             forward.trained = True
             if not graph or number in graph:  # what came as mere numbers is not updated
@@ -387,6 +392,12 @@ class TorchCalls(Switches):
         if not self.loops or not forward.loops:
             return False
         return all(fact is not forward.loops[-1] for fact, _ in self.loops) and all(f is not self.loops[-1][0] for f in forward.loops)
+
+    def is_left_by_validation(self, forward: Forward) -> bool:
+        """Whether a forward ran with recording off in a loop that comes after this one, so that only the next epoch could meet it."""
+        here, there = self.loops[-1][0], forward.loops[-1]
+        same = (here.path, here.function) == (there.path, there.function)
+        return forward.grad == OFF and same and here.span < there.span and here.span[0] > self.loops[0][0].span[0]
 
     def optimizer_step(self, loc: Any, w: World) -> None:
         """`optimizer.step()`: what was back-propagated since the last one is trained by it."""
