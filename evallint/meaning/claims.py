@@ -191,8 +191,8 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         asked = forward.stops[-1].module and not forward.stops[0].module and region.strongly and region.silent and not region.training
         if forward.layers == "bare" and not asked and (forward.stops[-1].module or not learns or any(m.mode == "unknown" for m in bad)):
             continue  # a layer beside the model that counts
-        if batch_of(forward) in passes:
-            continue  # once more what is trained on, for its numbers
+        if batch_of(forward) in passes and forward.uses <= LOSS_USES | {"append"}:
+            continue  # once more what is trained on, for its loss
         if (maker(forward) or id(forward)) in wished:
             continue  # here, or where another program runs what the same constructor has made
         if is_training_part(forward) or is_deliberate(forward) or chosen(forward, bad) or is_rollout(forward):
@@ -389,8 +389,8 @@ def grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[
         region = region_of(forward)
         if is_rollout(forward) and (region.loop is None or (region.training and forward.uses <= {"item"}) or explores(forward)):
             continue  # an action is drawn
-        if batch_of(forward) in passes:
-            continue  # once more what is trained on, for its numbers
+        if batch_of(forward) in passes and forward.uses <= LOSS_USES | {"append"}:
+            continue  # once more what is trained on, for its loss
         if region.loop is not None and (region.path, region.span) in attacked:
             continue  # the loop needs gradients
         confidence = toned(grad_confidence(forward, region, learns), forward, region)

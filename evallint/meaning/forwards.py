@@ -167,7 +167,7 @@ class Forwards(Layers, Contexts):
     def is_made_up(self, value: V) -> bool:
         """Whether a tensor was made on the spot, out of nothing."""
         return bool(value.atoms) and all(
-            a[0] == "c"
+            (a[0] == "c" and a[1] is not None)
             or (a[0] == "d" and all(self.is_made_up(v) for _, v in a[1]))
             or (a[0] == "q" and all(self.is_made_up(v) for v in a[1]))
             or (a[0] == "o" and (thing := self.things.get(a[1])) is not None and thing.made_by in MADE_UP)

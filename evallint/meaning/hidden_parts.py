@@ -12,7 +12,7 @@ from evallint import events as ev
 from evallint.events import Class, Function, Span, Value
 from evallint.meaning import names
 from evallint.meaning.facts import Lapse
-from evallint.meaning.guarded import calls_under, inside, values_in, values_of_name
+from evallint.meaning.guarded import calls_under, inside, items_of, values_in, values_of_name
 from evallint.meaning.layers import CONTAINERS, INDEPENDENT, PARAMETERLESS, Layers
 from evallint.meaning.walk import asked_of_self, attributes_collected, attributes_set, every, is_collection, last_name, text_of
 
@@ -24,10 +24,12 @@ VISITING = frozenset(
 """Methods by whose override a module takes care of parts that it has not registered."""
 HARMLESS = frozenset(
     "append extend insert len enumerate zip range list tuple reversed print iter update items keys values isinstance hasattr type any all"
-    " sum str repr id next".split()
+    " sum str repr id next info debug warning error format".split()
 )
 """Calls that do nothing to the modules of a collection that they are handed."""
 ADDING = frozenset(("append", "extend", "insert", "add", "update", "setdefault"))
+TELLING = frozenset("len isinstance hasattr type any all sum str repr id".split())
+"""Calls that tell something of a collection."""
 PASSING = frozenset("to cuda cpu half float double bfloat16 type requires_grad_ apply".split())
 RANK = ("none", "unknown", "parameters", "dependent")
 WITHOUT_PARAMETERS = PARAMETERLESS | frozenset(
@@ -198,12 +200,15 @@ class HiddenParts:
 
     def is_handed_on(self, method: Function, text: str, *, made: bool = False) -> bool:
         """Whether a method hands something, by its name, to a call that may register it (`made`: a constructor)."""
+        registers = any(last_name(met.call.func) in CONTAINERS and met.call.args for met in calls_under(method))
         for met in calls_under(method):
+            if last_name(met.call.func) == "dict" and not registers:
+                continue
             name = last_name(met.call.func)
             if name in HARMLESS or (made and not name[:1].isupper()) or name.endswith("_") or "init" in names.words(name):
                 continue  # `nn.init.normal_(layer.weight)`, `init_weights(layer)`
             for arg in (*met.call.args, *(v for _, v in met.call.keywords)):
-                if any(text_of(item) == text for item in inside(arg) if isinstance(item, (ev.Name, ev.Attr))):
+                if any(text_of(item) == text for item in held_in(arg) if isinstance(item, (ev.Name, ev.Attr))):
                     return True
         return False
 
@@ -225,7 +230,11 @@ class HiddenParts:
             if name in other.called and (other.called & CONTAINERS or any(n[:1].isupper() for n in other.called)):
                 if self.is_handed_on(other, f"self.{name}", made=other is not method):
                     return True
-            wanted = other.called & REGISTERING or other.name in VISITING or other.called & {"eval", "train", "apply"}
+            wanted = (
+                other.called & REGISTERING
+                or (other.name in VISITING and is_mode_override(other))
+                or (other.called & {"eval", "train", "apply"} and self.may_switch(other, name))
+            )
             if says == "parameters":
                 wanted = wanted or other.called & {"parameters", "named_parameters", "state_dict"}
             if wanted and other is not method and self.mentions(other, name):
@@ -259,6 +268,16 @@ class HiddenParts:
             for met in calls_under(method)
         )
 
+    def may_switch(self, method: Function, name: str) -> bool:
+        """Whether a mode call in a method may be meant for what is in a collection: not `self.model.eval()`, nor `fish.train(x, y)`."""
+        for met in calls_under(method):
+            func = met.call.func
+            if isinstance(func, ev.Attr) and func.name in ("eval", "train", "apply"):
+                single = len(met.call.args) + len(met.call.keywords) < 2
+                if single and asked_of_self(func.base) in ("", name) and text_of(func.base) != "self":
+                    return True
+        return False
+
     def mentions(self, method: Function, name: str) -> bool:
         """Whether a method says `self.name` anywhere."""
         return any(self.reads(value, name) for event in every(method.body) for value in values_in(event))
@@ -266,6 +285,20 @@ class HiddenParts:
     def reads(self, value: Value, name: str) -> bool:
         """Whether a value holds `self.name`."""
         return any(asked_of_self(item) == name for item in inside(value))
+
+
+def held_in(value: Value) -> Iterator[Value]:
+    """A value and all values in it, without those of which a call makes a number or a text: `len(self.layers)`."""
+    if isinstance(value, ev.Text) or (isinstance(value, ev.Call) and last_name(value.func) in TELLING):
+        return
+    yield value
+    for item in items_of(value):
+        yield from held_in(item)
+
+
+def is_mode_override(method: Function) -> bool:
+    """Whether a method called `train` or `eval` can be what `nn.Module` calls: `train(x, y)` is a procedure."""
+    return len([p for p in method.params[1:] if p.default is None and p.kind == "pos"]) < 2
 
 
 def is_owner(name: str) -> bool:
