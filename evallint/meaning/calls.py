@@ -118,7 +118,7 @@ class Calls(Constructors):
         found = self.project.method(cls, name)
         if found is None:
             if name in ("from_pretrained", "load_from_checkpoint", "from_config"):
-                given = args if name == "from_config" else Args(args.pos[1:], args.kw, args.open)  # the first is where it was saved
+                given = args if name == "from_config" else Args([], args.kw, open=True)  # the first is where it was saved; it adds others
                 return self.construct(cls, given, node, w, "given" if name == "from_pretrained" else "fresh")
             held = next((a[1] for a in self.class_constant(cls, name, w).atoms if a[0] == "o"), None)
             if held is not None and names.is_model_name(name):

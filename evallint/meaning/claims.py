@@ -161,13 +161,19 @@ def batch_of(forward: Forward) -> tuple[Any, ...] | None:
     return forward.loc, id(loop), forward.fed
 
 
+def trained_places(facts: Facts) -> set[tuple[Any, ...]]:
+    """Where every forward is trained, as far as others call what it is in."""
+    reached = [f for f in facts.forwards if not f.offered]
+    return {(f.path, f.span) for f in reached if f.trained} - {(f.path, f.span) for f in reached if not f.trained}
+
+
 def eval_claims(facts: Facts) -> list[Claim]:
     """Evaluation regions whose forward may run in training mode."""
     return gathered(_eval_rows(facts))
 
 
 def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
-    trained, passes = trained_objects(facts), trained_passes(facts)
+    trained, passes, places = trained_objects(facts), trained_passes(facts), trained_places(facts)
     minded, tended = switched_places(facts)
     serving = {(m.path, m.where) for f in facts.forwards if f.trained for m in f.modes}
     feeding = {f.loc for f in facts.forwards if f.trained and f.feeds & trained}
@@ -191,6 +197,8 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         asked = forward.stops[-1].module and not forward.stops[0].module and region.strongly and region.silent and not region.training
         if forward.layers == "bare" and not asked and (forward.stops[-1].module or not learns or any(m.mode == "unknown" for m in bad)):
             continue  # a layer beside the model that counts
+        if forward.offered and (forward.path, forward.span) in places:
+            continue  # a part of training, by those who call it
         if batch_of(forward) in passes and forward.uses <= LOSS_USES | {"append"}:
             continue  # once more what is trained on, for its loss
         if (maker(forward) or id(forward)) in wished:
@@ -376,7 +384,7 @@ def grad_claims(facts: Facts) -> list[Claim]:
 
 def grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
     """Each forward that autograd records for nothing, with its region and how sure that is."""
-    trained, passes = trained_objects(facts), trained_passes(facts)
+    trained, passes, places = trained_objects(facts), trained_passes(facts), trained_places(facts)
     hushed = hushed_places(facts)
     differentiated = {(f.path, f.span) for f in facts.forwards if f.differentiates}
     attacked = {(f.loops[-1].path, f.loops[-1].span) for f in facts.forwards if f.loops and f.grad_used and not f.loops[-1].trains}
@@ -389,6 +397,8 @@ def grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[
         region = region_of(forward)
         if is_rollout(forward) and (region.loop is None or (region.training and forward.uses <= {"item"}) or explores(forward)):
             continue  # an action is drawn
+        if forward.offered and (forward.path, forward.span) in places:
+            continue  # a part of training, by those who call it
         if batch_of(forward) in passes and forward.uses <= LOSS_USES | {"append"}:
             continue  # once more what is trained on, for its loss
         if region.loop is not None and (region.path, region.span) in attacked:

@@ -23,7 +23,7 @@ from evallint.meaning.methods import (
 )
 from evallint.meaning.owned import MODE_METHODS, Owned
 from evallint.meaning.torch_calls import takes_parameters
-from evallint.meaning.values import OFF, UNKNOWN, Mode, Modes, V, World, constants, flowed, join, of
+from evallint.meaning.values import OFF, UNKNOWN, V, World, constants, flowed, join, of
 from evallint.meaning.vocabulary import CLUSTERING, COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT
 from evallint.meaning.walk import has_branch
 
@@ -34,6 +34,25 @@ GETTERS = frozenset(
     "get_output_embeddings get_input_embeddings get_encoder get_decoder get_base_model get_model get_submodule get_classifier".split()
 )
 """Methods that hand out a part of a model, or the model itself."""
+
+
+NO_MODELS_THERE = frozenset("metric metrics loss losses data dataset datasets transform transforms optim util utils logger logging".split())
+"""Words of modules whose classes are no models."""
+BOOKKEEPING = frozenset("manager logger meter tracker recorder handler counter monitor writer".split())
+
+
+def makes_no_model(node: Call, name: str) -> bool:
+    """Whether a class that cannot be seen is none of models, by its name or its module's: `metrics.MetricManager(...)`."""
+    module = last_name(node.func.base) if isinstance(node.func, ev.Attr) else ""
+    if names.is_model_name(name):
+        return False
+    said = names.words(name)
+    return (
+        names.is_loss_name(name)
+        or names.is_not_model_name(name)
+        or (bool(said) and said[-1] in BOOKKEEPING)
+        or names.has_words(module, NO_MODELS_THERE)
+    )
 
 
 class Objects(Owned):
@@ -62,7 +81,7 @@ class Objects(Owned):
         if method == "zero_grad" and not args.pos:
             self.pending.clear()
         if thing.kind == "data" and method == "train" and thing.trains:
-            return self.trained_by_library(thing, node, w)
+            return self.trained_by_library(thing.trains, thing.opaque, node, w)
         if thing.kind == "optimizer" or (method == "step" and self.steps_optimizer(loc, args)):
             return self.call_optimizer(loc, method, args, node, w)
         if method in MODE_METHODS and self.is_mode_call(loc, method, args, node):
@@ -132,15 +151,6 @@ class Objects(Owned):
             return V(base.atoms)
         return self.call_unknown(loc, base, method, args, node, w, kind)
 
-    def trained_by_library(self, trainer: Thing, node: Call, w: World) -> V:
-        """`trainer.train()` puts the model in training mode; where it evaluates after each epoch, in evaluation mode at the end."""
-        left: Modes = frozenset((Mode("given"),))
-        if not trainer.opaque:
-            left = made("train", self.path, node.span, self.frame.stop.function, text_of(node.func))
-        for loc in trainer.trains:
-            self.set_mode(w, loc, left)
-        return UNKNOWN
-
     def call_callable(self, loc: Any, base: V, kind: str, args: Args, node: Call, w: World, shown: Value) -> V:
         """`x(...)`."""
         if (last_name(shown) == "cls" and loc != self.frame.self_loc) or (id(node) in self.makers and self.thing(loc).cls is None):
@@ -150,6 +160,8 @@ class Objects(Owned):
                 return self.new_unknown(node, "getattr")  # a class, picked by name from a module
         if kind and loc[0] in ("void", "global") and is_class_name(last_name(shown)):
             return self.new_unknown(node, last_name(shown))
+        if kind and any(names.has_words(k, names.LOADER_WORDS) for k, _ in node.keywords):
+            return self.result(node, args)  # `model(loader=...)` is no forward, but a loop of its own
         if kind:
             if loc[0] == "child" and loc[2] in FORWARD_METHODS and last_name(shown) == loc[2] and not names.is_model_name(loc[2]):
                 return self.forward(loc[1], loc[2], args, node, w, shown, kind == "known")
@@ -183,7 +195,7 @@ class Objects(Owned):
     def new_unknown(self, node: Call, name: str) -> V:
         """A model of a class that cannot be seen: in a mode that nobody here knows."""
         loc = ("ret", self.path, node.span, self.chain())
-        self.make(loc, Thing(None, name, "model", ""))
+        self.make(loc, Thing(None, name, "data" if makes_no_model(node, name) else "model", ""))
         return of(("o", loc))
 
     def looped_over(self, source: str, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from evallint import events as ev
@@ -10,7 +11,7 @@ from evallint.meaning import names
 from evallint.meaning.machine import Args, last_name, made, text_of
 from evallint.meaning.methods import NO_FORWARD_PREFIXES, computes, delegated_to, fits, is_abstract, is_mode_method, is_stand_in
 from evallint.meaning.torch_calls import TorchCalls
-from evallint.meaning.values import UNKNOWN, V, World, flowed, join, of
+from evallint.meaning.values import UNKNOWN, Mode, Modes, V, World, flowed, join, of
 from evallint.meaning.vocabulary import COMMON_METHODS, FORWARD_METHODS, NOT_FORWARDS, SAME_OBJECT
 
 MODE_METHODS = frozenset(("eval", "train"))
@@ -19,6 +20,15 @@ MOST_GUESSES = 3
 
 class Owned(TorchCalls):
     """Calls methods that the project defines."""
+
+    def trained_by_library(self, models: Iterable[Any], evaluates: bool, node: Call, w: World) -> V:
+        """`trainer.train()` puts models in training mode; where it evaluates after each epoch, in evaluation mode at the end."""
+        left: Modes = frozenset((Mode("given"),))
+        if not evaluates:
+            left = made("train", self.path, node.span, self.frame.stop.function, text_of(node.func))
+        for model in models:
+            self.set_mode(w, model, left)
+        return UNKNOWN
 
     def call_own(self, loc: Any, cls: Class, method: str, args: Args, node: Call, w: World) -> V | None:
         """A method that the object's own class defines; None where it defines none."""
@@ -32,6 +42,10 @@ class Owned(TorchCalls):
             if override is None or (is_mode_method(override[1]) and not override[1].is_generator):
                 self.switch(loc, method, args, node, w, text_of(node.func))
                 return of(("o", loc))
+        if found is None and method == "train" and not is_module and project.is_a(cls, "framework_classes"):
+            given = [v for name in ("model", "#0") if (v := w.attrs.get((loc, name))) is not None]
+            models = [a[1] for value in given for a in value.atoms if a[0] == "o"]
+            return self.trained_by_library(models, w.attrs.get((loc, "eval_dataset")) is not None, node, w)
         if found is None:
             others = self.overrides(cls, method) if loc[0] != "self" and method != "forward" else []
             if is_module:
