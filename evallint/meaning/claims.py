@@ -167,6 +167,13 @@ def trained_places(facts: Facts) -> set[tuple[Any, ...]]:
     return {(f.path, f.span) for f in reached if f.trained} - {(f.path, f.span) for f in reached if not f.trained}
 
 
+def is_part_of_training(forward: Forward, places: set[tuple[Any, ...]]) -> bool:
+    """Whether a forward is one in a training step: by those who call what it is in, or as it goes on with what is trained there."""
+    if forward.offered and (forward.path, forward.span) in places:
+        return True
+    return bool(forward.loops) and forward.loops[-1].trains and not forward.follows.isdisjoint(places)
+
+
 def eval_claims(facts: Facts) -> list[Claim]:
     """Evaluation regions whose forward may run in training mode."""
     return gathered(_eval_rows(facts))
@@ -186,7 +193,7 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
             (m for m in forward.modes if m.mode in ("train", "fresh", "unknown") and not (m.mode == "train" and m.chosen)),
             key=lambda m: (m.mode == "unknown", m.where or (0, 0, 0, 0)),
         )
-        if not bad or is_trained or forward.spoiled or is_probe(forward):
+        if not bad or is_trained or forward.spoiled or forward.gives_losses or is_probe(forward):
             continue
         trains = any(s.trains or names.has_words(own_name(s), names.TRAIN_WORDS) for s in forward.stops)
         if forward.grad_used and ((trains and learns) or any(m.mode == "unknown" for m in bad)):
@@ -197,8 +204,8 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         asked = forward.stops[-1].module and not forward.stops[0].module and region.strongly and region.silent and not region.training
         if forward.layers == "bare" and not asked and (forward.stops[-1].module or not learns or any(m.mode == "unknown" for m in bad)):
             continue  # a layer beside the model that counts
-        if forward.offered and (forward.path, forward.span) in places:
-            continue  # a part of training, by those who call it
+        if is_part_of_training(forward, places):
+            continue
         if batch_of(forward) in passes and forward.uses <= LOSS_USES | {"append"}:
             continue  # once more what is trained on, for its loss
         if (maker(forward) or id(forward)) in wished:
@@ -397,8 +404,8 @@ def grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[
         region = region_of(forward)
         if is_rollout(forward) and (region.loop is None or (region.training and forward.uses <= {"item"}) or explores(forward)):
             continue  # an action is drawn
-        if forward.offered and (forward.path, forward.span) in places:
-            continue  # a part of training, by those who call it
+        if is_part_of_training(forward, places):
+            continue
         if batch_of(forward) in passes and forward.uses <= LOSS_USES | {"append"}:
             continue  # once more what is trained on, for its loss
         if region.loop is not None and (region.path, region.span) in attacked:

@@ -137,6 +137,10 @@ class Forward:
     """It comes out of `torch.load`, whole."""
     synthetic: bool = False
     """All that the model is fed was made up on the spot: random numbers, zeros, literals."""
+    follows: frozenset[tuple[str, Span]] = frozenset()
+    """For a method other than the forward: where the outputs of the same model come from that it is handed."""
+    gives_losses: bool = False
+    """A detector of a library, handed targets as well: it gives losses, which it does in training mode alone."""
     fed: frozenset[str] = frozenset()
     """The names in its arguments."""
     fixed_noise: bool = False

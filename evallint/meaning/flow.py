@@ -11,7 +11,7 @@ from evallint.meaning import names
 from evallint.meaning.facts import LoopFact
 from evallint.meaning.machine import Frame, Machine, last_name
 from evallint.meaning.values import NO_IDS, ON, UNKNOWN, Mode, Modes, V, World, const, constants, is_constant, join, meet, of, phases_of
-from evallint.meaning.vocabulary import FLAGS, PHASES, SETTING_UP
+from evallint.meaning.vocabulary import FLAGS, GRADIENT_FLAGS, PHASES, SETTING_UP
 from evallint.meaning.walk import (
     TELLING,
     counters,
@@ -142,9 +142,12 @@ class Flow(Machine):
         other: World | None = w.copy() if truth is None else None
         snapshot = self.value(event.test, w) if isinstance(event.test, ev.Attr) and event.test.name == "training" else UNKNOWN
         foreign = names_other_framework(event.test) or self.asks_for_other_library(event.test)
+        asked = any(names.has_words(name, GRADIENT_FLAGS) for name in names_in(event.test))
         self.muted += foreign
+        self.asked_for_grad += asked
         then = self.run(event.then, w) if truth or self.suppose(event.test, True, w) else None
         self.muted -= foreign
+        self.asked_for_grad -= asked
         if other is None:
             return then
         after = self.run(event.other, other) if self.suppose(event.test, False, other) else None

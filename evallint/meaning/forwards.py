@@ -93,8 +93,10 @@ class Forwards(Layers, Contexts):
         fact.pickled = self.things.get(top_of(loc), NO_THING).made_by == "torch.load"
         fact.loaded = loc in self.loaded or fact.pickled
         fact.synthetic = bool(args.all()) and all(self.is_made_up(v) for v in args.all())
+        fact.gives_losses = len(args.all()) > 1 and self.project.libraries.matches("loss_givers", self.thing(loc).made_by)
         fact.fed = frozenset(name for arg in node.args for name in names_in(arg))
         fact.fixed_noise = any(names.has_words(name, FIXED) for name in fact.fed)
+        fact.may_differentiate |= self.asked_for_grad > 0
         fact.may_differentiate |= any(names.has_words(k, DERIVATIVES) for k, _ in node.keywords)
         fact.partly |= any(m.mode == "eval" for m in modes) and self.has_part(loc, w, "train")
         fact.divided |= all(m.mode in ("train", "fresh") for m in modes) and self.has_part(loc, w, "eval")
@@ -102,6 +104,9 @@ class Forwards(Layers, Contexts):
         for frame in self.frames:
             frame.forwards.append(number)
         flow = flowed(args.all())
+        if method != "__call__":
+            own = [before for at in flow.data if (before := self.forwards[at]).loc == loc]
+            fact.follows |= {(before.path, before.span) for before in own}
         for frame in self.frames:
             fact.own_switches |= frame.switches
         for other in flow.data:

@@ -65,6 +65,7 @@ class Locating:
         made.feeds = {self._at(loc) for loc in forward.feeds}
         made.own_switches = {self._at(span) for span in forward.own_switches}
         made.hushed = frozenset(self._at(hush) for hush in forward.hushed)
+        made.follows = frozenset(self._at(place) for place in forward.follows)
         made.uses = set(forward.uses)
         return made
 

@@ -158,6 +158,8 @@ class Machine(ABC):
         self.forward_ids: dict[tuple[Any, ...], int] = {}
         self.pending: set[int] = set()
         self.muted = 0
+        self.asked_for_grad = 0
+        """Arms of branches around what runs that are taken where gradients are asked for: `if self.enable_grad:`."""
         self.tick = 0
         self.last_made = 0
         self.made_at: dict[Loc, tuple[int, int]] = {}

@@ -60,11 +60,13 @@ class States(Living):
         finally:
             self.visited, self.may_fork = visited, True
         if not is_module:
+            inherits = any(self.project.libraries.matches("switching_libraries", base) for base in self.project.outside_bases(cls))
+            by_library: Modes = frozenset((Mode("given"),)) if inherits else frozenset()
             for name, value in world.attrs.rows.get(loc, {}).items():
                 models = [a[1] for a in value.atoms if a[0] == "o" and a[1] in world.modes]
-                if models and self.project.is_switched_from_outside(cls, name):
-                    for model in models:
-                        self.set_mode(world, model, SWITCHED_OUTSIDE)
+                outside = SWITCHED_OUTSIDE if self.project.is_switched_from_outside(cls, name) else by_library
+                for model in models if outside else ():
+                    self.set_mode(world, model, outside)
         strip(world)
         if id(cls) in self.frozen_classes:
             world.frozen |= self.modules_in(world, loc)

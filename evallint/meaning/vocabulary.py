@@ -59,6 +59,9 @@ PHASES = frozenset("mode phase train training test testing eval evaluate inferen
 FLAGS = frozenset("train training optimizer optimizers optim opt optimiser".split())
 """Words of flags that say that it trains."""
 
+GRADIENT_FLAGS = frozenset("grad grads gradient gradients".split())
+"""Words of flags that ask for gradients."""
+
 CLUSTERING = frozenset("kmeans cluster clusters clusterer clustering leiden louvain gmm spectral dbscan agglomerative".split())
 """Words of what groups features: with its groups training begins, or goes on."""
 EVALUATING = frozenset("eval evaluating evaluation inference testing".split())
