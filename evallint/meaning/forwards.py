@@ -61,6 +61,8 @@ class Forwards(Layers, Contexts):
         self.notice()
         if self.muted or self.path in self.project.foreign:
             return self.result(node, args)
+        if method == "__call__" and any(names.has_words(k, names.LOADER_WORDS) for k, _ in node.keywords):
+            return self.result(node, args)  # `model(loader=...)` is no forward, but a loop of its own
         key = (id(node), loc, self.context())
         number = self.forward_ids.get(key)
         modes = self.inner_modes(loc, w) or self.mode_of(w, loc)

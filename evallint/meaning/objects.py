@@ -160,8 +160,6 @@ class Objects(Owned):
                 return self.new_unknown(node, "getattr")  # a class, picked by name from a module
         if kind and loc[0] in ("void", "global") and is_class_name(last_name(shown)):
             return self.new_unknown(node, last_name(shown))
-        if kind and any(names.has_words(k, names.LOADER_WORDS) for k, _ in node.keywords):
-            return self.result(node, args)  # `model(loader=...)` is no forward, but a loop of its own
         if kind:
             if loc[0] == "child" and loc[2] in FORWARD_METHODS and last_name(shown) == loc[2] and not names.is_model_name(loc[2]):
                 return self.forward(loc[1], loc[2], args, node, w, shown, kind == "known")

@@ -25,7 +25,7 @@ class Owned(TorchCalls):
         """`trainer.train()` puts models in training mode; where it evaluates after each epoch, in evaluation mode at the end."""
         left: Modes = frozenset((Mode("given"),))
         if not evaluates:
-            left = made("train", self.path, node.span, self.frame.stop.function, text_of(node.func))
+            left = made("train", self.path, node.span, self.frame.stop.function, text_of(node.func), over=True)
         for model in models:
             self.set_mode(w, model, left)
         return UNKNOWN
