@@ -17,6 +17,7 @@ RULES_MAY_IMPORT = (
     "evallint.events",
     "evallint.finding",
     "evallint.meaning.claims",
+    "evallint.meaning.trained",
     "evallint.meaning.facts",
     "evallint.meaning.graph_claims",
     "evallint.meaning.regions",

@@ -12,8 +12,9 @@ from pathlib import Path
 from evallint.adapters.output import put
 from evallint.fixes.edits import lines_of, with_edits
 from evallint.linting import Mend, Report
+from evallint.report.amounts import many
 from evallint.report.formats import FIXES_SHOWN
-from evallint.report.style import Style, many, style_for
+from evallint.report.style import Style, style_for
 from evallint.source.notebook import SUFFIX, read_notebook
 from evallint.source.reading import Unreadable, decode, encoded_like, read_bytes
 from evallint.source.unused_noqa import UNUSED

@@ -39,6 +39,7 @@ from evallint.meaning.signs import (
     region_is_own_method,
     wants_gradients,
 )
+from evallint.meaning.trained import LOSS_USES, Training, is_part_of, trained_objects
 from evallint.meaning.values import OFF, Mode
 
 
@@ -91,8 +92,6 @@ class Switch:
 """First words of functions that make a model."""
 TOLD_USES = frozenset("item tolist numpy metric show".split())
 """Uses that tell a person or a log about an output, rather than go on computing with it."""
-LOSS_USES = frozenset("item metric detach".split())
-"""What training code does with its loss besides training."""
 ACTION_WORDS = frozenset("act action actions".split())
 """Words of functions by which an agent acts, mostly to train on what comes of it."""
 HOOKS = frozenset(("prediction_step", "evaluation_step"))
@@ -131,56 +130,13 @@ def gathered(rows: Iterator[tuple[Region, Forward, Confidence, list[Mode]]]) -> 
     return list(places.values())
 
 
-def trained_objects(facts: Facts) -> set[tuple[Any, ...]]:
-    """The objects that some training step trains, and the calls that made them."""
-    objects = {f.loc for f in facts.forwards if f.trained and f.loc is not None}
-    return objects | {("made by", loc[2]) for loc in objects if loc[0] == "new"}
-
-
-def is_part_of(loc: tuple[Any, ...] | None, trained: set[tuple[Any, ...]]) -> bool:
-    """Whether an object, the whole that it is a part of, or the one whose constructor made it is among those that are trained."""
-    while loc is not None:
-        if loc in trained:
-            return True
-        if loc[0] == "new" and any(("made by", call) in trained for call in loc[3]):
-            return True
-        loc = loc[1] if loc[0] == "child" else None
-    return False
-
-
-def trained_passes(facts: Facts) -> set[tuple[Any, ...]]:
-    """What the loops over training data train on, batch by batch."""
-    return {key for f in facts.forwards if f.trained and (key := batch_of(f)) is not None}
-
-
-def batch_of(forward: Forward) -> tuple[Any, ...] | None:
-    """A model, a loop that trains and what the model is fed there; None for a loop that counts its epochs, where all data is one batch."""
-    loop = forward.loops[-1] if forward.loops else None
-    if loop is None or not loop.trains or not forward.fed or "range" in loop.source.split():
-        return None
-    return forward.loc, id(loop), forward.fed
-
-
-def trained_places(facts: Facts) -> set[tuple[Any, ...]]:
-    """Where every forward is trained, as far as others call what it is in."""
-    reached = [f for f in facts.forwards if not f.offered]
-    return {(f.path, f.span) for f in reached if f.trained} - {(f.path, f.span) for f in reached if not f.trained}
-
-
-def is_part_of_training(forward: Forward, places: set[tuple[Any, ...]]) -> bool:
-    """Whether a forward is one in a training step: by those who call what it is in, or as it goes on with what is trained there."""
-    if forward.offered and (forward.path, forward.span) in places:
-        return True
-    return bool(forward.loops) and forward.loops[-1].trains and not forward.follows.isdisjoint(places)
-
-
 def eval_claims(facts: Facts) -> list[Claim]:
     """Evaluation regions whose forward may run in training mode."""
     return gathered(_eval_rows(facts))
 
 
 def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
-    trained, passes, places = trained_objects(facts), trained_passes(facts), trained_places(facts)
+    trained, training = trained_objects(facts), Training(facts)
     minded, tended = switched_places(facts)
     serving = {(m.path, m.where) for f in facts.forwards if f.trained for m in f.modes}
     feeding = {f.loc for f in facts.forwards if f.trained and f.feeds & trained}
@@ -204,10 +160,8 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         asked = forward.stops[-1].module and not forward.stops[0].module and region.strongly and region.silent and not region.training
         if forward.layers == "bare" and not asked and (forward.stops[-1].module or not learns or any(m.mode == "unknown" for m in bad)):
             continue  # a layer beside the model that counts
-        if is_part_of_training(forward, places):
+        if training.includes(forward):
             continue
-        if batch_of(forward) in passes and forward.uses <= LOSS_USES | {"append"}:
-            continue  # once more what is trained on, for its loss
         if (maker(forward) or id(forward)) in wished:
             continue  # here, or where another program runs what the same constructor has made
         if is_training_part(forward) or is_deliberate(forward) or chosen(forward, bad) or is_rollout(forward):
@@ -391,7 +345,7 @@ def grad_claims(facts: Facts) -> list[Claim]:
 
 def grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[Mode]]]:
     """Each forward that autograd records for nothing, with its region and how sure that is."""
-    trained, passes, places = trained_objects(facts), trained_passes(facts), trained_places(facts)
+    trained, training = trained_objects(facts), Training(facts)
     hushed = hushed_places(facts)
     differentiated = {(f.path, f.span) for f in facts.forwards if f.differentiates}
     attacked = {(f.loops[-1].path, f.loops[-1].span) for f in facts.forwards if f.loops and f.grad_used and not f.loops[-1].trains}
@@ -404,10 +358,8 @@ def grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[
         region = region_of(forward)
         if is_rollout(forward) and (region.loop is None or (region.training and forward.uses <= {"item"}) or explores(forward)):
             continue  # an action is drawn
-        if is_part_of_training(forward, places):
+        if training.includes(forward):
             continue
-        if batch_of(forward) in passes and forward.uses <= LOSS_USES | {"append"}:
-            continue  # once more what is trained on, for its loss
         if region.loop is not None and (region.path, region.span) in attacked:
             continue  # the loop needs gradients
         confidence = toned(grad_confidence(forward, region, learns), forward, region)

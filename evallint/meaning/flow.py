@@ -21,6 +21,7 @@ from evallint.meaning.walk import (
     modes_put_back,
     names_in,
     names_other_framework,
+    switches_modes,
     tells,
     trains,
     updates_by_hand,
@@ -213,19 +214,10 @@ class Flow(Machine):
         """
         found = self._matters.get(id(event))
         if found is None:
-            switches = any(self.switching(b) for b in blocks(event))
+            switches = any(switches_modes(b) for b in blocks(event))
             leaving = tells(self.frame.function.called)  # elsewhere a way out changes nothing that a rule asks
             found = self._matters[id(event)] = switches or any(self.telling(b, leaving) for b in blocks(event)), switches
         return found
-
-    def switching(self, body: Sequence[Event]) -> bool:
-        for event in body:
-            if isinstance(event, (ev.Do, ev.Assign, ev.Return)) and isinstance(event.value, ev.Call):
-                if isinstance(event.value.func, ev.Attr) and event.value.func.name in ("eval", "train"):
-                    return True
-            elif any(self.switching(b) for b in blocks(event)):
-                return True
-        return False
 
     def guards_training(self, event: ev.Branch) -> bool:
         """Whether a flag alone decides that a loop trains: `if training: loss.backward()`, in code that runs either way."""

@@ -106,9 +106,6 @@ class States(Living):
                 self.quietly(method, owner, loc, after)
                 strip(after)
                 for at, modes in list(after.modes.items()):
-                    if is_put_back(modes) and before.modes.get(at, UNKNOWN_MODE) == UNKNOWN_MODE:
-                        after.modes[at] = UNKNOWN_MODE
-                        continue
                     after.modes[at] = frozenset(
                         m if m.mode == "unknown" or m in before.modes.get(at, ()) else replace(m, left=name) for m in modes
                     )
@@ -149,12 +146,6 @@ def turns_on_evaluation(param: Param) -> bool:
     if default is False and names.has_words(param.name, MEASURING):
         return True
     return (default is None or default is False) and names.has_words(param.name, names.LOADER_EVAL_WORDS)
-
-
-def is_put_back(modes: Modes) -> bool:
-    """What a method leaves that asks for the mode, evaluates, and trains again if that was so: `if was_training: model.train()`."""
-    asked = any(m.mode == "given" and not m.path for m in modes)
-    return asked and all((m.mode == "given" and not m.path) or (m.mode == "train" and m.over) or m.mode == "unknown" for m in modes)
 
 
 def self_loc(cls: Class) -> tuple[Any, ...]:

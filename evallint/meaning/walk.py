@@ -197,6 +197,17 @@ def mode_calls(arm: Sequence[Event]) -> Iterator[tuple[str, str, int]]:
                 yield text_of(call.func.base), call.func.name, id(call)
 
 
+def switches_modes(body: Sequence[Event]) -> bool:
+    """Whether statements, or those inside them, put anything in a mode."""
+    for event in body:
+        if isinstance(event, (ev.Do, ev.Assign, ev.Return)) and isinstance(event.value, ev.Call):
+            if isinstance(event.value.func, ev.Attr) and event.value.func.name in ("eval", "train"):
+                return True
+        elif any(switches_modes(b) for b in blocks(event)):
+            return True
+    return False
+
+
 def modes_put_back(was: V, then: World | None, arm: Sequence[Event]) -> dict[Any, Modes]:
     """What `if was_training: model.train()` leaves objects in whose mode was kept in `was`: that mode."""
     kept = bool(was.atoms) and all(atom[0] == "s" for atom in was.atoms)

@@ -1,4 +1,4 @@
-"""Amounts as the runtime companion says them."""
+"""Amounts, as reports say them."""
 
 from __future__ import annotations
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from evallint.finding import Finding
 from evallint.linting import Report
+from evallint.report.amounts import many
 from evallint.report.frame import frame, span
 from evallint.report.lines import lines_of
-from evallint.report.style import Style, many, path_text, plain
+from evallint.report.style import Style, path_text, plain
 
 
 def render(report: Report, style: Style) -> str:

@@ -62,11 +62,6 @@ def style_for(stream: TextIO) -> Style:
     return Style(stream.isatty() and os.environ.get("TERM") != "dumb")
 
 
-def many(count: int, noun: str) -> str:
-    """A number of things: `1 file`, `2 files`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def plain(text: str) -> str:
     """`text` on one line with control characters made visible, so that no file can steer the terminal. Keeps one character for one."""
     return _CONTROL.sub(lambda c: chr(0x2400 + ord(c.group())) if ord(c.group()) < 32 else "\ufffd", text).replace("\t", " ")

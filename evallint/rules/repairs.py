@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import Literal
 
 from evallint.finding import Passage, Place, Receiver, Repair
-from evallint.meaning.claims import Claim, Switch, is_part_of, trained_objects
+from evallint.meaning.claims import Claim, Switch
 from evallint.meaning.facts import Facts, Forward, Idle
 from evallint.meaning.graph_claims import following
 from evallint.meaning.regions import Region
+from evallint.meaning.trained import is_part_of, trained_objects
 from evallint.rules.words import place
 
 
