@@ -194,8 +194,8 @@ class Forwards(Layers, Contexts):
         if method == "__call__" or (thing.cls is not None and self.project.method(thing.cls, method) is not None):
             return False
         if thing.cls is None and (defined := self.project.methods.get(method)):
-            if all(GRAD_SWITCHES & decorator_names(fn) for _, fn in defined):
-                return True
+            if 2 * sum(bool(GRAD_SWITCHES & decorator_names(fn)) for _, fn in defined) >= len(defined):
+                return True  # most likely
         return self.project.libraries.matches("no_grad_methods", method) or self.project.libraries.matches("no_grad_models", thing.made_by)
 
     def shown_name(self, display: Value, loc: Any) -> str:

@@ -30,7 +30,8 @@ FORWARD_METHODS = frozenset(
     " encode_image encode_text get_image_features get_text_features get_embedding"
     " get_embeddings get_features log_prob reconstruct greedy_decode"
     " beam_search predict_proba logits __call__ forward_once forward_one extract_feat simple_test forward_test forward_dummy"
-    " encode_first_stage decode_first_stage p_sample ddim_sample apply_model push_forward".split()
+    " encode_first_stage decode_first_stage p_sample ddim_sample apply_model push_forward"
+    " training_step validation_step test_step predict_step".split()
 )
 """Methods that run a forward, by their names."""
 COMMON_METHODS = frozenset(
