@@ -338,6 +338,7 @@ class Calls(Constructors):
         stop = Stop(fn.path, fn.qualname, node.span if node is not None else None, receiver, cls.name if cls else "", is_module, fn.span)
         stop.wraps, self.wrapping = self.wrapping, False
         stop.checks = is_check(fn)
+        stop.part = is_module and cls is not None and cls.name in self.project.part_classes
         stop.shared = is_module and cls is not None and fn.name in self.called_by_forward(cls)
         stop.told = not self.project.evaluation_functions.isdisjoint((fn.name, fn.qualname))
         stop.told |= node is not None and any(is_told(name, value) for name, value in node.keywords)

@@ -53,6 +53,8 @@ class Stop:
     """The call that entered it says that it evaluates (`evaluate=True`, `training=False`), or the user does."""
     checks: bool = False
     """It is a unit test, whatever its file is called."""
+    part: bool = False
+    """Its class is built by the constructors of other modules alone: what it is a part of decides on its mode."""
     shared: bool = False
     """A training step somewhere back-propagates through what this function returns, or the module's own `forward` does: it is no place
     for `no_grad`."""

@@ -274,6 +274,18 @@ class Index:
                     table[id(base)].append(cls)
         return table
 
+    @cached_property
+    def part_classes(self) -> frozenset[str]:
+        """The names of classes that nothing but constructors of modules mentions."""
+        inits: set[str] = set()
+        others: set[str] = set()
+        building = {id(m) for c, m in self.methods.get("__init__", ()) if self.is_module(c)}
+        for file in self.files.values():
+            others |= file.body.called
+            for function in file.functions:
+                (inits if id(function) in building else others).update(function.called)
+        return frozenset(inits - others)
+
     def is_module(self, cls: Class) -> bool:
         """Whether the class is an `nn.Module`."""
         known = self._module_classes.get(id(cls))

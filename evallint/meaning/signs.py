@@ -167,7 +167,8 @@ def is_smoke_test(forward: Forward) -> bool:
     here = any(span is not None and is_within(span, s.span_of_function) for span in calls for s in forward.stops)
     made_here = all((m.mode in ("fresh", "eval") and (here or m.function in own)) or (m.mode == "unknown" and built) for m in forward.modes)
     shown = TOLD - {"numpy"} if forward.stops[-1].function == "<module>" else TOLD  # a script prints the shape of an array
-    measured = forward.uses & shown or forward.escapes or forward.stored or forward.loaded
+    sized = forward.stops[-1].function == "<module>" and forward.uses <= {"item", "dropped"} and not forward.loops
+    measured = forward.uses & shown or forward.escapes or forward.stored or (forward.loaded and not sized)
     return forward.synthetic and made_here and not measured
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from evallint.events import Call, Value
@@ -51,7 +52,9 @@ class Switches(Handed):
             if whole.kind == "model" or names.is_model_name(whole.name):  # a wrapper, and all that it holds
                 w.modes[loc[1]] = modes
         if loc[0] == "child" and loc[2] == "[]" and self.thing(loc[1]).cls is None:
-            w.modes[loc[1]] = modes  # `for k in nets: nets[k].eval()`, whatever its parts are called elsewhere
+            # `for k in nets: nets[k].eval()`, whatever its parts are called elsewhere; of one network, the code chooses the parts
+            single = self.thing(loc[1]).made_by.startswith("torch.nn.") or names.is_model_name(self.thing(loc[1]).name)
+            w.modes[loc[1]] = frozenset(replace(m, chosen=True) for m in modes) if single else modes
 
     def set_requires_grad(self, node: Value, base: V, value: V, w: World) -> None:
         flag = self.known(value)
