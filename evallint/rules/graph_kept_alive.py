@@ -11,7 +11,7 @@ from evallint.rules.base import Rule
 from evallint.rules.words import place
 
 if TYPE_CHECKING:
-    from evallint.meaning.facts import Facts
+    from evallint.meaning.facts import Facts, Kept
 
 
 class GraphKeptAlive(Rule):
@@ -385,5 +385,10 @@ def validate(path, loader):
                     Step(place(forward.path, forward.span), f"the forward of `{forward.text}` is recorded"),
                     Step(place(kept.path, kept.span), f"`{kept.text}` keeps its graph"),
                 ),
-                repair=Repair("detach", sort=kept.how, text=kept.text, doubtful=any(f.escapes or f.stored for f in kept.forwards)),
+                repair=Repair("detach", sort=kept.how, text=kept.text, given=kept.given, doubtful=is_doubtful(kept)),
             )  # fmt: skip
+
+
+def is_doubtful(kept: Kept) -> bool:
+    """Whether somebody out of sight may use the graph; of several losses in a dict each would have to be taken off its own."""
+    return bool(kept.given) or any(forward.escapes or forward.stored for forward in kept.forwards)
