@@ -121,7 +121,7 @@ class Living(Objects):
     ) -> V:
         if node is not None and self.loops and any(v.graph for v in args.all()):
             for keeping in self.keepings_of(fn):
-                self.hands_over(fn, keeping, self_value is not None, args, node, w)
+                self.hands_over(fn, keeping, self_value is not None and id(fn) in self.project.class_of_method, args, node, w)
         return super().call_function(fn, act, self_value, args, node, w, cls)
 
     def keepings_of(self, fn: Function) -> tuple[Keeping, ...]:
@@ -139,22 +139,19 @@ class Living(Objects):
 
     def hands_over(self, fn: Function, keeping: Keeping, bound: bool, args: Args, node: Call, w: World) -> None:
         """Note that a call hands a recorded output to a function that keeps it."""
-        names_ = [p.name for p in fn.params if p.kind == "pos"]
-        if bound and self.project.class_of_method.get(id(fn)) is not None:
-            own, names_ = names_[0] if names_ else "", names_[1:]
-        else:
-            own = ""
-        written_ = dict(zip(names_, node.args, strict=False)) | dict(node.keywords)
-        values = dict(zip(names_, args.pos, strict=False)) | args.kw
-        value, shown, holder = values.get(keeping.param), written_.get(keeping.param), written_.get(keeping.holder)
-        if keeping.holder == own and isinstance(node.func, ev.Attr):
-            holder = node.func.base
-        if value is None or shown is None or holder is None or not (keeping.how == "list" or w.grad == ON):
+        names_given = [p.name for p in fn.params if p.kind == "pos"]
+        own = names_given.pop(0) if bound and names_given else ""
+        shown = dict(zip(names_given, node.args, strict=False)) | dict(node.keywords)
+        if bound and isinstance(node.func, ev.Attr):
+            shown[own] = node.func.base
+        value = (dict(zip(names_given, args.pos, strict=False)) | args.kw).get(keeping.param)
+        if value is None or not {keeping.param, keeping.holder} <= shown.keys() or not (keeping.how == "list" or w.grad == ON):
             return
-        text = text_of(shown)
+        text, holder = text_of(shown[keeping.param]), text_of(shown[keeping.holder])
         live = value.graph if self.starts_from(text) else alive(value)
         if live:
-            self.keep(text_of(holder) + keeping.rest, keeping.how, node.span, node, live, w, text)
+            table = f"{text}[…]" in self.started_here() or any(atom[0] == "d" for atom in value.atoms)
+            self.keep(holder + keeping.rest, keeping.how, node.span, node, live, w, f"{text}[…]" if table else text)
 
     def keep(self, text: str, how: str, span: Span, node: ev.Assign | Call, live: Ids, w: World, given: str = "") -> None:
         """Note that a statement adds recorded outputs to what outlives a round of a loop around it, or a function that it hands `given`."""
@@ -167,7 +164,7 @@ class Living(Objects):
             loop = self.carrying(name, live, how == "sum")
             if loop is None or self.is_state(name, node, loop):
                 return
-            fed = not self.starts_from(given) if given else name in differentiated(self.frame.function.body)
+            fed = not self.starts_from(given.split("[")[0]) if given else name in differentiated(self.frame.function.body)
             fact = self.kept[key] = Kept(self.path, span, text, how, self.frame.stop.function, loop, fed, given)
         fact.numbers |= live
 

@@ -106,6 +106,10 @@ def start_of(node: Value | None) -> Value | None:
     """The one variable, attribute or item that a backward starts from: `loss` in `scaler.scale(loss / n)`; None where it may be several."""
     if isinstance(node, (ev.Name, ev.Attr, ev.Sub)):
         return node
+    if isinstance(node, ev.Call) and isinstance(node.func, ev.Name) and node.func.id == "sum" and node.args:
+        table = node.args[0]  # `sum(losses.values())`
+        whole = start_of(table.func.base if isinstance(table, ev.Call) and isinstance(table.func, ev.Attr) else table)
+        return ev.Sub(whole, ev.NOTHING) if whole is not None else None
     if isinstance(node, ev.Call) and isinstance(node.func, ev.Attr) and node.func.name in SCALING:
         return start_of(node.args[0] if node.func.name == "scale" and node.args else node.func.base)
     if isinstance(node, ev.Mix):

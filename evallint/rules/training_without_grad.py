@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evallint.finding import Finding, Step
@@ -375,7 +376,8 @@ def fit(train_loader):
         for claim in unrecorded(facts):
             forward, backward = claim.forward, claim.backward
             path, span, function, _ = claim.hush
-            when = "" if claim.always else f" once {function}() has turned it off"
+            what = f"{function}()" if function != "<module>" else f"the body of {Path(path).name}"
+            when = "" if claim.always else f" once {what} has turned it off"
             lost = f"`{backward.text}()` (line {backward.span[0]}) has no gradient to give it"
             message = f"`{forward.text}` runs with recording off{when}, so {lost}"
             yield Finding(
