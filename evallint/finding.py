@@ -116,6 +116,8 @@ class Repair:
     """What is wrong at the place itself, in a word: of a call, of a collection, of an override."""
     text: str = ""
     """What it is wrong with, as it is written: a rate, a collection."""
+    given: str = ""
+    """What a call hands over that it should not hand over as it is, as it is written."""
     doubtful: bool = False
     """It may have been meant otherwise."""
 

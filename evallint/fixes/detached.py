@@ -14,7 +14,7 @@ JOINING = frozenset("cat concat concatenate stack hstack vstack dstack".split())
 def proposals(finding: Finding, repair: Repair, code: Code, codes: Codes) -> Iterator[tuple[str, Applicability]]:
     """New texts of the file, and how safe each is: what goes into a sum is a tensor; what goes into a list may be something around one."""
     spot = spot_at(code, finding.place.line, finding.place.column)
-    added = _added(spot.statement, repair.text) if spot is not None else None
+    added = _added(spot.statement, repair.text, repair.given) if spot is not None else None
     if added is None or isinstance(added, (ast.Tuple, ast.Set, ast.Dict, ast.Constant, ast.ListComp, ast.GeneratorExp, ast.Starred)):
         return
     plain = isinstance(added, (ast.Name, ast.Attribute, ast.Call, ast.Subscript))
@@ -23,8 +23,12 @@ def proposals(finding: Finding, repair: Repair, code: Code, codes: Codes) -> Ite
     yield code.surrounded(added, "", ".detach()") if plain else code.surrounded(added, "(", ").detach()"), applicability
 
 
-def _added(node: ast.stmt, into: str) -> ast.expr | None:
-    """What a statement adds to a sum or a collection; None where that is not one expression."""
+def _added(node: ast.stmt, into: str, given: str) -> ast.expr | None:
+    """What a statement adds to a sum or a collection, or hands to a function that does; None where that is not one expression."""
+    if given:
+        call = node.value if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
+        handed = [*call.args, *(k.value for k in call.keywords)] if call is not None else []
+        return next((value for value in handed if ast.unparse(value) == given), None)
     if isinstance(node, ast.AugAssign):
         return _alone(node.value)
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):

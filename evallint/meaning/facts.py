@@ -182,6 +182,8 @@ class Kept:
     """The loop that repeats it."""
     fed: bool
     """A backward goes through the sum: it is part of training."""
+    given: str = ""
+    """What is added, as written, where a function that the statement calls adds it: `loss` in `meter.update(loss, n)`."""
     numbers: set[int] = field(default_factory=set)
     forwards: list[Forward] = field(default_factory=list)
     """The forwards whose graphs it keeps."""

@@ -142,7 +142,7 @@ class Flow(Machine):
             return self.run(event.other, w)
         other: World | None = w.copy() if truth is None else None
         snapshot = self.value(event.test, w) if isinstance(event.test, ev.Attr) and event.test.name == "training" else UNKNOWN
-        foreign = names_other_framework(event.test) or self.asks_for_other_library(event.test)
+        foreign = names_other_framework(event.test) or self.project.asks_for_other_library(self.path, event.test)
         asked = any(names.has_words(name, GRADIENT_FLAGS) for name in names_in(event.test))
         self.muted += foreign
         self.asked_for_grad += asked
@@ -163,17 +163,6 @@ class Flow(Machine):
             for name in told:
                 joined.vars[self.frame.act, name] = snapshot
         return joined
-
-    def asks_for_other_library(self, test: Value) -> bool:
-        """`isinstance(x, C)` with the class of a library whose objects are no modules, or switch modes themselves."""
-        if not (isinstance(test, ev.Call) and isinstance(test.func, ev.Name) and test.func.id == "isinstance" and len(test.args) == 2):
-            return False
-        said = test.args[1].items if isinstance(test.args[1], ev.Seq) else (test.args[1],)
-        found = [self.project.dotted(self.path, node) for node in said]
-        matches = self.project.libraries.matches
-        return bool(found) and all(
-            a is not None and a[0] == "x" and (matches("foreign", a[1]) or matches("framework_classes", a[1])) for a in found
-        )
 
     def told_apart(self, snapshot: V, then: World | None, other: World | None) -> list[str]:
         """The flags that remember which arm of `if model.training:` ran: each stands for what the mode was."""
@@ -469,6 +458,8 @@ class Flow(Machine):
             if atom is not None:
                 value = self.attribute(of(("m", atom[1])), atom[2], w) if atom[0] == "v" else of(atom)
                 self.bind(ev.Name(bound), value, w)
+        elif self.frame.function.name == "<module>" and (spot := self.project.silenced_by(self.path, event)) is not None:
+            self.set_grad(w, "off", spot, "call")
         return w
 
     def outer(self, event: ev.Outer, w: World) -> World | None:

@@ -120,7 +120,8 @@ class Forwards(Layers, Contexts):
         live = NO_IDS
         if w.grad == ON and not (fact.carries_no_grad or fact.own_grad):
             live = frozenset().union(*map(alive, args.all()))
-            if not fact.frozen and method in ("__call__", "forward") and not (cls is not None and self.is_empty(cls)):
+            whole = method == "__call__" or names.words(method)[:1] == ("forward",)
+            if not fact.frozen and whole and not (cls is not None and self.is_empty(cls)):
                 live |= {number}
         return V((("o", ("ret", self.path, node.span, self.chain())),), data, graph, live)
 

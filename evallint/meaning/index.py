@@ -9,22 +9,25 @@ from functools import cached_property
 from evallint.events import (
     Assign,
     Attr,
+    Call,
     Class,
     Const,
     Define,
     DefineClass,
+    Do,
     Event,
     File,
     Function,
     Import,
     Name,
+    Seq,
     Sub,
     Value,
     blocks,
 )
 from evallint.meaning import names
 from evallint.meaning.libraries import LIBRARIES, Libraries
-from evallint.meaning.values import Atom
+from evallint.meaning.values import Atom, Spot
 from evallint.meaning.walk import text_of
 from evallint.modules import Modules, plain_path
 
@@ -75,6 +78,7 @@ class Index:
         self._found: dict[tuple[str, str], Atom | None] = {}
         self._holders: dict[int, bool] = {}
         self._modules: dict[tuple[str, str, int], str | None] = {}
+        self._silent: dict[str, Spot | None] = {}
 
     # Names
 
@@ -88,6 +92,43 @@ class Index:
         if key not in self._modules:
             self._modules[key] = self.modules.find(path, dotted, level)
         return self._modules[key]
+
+    def asks_for_other_library(self, path: str, test: Value) -> bool:
+        """`isinstance(x, C)` with the class of a library whose objects are no modules, or switch modes themselves."""
+        if not (isinstance(test, Call) and isinstance(test.func, Name) and test.func.id == "isinstance" and len(test.args) == 2):
+            return False
+        said = test.args[1].items if isinstance(test.args[1], Seq) else (test.args[1],)
+        found = [self.dotted(path, node) for node in said]
+        matches = self.libraries.matches
+        return bool(found) and all(
+            a is not None and a[0] == "x" and (matches("foreign", a[1]) or matches("framework_classes", a[1])) for a in found
+        )
+
+    def silenced_by(self, path: str, event: Import) -> Spot | None:
+        """Where recording is turned off for good when this import runs what it imports; None where it is not."""
+        whole = f"{event.module}.{event.name}" if event.name and event.module else event.name or event.module
+        for dotted in (event.module, whole):
+            module = self.find_module(path, dotted, event.level) if dotted or event.level else None
+            if module is not None and module != path and (spot := self.silences(module)) is not None:
+                return spot
+        return None
+
+    def silences(self, path: str) -> Spot | None:
+        """Where a file's body, or what that imports, turns recording off for whoever imports the file."""
+        if path not in self._silent:
+            self._silent[path] = None
+            for event in self.files[path].body.body:
+                self._silent[path] = self._silenced_after(path, event, self._silent[path])
+        return self._silent[path]
+
+    def _silenced_after(self, path: str, event: Event, before: Spot | None) -> Spot | None:
+        """Where recording was turned off, after a statement of a file's body."""
+        if isinstance(event, Import):
+            return self.silenced_by(path, event) or before
+        if isinstance(event, Do) and isinstance(call := event.value, Call) and call.args and isinstance(flag := call.args[0], Const):
+            if self.dotted(path, call.func) == ("x", "torch.set_grad_enabled"):
+                return None if flag.value else (path, call.span)
+        return before
 
     def lookup(self, path: str, name: str, depth: int = 0) -> Atom | None:
         """What a global name of a module stands for, if it is a definition or an import."""

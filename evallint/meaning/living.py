@@ -8,9 +8,10 @@ from evallint import events as ev
 from evallint.events import Call, Class, Function, Span, Value
 from evallint.meaning import names
 from evallint.meaning.facts import Backward, Kept, LoopFact
+from evallint.meaning.keepers import Keeping, keepings
 from evallint.meaning.machine import Args, last_name, text_of
 from evallint.meaning.objects import Objects
-from evallint.meaning.slices import differentiated, reads, resets, sources, written
+from evallint.meaning.slices import LOSSES, adds_to, differentiated, reads, resets, sources, started, written
 from evallint.meaning.values import NO_IDS, ON, Hush, Ids, V, World, alive, flowed
 from evallint.meaning.walk import every, names_in, parts
 
@@ -26,9 +27,7 @@ PAIRED = frozenset(("max", "min", "median"))
 """With a dimension they return the places as well."""
 CHOOSING = frozenset(("builtins.sum", "builtins.min", "builtins.max"))
 INTEGERS = frozenset("long int int8 int16 int32 int64 uint8 bool short".split())
-LOSSES = frozenset("loss losses criterion criterions crit cost objective entropy mse nll bce l1loss mseloss".split())
-"""Words that names of losses end in."""
-JOINING = frozenset("cat concat concatenate stack hstack vstack dstack".split())
+PLAIN_BASES = (".object", ".ABC", ".Generic", ".Protocol")
 GROWING = frozenset(("append", "extend", "insert", "add"))
 FLEETING = frozenset("deque buffer queue window memory history replay pool".split())
 """Words of lists that forget what is old, or that training draws on."""
@@ -80,6 +79,23 @@ class Living(Objects):
             return enlivened(value, args.all())
         return value
 
+    # What is back-propagated has a graph, however it was computed
+
+    def bind(self, target: Value, value: V, w: World) -> None:
+        if value.graph and w.grad == ON and isinstance(target, (ev.Name, ev.Attr)) and text_of(target) in self.started_here():
+            value = V(value.atoms, value.data, value.graph, value.graph)
+        super().bind(target, value, w)
+
+    def started_here(self) -> frozenset[str]:
+        """What the innermost loop of the running function back-propagates, or the function where no loop of its own is around."""
+        events = (self.loop_events.get(id(fact)) for fact, depth in reversed(self.loops) if depth == len(self.frames) - 1)
+        event = next((e for e in events if e is not None), None)
+        place = event if event is not None else self.frame.function
+        found = self.started_names.get(id(place))
+        if found is None:
+            found = self.started_names[id(place)] = started(place.body)
+        return found
+
     # What keeps graphs
 
     def call_container(self, atom: Any, base: V, func: ev.Attr, args: Args, node: Call, w: World) -> V:
@@ -100,26 +116,66 @@ class Living(Objects):
             if listed or w.grad == ON:
                 self.keep(text_of(target), "list" if listed else "sum", event.span, event, live, w)
 
-    def keep(self, text: str, how: str, span: Span, node: ev.Assign | Call, live: Ids, w: World) -> None:
-        """Note that a statement adds recorded outputs to what outlives the round of a loop around it."""
+    def call_function(
+        self, fn: Function, act: int, self_value: V | None, args: Args, node: Call | None, w: World, cls: Class | None = None
+    ) -> V:
+        if node is not None and self.loops and any(v.graph for v in args.all()):
+            for keeping in self.keepings_of(fn):
+                self.hands_over(fn, keeping, self_value is not None and id(fn) in self.project.class_of_method, args, node, w)
+        return super().call_function(fn, act, self_value, args, node, w, cls)
+
+    def keepings_of(self, fn: Function) -> tuple[Keeping, ...]:
+        """What a function keeps of what it is handed; none of a class whose base, out of sight, may run it without recording."""
+        found = self.keepers.get(id(fn))
+        if found is None:
+            cls = self.project.class_of_method.get(id(fn))
+            plain = cls is None or all(base.endswith(PLAIN_BASES) for base in self.project.outside_bases(cls))
+            found = self.keepers[id(fn)] = keepings(fn) if plain else ()
+        return found
+
+    def starts_from(self, text: str) -> bool:
+        """Whether the innermost loop back-propagates a variable, or an item of it."""
+        return any(name.split("[")[0] == text for name in self.started_here())
+
+    def hands_over(self, fn: Function, keeping: Keeping, bound: bool, args: Args, node: Call, w: World) -> None:
+        """Note that a call hands a recorded output to a function that keeps it."""
+        names_given = [p.name for p in fn.params if p.kind == "pos"]
+        own = names_given.pop(0) if bound and names_given else ""
+        shown = dict(zip(names_given, node.args, strict=False)) | dict(node.keywords)
+        if bound and isinstance(node.func, ev.Attr):
+            shown[own] = node.func.base
+        value = (dict(zip(names_given, args.pos, strict=False)) | args.kw).get(keeping.param)
+        if value is None or not {keeping.param, keeping.holder} <= shown.keys() or not (keeping.how == "list" or w.grad == ON):
+            return
+        text, holder = text_of(shown[keeping.param]), text_of(shown[keeping.holder])
+        live = value.graph if self.starts_from(text) else alive(value)
+        if live:
+            table = f"{text}[…]" in self.started_here() or any(atom[0] == "d" for atom in value.atoms)
+            self.keep(holder + keeping.rest, keeping.how, node.span, node, live, w, f"{text}[…]" if table else text)
+
+    def keep(self, text: str, how: str, span: Span, node: ev.Assign | Call, live: Ids, w: World, given: str = "") -> None:
+        """Note that a statement adds recorded outputs to what outlives a round of a loop around it, or a function that it hands `given`."""
         if self.muted or "…" in text.split("[")[0] or names.has_words(text.split("[")[0], FLEETING):
             return
         key = (id(node), self.context())
         fact = self.kept.get(key)
         if fact is None:
-            loop = self.carrying(text.split("[")[0], live)
-            if loop is None or self.is_state(text.split("[")[0], node, loop):
+            name = text.split("[")[0]
+            loop = self.carrying(name, live, how == "sum")
+            if loop is None or self.is_state(name, node, loop):
                 return
-            body = self.frame.function.body
-            fed = text.split("[")[0] in differentiated(body)
-            fact = self.kept[key] = Kept(self.path, span, text, how, self.frame.stop.function, loop, fed)
+            fed = not self.starts_from(given.split("[")[0]) if given else name in differentiated(self.frame.function.body)
+            fact = self.kept[key] = Kept(self.path, span, text, how, self.frame.stop.function, loop, fed, given)
         fact.numbers |= live
 
-    def carrying(self, text: str, live: Ids) -> LoopFact | None:
+    def carrying(self, text: str, live: Ids, summed: bool) -> LoopFact | None:
         """The innermost loop of the function that runs these forwards in every round and does not begin anew with `text`."""
+        holders = [text[:at] for at, sign in enumerate(text) if sign == "." and text[:at] not in ("self", "cls")]
         for fact, depth in reversed(self.loops):
             event = self.loop_events.get(id(fact))
-            if event is None or depth != len(self.frames) - 1 or resets(event.body, text):
+            if event is None or depth != len(self.frames) - 1:
+                return None
+            if resets(event.body, text, summed) or any(resets(event.body, holder) for holder in holders):
                 return None
             if any(loop is fact for number in live for loop in self.forwards[number].loops):
                 return fact
@@ -214,13 +270,3 @@ def is_other(method: str, args: Args, node: Call) -> bool:
 def base_text(node: Call) -> str:
     """What a method is called on, as written."""
     return text_of(node.func.base) if isinstance(node.func, ev.Attr) else "…"
-
-
-def adds_to(value: Value, text: str) -> bool:
-    """`total + x` for `total`, `torch.cat([rows, x])` for `rows`."""
-    if type(value) is ev.Mix:
-        return len(value.items) > 1 and any(isinstance(i, (ev.Name, ev.Attr)) and text_of(i) == text for i in value.items)
-    if isinstance(value, ev.Call) and last_name(value.func) in JOINING and value.args and isinstance(value.args[0], ev.Seq):
-        items = value.args[0].items
-        return len(items) > 1 and any(isinstance(i, (ev.Name, ev.Attr)) and text_of(i) == text for i in items)
-    return False

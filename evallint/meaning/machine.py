@@ -10,6 +10,7 @@ from typing import Any
 from evallint.events import Assign, Call, Class, Event, Function, Loop, Span, Value
 from evallint.meaning import names
 from evallint.meaning.facts import Backward, Forward, Kept, LoopFact, Stop, Turned
+from evallint.meaning.keepers import Keeping
 from evallint.meaning.project import Project
 from evallint.meaning.values import NO_IDS, UNKNOWN, Ids, Loc, Mode, Modes, Spot, V, World
 from evallint.meaning.walk import last_name, text_of
@@ -119,6 +120,10 @@ class Machine(ABC):
         self.asking: dict[int, bool] = {}
         self._matters: dict[int, tuple[bool, bool]] = {}
         self._guards: dict[int, bool] = {}
+        self.started_names: dict[int, frozenset[str]] = {}
+        """For each loop and function, what it back-propagates."""
+        self.keepers: dict[int, tuple[Keeping, ...]] = {}
+        """For each function, what it keeps of what it is handed."""
         self.owners_of_wrapped: dict[int, V] = {}
         self.wrapping = False
         """Whether the function that is entered next is what a decorator made."""

@@ -92,7 +92,7 @@ class Owned(TorchCalls):
         bare = all(self.forwards[n].layers == "bare" for n in self.frame.forwards[before:])
         if bare and computes(fn, owner) and isinstance(node.func, ev.Attr):
             ran = self.forward(loc, method, args, node, w, node.func.base, True)
-            value = V(value.atoms, value.data | ran.data, value.graph | ran.graph)
+            value = V(value.atoms, value.data | ran.data, value.graph | ran.graph, value.live | ran.live)
         return value
 
     def delegate(self, loc: Any, cls: Class, w: World) -> Any | None:
@@ -170,7 +170,7 @@ class Owned(TorchCalls):
         value = self.any_of(found, loc, args, node, w)
         if len(self.frame.forwards) == before and any(computes(f, c) for c, f in found) and isinstance(node.func, ev.Attr):
             ran = self.forward(loc, method, args, node, w, node.func.base, True)
-            value = V(value.atoms, value.data | ran.data, value.graph | ran.graph)
+            value = V(value.atoms, value.data | ran.data, value.graph | ran.graph, value.live | ran.live)
         return value
 
     def call_wrapper(self, loc: Any, method: str, args: Args, node: Call, w: World) -> V | None:

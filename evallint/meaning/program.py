@@ -356,7 +356,7 @@ class Program(States):
                 result.become(after)
             return UNKNOWN
 
-        if body.called:
+        if body.called or self.project.silences(path) is not None:
             self.root(root, World())
         strip(result)
         self.worlds[path] = result

@@ -6,13 +6,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 
 from evallint import events as ev
-from evallint.events import Event, Value
+from evallint.events import Event, Value, blocks
 from evallint.meaning import names
 from evallint.meaning.walk import deep, every, last_name, text_of
 
 ADDING = frozenset(("append", "extend", "insert", "add", "update", "put", "push"))
 """Methods by which something flows into the object that they are called on."""
 ITSELF = frozenset(("self", "cls"))
+SCHEDULERS = frozenset("scheduler sched plateau lr_scheduler".split())
+LOSSES = frozenset("loss losses criterion criterions crit cost objective entropy mse nll bce l1loss mseloss".split())
+"""Words that names of losses end in."""
+JOINING = frozenset("cat concat concatenate stack hstack vstack dstack".split())
+SCALING = frozenset("mean sum scale div mul float".split())
+"""Methods between a loss and its backward."""
 
 
 def reads(*values: object) -> Iterator[str]:
@@ -76,6 +82,8 @@ def differentiated(body: Sequence[Event]) -> frozenset[str]:
             continue
         name = last_name(node.func)
         handed = [last_name(arg) for arg in (*node.args, *(v for _, v in node.keywords))]
+        if name == "step" and isinstance(node.func, ev.Attr) and names.has_words(last_name(node.func.base), SCHEDULERS):
+            continue  # it reads the number
         if "backward" in name or name in ("grad", "step") or any(names.is_optimizer_name(h) for h in handed):
             wanted.update(reads(node.args, node.keywords))
             if "backward" in name and isinstance(node.func, ev.Attr):
@@ -83,17 +91,72 @@ def differentiated(body: Sequence[Event]) -> frozenset[str]:
     return sources(wanted, body)
 
 
-def resets(body: Sequence[Event], text: str) -> bool:
-    """Whether a body gives a name a new value that does not come from its old one, or empties it."""
-    for event in every(body):
-        if isinstance(event, ev.Assign) and not event.augmented and any(text in whole(t) for t in event.targets):
-            if text not in reads(event.value):
-                return True
-        elif isinstance(event, ev.Loop) and event.target is not None and text in written(event.target):
+def started(body: Sequence[Event]) -> frozenset[str]:
+    """What a body itself calls `backward` on, or hands to one: it has a graph, or that fails."""
+    found = set[str]()
+    for _, node in deep(body):
+        if isinstance(node, ev.Call) and last_name(node.func) in ("backward", "manual_backward"):
+            held = isinstance(node.func, ev.Attr) and not node.args
+            start = start_of(node.func.base if held and isinstance(node.func, ev.Attr) else node.args[0] if node.args else None)
+            found.update((text_of(start),) if start is not None else ())
+    return frozenset(found)
+
+
+def start_of(node: Value | None) -> Value | None:
+    """The one variable, attribute or item that a backward starts from: `loss` in `scaler.scale(loss / n)`; None where it may be several."""
+    if isinstance(node, (ev.Name, ev.Attr, ev.Sub)):
+        return node
+    if isinstance(node, ev.Call) and isinstance(node.func, ev.Name) and node.func.id == "sum" and node.args:
+        table = node.args[0]  # `sum(losses.values())`
+        whole = start_of(table.func.base if isinstance(table, ev.Call) and isinstance(table.func, ev.Attr) else table)
+        return ev.Sub(whole, ev.NOTHING) if whole is not None else None
+    if isinstance(node, ev.Call) and isinstance(node.func, ev.Attr) and node.func.name in SCALING:
+        return start_of(node.args[0] if node.func.name == "scale" and node.args else node.func.base)
+    if isinstance(node, ev.Mix):
+        parts = [item for item in node.items if not isinstance(item, ev.Const)]
+        losses = [item for item in parts if names.words(last_name(item))[-1:] and names.words(last_name(item))[-1] in LOSSES]
+        return start_of(parts[0] if len(parts) == 1 else losses[0] if len(losses) == 1 else None)
+    return None
+
+
+def adds_to(value: Value, text: str) -> bool:
+    """`total + x` for `total`, `torch.cat([rows, x])` for `rows`."""
+    if type(value) is ev.Mix:
+        return len(value.items) > 1 and any(isinstance(i, (ev.Name, ev.Attr)) and text_of(i) == text for i in value.items)
+    if isinstance(value, ev.Call) and last_name(value.func) in JOINING and value.args and isinstance(value.args[0], ev.Seq):
+        items = value.args[0].items
+        return len(items) > 1 and any(isinstance(i, (ev.Name, ev.Attr)) and text_of(i) == text for i in items)
+    return False
+
+
+def resets(body: Sequence[Event], text: str, rarely: bool = False) -> bool:
+    """Whether a body gives a name a new value that does not come from its old one, or empties it.
+
+    With `rarely`, it does not count that a condition sets it to a number: a sum that is shown now and then holds all rounds till then.
+    """
+    for event in body:
+        if empties(event, text):
             return True
-        elif isinstance(event, ev.Do) and isinstance(call := event.value, ev.Call) and isinstance(call.func, ev.Attr):
-            if call.func.name == "clear" and text_of(call.func.base) == text:
+        for block in blocks(event):
+            spared = rarely and isinstance(event, ev.Branch) and event.test is not None
+            if resets([e for e in block if not (spared and isinstance(e, ev.Assign) and is_number(e.value))], text, rarely):
                 return True
+    return False
+
+
+def is_number(value: Value) -> bool:
+    """A number that is written out, or several."""
+    return isinstance(value, ev.Const) or (isinstance(value, ev.Seq) and all(is_number(item) for item in value.items))
+
+
+def empties(event: Event, text: str) -> bool:
+    """Whether a statement begins anew with a name."""
+    if isinstance(event, ev.Assign) and not event.augmented and any(text in whole(t) for t in event.targets):
+        return text not in reads(event.value)
+    if isinstance(event, ev.Loop) and event.target is not None:
+        return text in written(event.target)
+    if isinstance(event, ev.Do) and isinstance(call := event.value, ev.Call) and isinstance(call.func, ev.Attr):
+        return call.func.name in ("clear", "reset") and text_of(call.func.base) == text
     return False
 
 

@@ -11,7 +11,10 @@ from evallint.meaning.flow import Flow
 from evallint.meaning.machine import Args, last_name
 from evallint.meaning.values import NO_IDS, UNKNOWN, V, World, join, of
 
-LIVELY = frozenset("loss losses logits logit output outputs out recon reconstruction".split())
+LIVELY = frozenset(
+    "loss losses logits logit output outputs out recon reconstruction z latent latents feature features feat feats embedding embeddings emb"
+    " embs".split()
+)
 """Words of what is a tensor with a graph, where a model hands out several things."""
 
 

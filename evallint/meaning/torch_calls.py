@@ -249,7 +249,8 @@ class TorchCalls(Switches):
                 self.used(flow, "item")
             return V((), flow.data)
         if tail in ("sum", "min", "max", "abs"):
-            return flowed([*args.all(), *(a[1] for v in args.pos for a in v.atoms if a[0] == "l")])
+            held = [a[1] if a[0] == "q" else (a[1],) for v in args.pos for a in v.atoms if a[0] in ("q", "l")]
+            return flowed([*args.all(), *(item for row in held for item in row)])
         return V((), *(lambda f: (f.data, f.graph))(flowed(args.all()))) if tail != "type" else UNKNOWN
 
     def optimizer(self, dotted: str, args: Args, node: Call) -> V:

@@ -11,7 +11,7 @@ from evallint.rules.base import Rule
 from evallint.rules.words import place
 
 if TYPE_CHECKING:
-    from evallint.meaning.facts import Facts
+    from evallint.meaning.facts import Facts, Kept
 
 
 class GraphKeptAlive(Rule):
@@ -60,13 +60,15 @@ class GraphKeptAlive(Rule):
 
     ## How it decides
     A graph is followed through operations that certainly carry it on: the forward, arithmetic, losses, PyTorch's functions
-    and tensor methods. `.item()`, `.detach()`, `.data`, `float()`, `argmax()`, comparisons, conversions to integers and
-    arrays, `no_grad`, and functions that were not read end it. The statement must be repeated by a loop that runs the
-    forward as well, and that does not begin the sum anew. In an evaluation the finding is as sure as EVL002, whose cause is
-    the same and whose cost is another: both stand, EVL002 at the loop. It is `low` where nothing but the use of its outputs
-    says that a loop evaluates, and in most of a module's own methods, whose users may want the graph. In a training loop
-    the step must have gone through the forward, and the sum must not flow into a backward; then it is `medium`. The state
-    of a solver or of a recurrent network, which its own next value is computed from, is not reported.
+    and tensor methods; and whatever a loop calls `backward()` on has a graph there. `.item()`, `.detach()`, `.data`,
+    `float()`, `argmax()`, comparisons, conversions to integers and arrays, `no_grad`, and functions that were not read end
+    it. The statement must be repeated by a loop that runs the forward as well, and that does not begin the sum anew, or
+    does so only now and then, when it has shown it. A function or a meter that was read counts as the sum itself where it
+    adds what it is handed, as it is. In an evaluation the finding is as sure as EVL002, whose cause is the same and whose
+    cost is another: both stand, EVL002 at the loop. It is `low` where nothing but the use of its outputs says that a loop
+    evaluates, and in most of a module's own methods, whose users may want the graph. In a training loop the step must have
+    gone through the forward, and the sum must not flow into a backward; then it is `medium`. The state of a solver or of a
+    recurrent network, which its own next value is computed from, is not reported.
 
     ## Fix safety
     The fix takes `.detach()` of what is added: unlike `.item()` it gives a tensor, as before, and does not wait for the device. It is
@@ -385,5 +387,10 @@ def validate(path, loader):
                     Step(place(forward.path, forward.span), f"the forward of `{forward.text}` is recorded"),
                     Step(place(kept.path, kept.span), f"`{kept.text}` keeps its graph"),
                 ),
-                repair=Repair("detach", sort=kept.how, text=kept.text, doubtful=any(f.escapes or f.stored for f in kept.forwards)),
+                repair=Repair("detach", sort=kept.how, text=kept.text, given=kept.given, doubtful=is_doubtful(kept)),
             )  # fmt: skip
+
+
+def is_doubtful(kept: Kept) -> bool:
+    """Whether somebody out of sight may use the graph; of several losses in a dict each would have to be taken off its own."""
+    return bool(kept.given) or any(forward.escapes or forward.stored for forward in kept.forwards)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evallint.finding import Finding, Step
@@ -58,10 +59,10 @@ class TrainingWithoutGrad(Rule):
     It follows the grad mode the way Python runs the code, and the outputs of forwards into what is back-propagated. It
     speaks if the forward, the loss and the backward are all under one and the same switch; or if the forward alone is, and
     nothing but its output, data and known operations on tensors flows into the loss in that function; or if a function that
-    turns recording off by a statement is called between two training steps and never undoes it. A backward under `no_grad`
-    of a loss that was recorded outside is right, and so are the forwards of teachers, targets and frozen backbones under
-    `no_grad`, as long as something recorded flows into the loss as well. The finding is at the forward call. It is an
-    `error`.
+    turns recording off by a statement is called between two training steps and never undoes it. A statement of a file's
+    body runs when the file is imported, and so holds for whoever imports it. A backward under `no_grad` of a loss that was
+    recorded outside is right, and so are the forwards of teachers, targets and frozen backbones under `no_grad`, as long as
+    something recorded flows into the loss as well. The finding is at the forward call. It is an `error`.
 
     ## Fix safety
     No fix is offered. Move the forward out of the block, or replace the statement that turns recording off by a `with`
@@ -375,7 +376,8 @@ def fit(train_loader):
         for claim in unrecorded(facts):
             forward, backward = claim.forward, claim.backward
             path, span, function, _ = claim.hush
-            when = "" if claim.always else f" once {function}() has turned it off"
+            what = f"{function}()" if function != "<module>" else f"the body of {Path(path).name}"
+            when = "" if claim.always else f" once {what} has turned it off"
             lost = f"`{backward.text}()` (line {backward.span[0]}) has no gradient to give it"
             message = f"`{forward.text}` runs with recording off{when}, so {lost}"
             yield Finding(

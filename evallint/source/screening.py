@@ -17,10 +17,12 @@ _SURE_BYTES = tuple(word.encode() for word in _SURE)
 _PERHAPS_BYTES = tuple(word.encode() for word in _PERHAPS)
 
 
-# a file that names no library may still hold the helper or the callback that runs the model, or a class built on one of the project's
+# a file that names no library may still hold the helper or the callback that runs the model, the meter that keeps its losses, or a class
+# built on one of the project's
 _HELPS = re.compile(
     rb"\b(?:\w*model|net|network|encoder|decoder|generator)\s*(?:\(|\.\w+\()"
     rb"|^class\s+\w+\([^)]*(?:Model|Net|Network|Module|Encoder|Decoder|Trainer|Agent|Learner|Layer)\w*\b"
+    rb"|^class\s+\w*(?:Meter|Averag|Accumulat)\w*\b"
     rb"|^[ \t]+def _*(?:before|after|on|pre|post)?_*(?:fit|train|valid|evaluat)\w*\(\s*self\b",
     re.MULTILINE,
 )
