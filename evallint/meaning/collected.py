@@ -9,7 +9,7 @@ from evallint import events as ev
 from evallint.events import Class, Function, Value
 from evallint.meaning import names
 from evallint.meaning.bound import EACH, Picked, elements_of, given_to
-from evallint.meaning.guarded import calls_under, inside, items_of
+from evallint.meaning.guarded import Met, calls_under, inside, items_of, values_in
 from evallint.meaning.layers import CONTAINERS, INDEPENDENT, PARAMETERLESS, Layers
 from evallint.meaning.walk import asked_of_self, every, is_collection, last_name, text_of
 
@@ -53,14 +53,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spot:
-    """Where a value is looked at: the class, the function that says it, the conditions around it, and how far the look has gone.
+    """Where a value is looked at: the class, the function that says it, the call that puts it there, and how far the look has gone.
 
     `free`: it is copied, or goes into a container, so that it does not matter whether it is registered itself.
     """
 
     cls: Class | None
     method: Function
-    tests: tuple[Value, ...] | None = None
+    put: Met | None = None
     depth: int = 0
     free: bool = False
     span: ev.Span = ev.NOWHERE
@@ -68,7 +68,7 @@ class Spot:
 
     def deeper(self, *, free: bool | None = None) -> Spot:
         """The same, one name further on."""
-        return Spot(self.cls, self.method, self.tests, self.depth + 1, self.free if free is None else free, self.span)
+        return Spot(self.cls, self.method, self.put, self.depth + 1, self.free if free is None else free, self.span)
 
 
 class Collected:
@@ -109,9 +109,7 @@ class Collected:
             if isinstance(func, ev.Attr) and func.name in ADDING and met.call.args:
                 base = func.base.base if isinstance(func.base, ev.Sub) else func.base  # `self.layers[key].append(layer)`
                 if text_of(base) in grown:
-                    yield from self.parts_of(
-                        Spot(spot.cls, spot.method, met.tests, spot.depth, spot.free, met.call.span), met.call.args[-1]
-                    )
+                    yield from self.parts_of(replace(spot, put=met, span=met.call.span), met.call.args[-1])
 
     def parts_of(self, spot: Spot, value: Value) -> Iterator[Part]:
         """The modules that a value is, or that are in it."""
@@ -151,7 +149,7 @@ class Collected:
 
     def parts_named(self, spot: Spot, name: str) -> Iterator[Part]:
         """The modules that a local name stands for, or that are in the collection that it is."""
-        if not spot.free and is_registered(spot.method, name, spot.tests):
+        if not spot.free and is_registered(spot.method, name, spot.put):
             return
         collected = False
         for given in given_to(spot.method, name):
@@ -349,16 +347,23 @@ def targets_in(event: ev.Assign) -> Iterator[Value]:
         yield from target.items if isinstance(target, ev.Seq) else (target,)
 
 
-def is_registered(method: Function, name: str, tests: Sequence[Value] | None = None) -> bool:
+def is_registered(method: Function, name: str, put: Met | None = None) -> bool:
     """Whether a local module, or a local collection, is registered by the method: assigned to an attribute, handed to a container.
 
-    With `tests`, the conditions under which it is kept, it must be handed on wherever they hold: in both arms of an `if`, or in none.
+    With the call that has `put` it into a collection, it must be handed on wherever that runs: in both arms of an `if`, or in none.
     """
+    if is_kept(method, name):
+        return True
+    return is_handed_on(method, name, put=put) or is_switched(method, name) or is_added(method, name)
+
+
+def is_kept(method: Function, name: str) -> bool:
+    """Whether a method assigns a local name to an attribute."""
     for event in every(method.body):
         if isinstance(event, ev.Assign) and isinstance(event.value, ev.Name) and event.value.id == name:
             if any(asked_of_self(t) for t in event.targets):
                 return True
-    return is_handed_on(method, name, tests=tests) or is_switched(method, name) or is_added(method, name)
+    return False
 
 
 def is_added(method: Function, name: str) -> bool:
@@ -374,10 +379,10 @@ def is_added(method: Function, name: str) -> bool:
     return False
 
 
-def is_handed_on(method: Function, text: str, *, made: bool = False, tests: Sequence[Value] | None = None) -> bool:
+def is_handed_on(method: Function, text: str, *, made: bool = False, put: Met | None = None) -> bool:
     """Whether a method hands something, by its name, to a call that may register it (`made`: a constructor)."""
     registers = any(last_name(met.call.func) in CONTAINERS and met.call.args for met in calls_under(method))
-    under = {id(test) for test in tests or ()}
+    under = {id(test) for test in put.tests} if put is not None else set()
     in_one_arm = 0
     for met in calls_under(method):
         if last_name(met.call.func) == "dict" and not registers:
@@ -387,10 +392,22 @@ def is_handed_on(method: Function, text: str, *, made: bool = False, tests: Sequ
             continue  # `nn.init.normal_(layer.weight)`, `init_weights(layer)`
         given = (*met.call.args, *(v for _, v in met.call.keywords))
         if any(text_of(item) == text for arg in given for item in held_in(arg) if isinstance(item, (ev.Name, ev.Attr))):
-            if tests is None or all(id(test) in under for test in met.tests):
+            if put is None or (all(id(test) in under for test in met.tests) and not are_exclusive(method, put.call, met.call)):
                 return True
             in_one_arm += 1
     return in_one_arm > 1
+
+
+def are_exclusive(method: Function, one: ev.Call, other: ev.Call) -> bool:
+    """Whether two calls are in different arms of an `if`."""
+    for event in every(method.body):
+        if isinstance(event, ev.Branch):
+            first, second = (
+                {id(item) for e in every(arm) for v in values_in(e) for item in inside(v)} for arm in (event.then, event.other)
+            )
+            if (id(one) in first and id(other) in second) or (id(one) in second and id(other) in first):
+                return True
+    return False
 
 
 def is_switched(method: Function, text: str) -> bool:

@@ -1,7 +1,8 @@
 """Modules that a module keeps in a plain list, tuple or dict: neither `eval()` nor `parameters()` nor `to()` finds them there.
 
 Sorts of lapses: "dependent" (a part has a mode-dependent layer), "parameters" (parts own parameters and nothing that depends on the mode),
-"handed" (parts that the constructor is given, and that the module runs), "trained" ("parameters", and an optimizer gets them by hand).
+"handed" (parts that the constructor is given, and that the module runs), "tended" (methods of the class switch the parts by hand, or hand
+them to an optimizer where nothing in them depends on the mode).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from evallint import events as ev
 from evallint.events import Class, Function, Value
 from evallint.meaning import names
+from evallint.meaning.bound import given_to
 from evallint.meaning.collected import (
     ADDING,
     RANK,
@@ -19,13 +21,14 @@ from evallint.meaning.collected import (
     Collected,
     Spot,
     is_handed_on,
+    is_kept,
     is_no_part,
-    is_registered,
     is_switched,
 )
 from evallint.meaning.facts import Lapse
 from evallint.meaning.guarded import calls_under, inside, values_in
 from evallint.meaning.layers import CONTAINERS, DEPENDENT, INDEPENDENT, WITH_DROPOUT, Layers
+from evallint.meaning.signs import is_unit_test
 from evallint.meaning.walk import asked_of_self, attributes_collected, attributes_set, every, is_collection, last_name, text_of
 
 VISITING = frozenset(
@@ -34,6 +37,8 @@ VISITING = frozenset(
 """Methods by whose override a module takes care of parts that it has not registered."""
 BUILDERS = frozenset("build make create get init setup construct".split())
 """First words of the methods and functions that make parts."""
+SWITCHING = frozenset("set switch prep to mode enable disable freeze unfreeze".split())
+"""Words of methods that are there to switch modes."""
 LAYERS = DEPENDENT | WITH_DROPOUT | (INDEPENDENT - WITHOUT_PARAMETERS)
 """The layers of torch.nn of which it matters where they are kept."""
 
@@ -104,7 +109,8 @@ class HiddenParts:
             text = f"self.{name}"
             steps = ((cls.path, first.span, f"`{first.text}` goes into `{text}`, which is no `nn.ModuleList`"),)
             sure = self.project.is_known_module(cls) and worst != "handed"
-            sort = "trained" if worst == "parameters" and self.is_trained_by_hand(cls, name) else worst
+            tended = self.is_switched_by_hand(cls, name) or (worst == "parameters" and self.is_trained_by_hand(cls, name))
+            sort = "tended" if tended and worst != "handed" else worst
             shown = first.layer if first.layer and first.layer != "self.training" else first.text
             yield Lapse("hidden", sort, cls.path, first.span, method.qualname, text, sure, steps, shown)
 
@@ -119,14 +125,27 @@ class HiddenParts:
 
     def hands_in_own(self, f: Function, cls: Class) -> bool:
         """Whether a function builds the class of parts that its own object keeps as well."""
+        owner = self.project.class_of_method.get(id(f))
+        if is_unit_test(f.path, f.name, owner.name if owner is not None else ""):
+            return False
         for met in calls_under(f):
             if last_name(met.call.func) == cls.name:
                 given = [item for arg in (*met.call.args, *(v for _, v in met.call.keywords)) for item in inside(arg)]
-                if any(asked_of_self(item) or (isinstance(item, ev.Name) and is_registered(f, item.id)) for item in given):
+                if any(asked_of_self(item) or (isinstance(item, ev.Name) and is_kept(f, item.id)) for item in given):
                     return True
         return False
 
     # Who takes care of it
+
+    def is_switched_by_hand(self, cls: Class, name: str) -> bool:
+        """Whether some method other than an override switches what is in a collection: `self.heads[key].eval()` where it predicts."""
+        return any(self.is_one_by_hand(m, name) for c in self.project.mro(cls) for m in c.methods.values())
+
+    def is_one_by_hand(self, method: Function, name: str) -> bool:
+        """`is_switched_by_hand` for one method; one that only switches is the way in which the class is meant to be switched."""
+        if method.name in ("__init__", "train", "eval") or not method.called & {"eval", "train"}:
+            return False
+        return not names.has_words(method.name, SWITCHING) and self.is_visited(method, name)
 
     def is_trained_by_hand(self, cls: Class, name: str) -> bool:
         """Whether a class collects the parameters in a collection for an optimizer: `params += self.heads[key].parameters()`."""
@@ -157,7 +176,7 @@ class HiddenParts:
             wanted = (
                 other.called & REGISTERING
                 or (other.name in VISITING and is_mode_override(other))
-                or (other.called & {"eval", "train", "apply"} and self.may_switch(other, name))
+                or (other.called & {"eval", "train", "apply"} and not self.is_one_by_hand(other, name) and self.may_switch(other, name))
             )
             if says == "parameters":
                 wanted = wanted or "state_dict" in other.called
@@ -199,7 +218,7 @@ class HiddenParts:
             if isinstance(func, ev.Attr) and func.name in ("eval", "train", "apply"):
                 single = len(met.call.args) + len(met.call.keywords) < 2
                 base = func.base.base if isinstance(func.base, ev.Sub) else func.base  # `self.others[key].eval()`
-                if single and asked_of_self(base) in ("", name) and text_of(base) != "self":
+                if single and asked_of_self(base) in ("", name) and text_of(base) != "self" and not is_new(method, base):
                     return True
         return False
 
@@ -213,6 +232,12 @@ def collected_by_class(cls: Class) -> Iterator[str]:
     for event in cls.body:
         if isinstance(event, ev.Assign) and is_collection(event.value):
             yield from (t.id for t in event.targets if isinstance(t, ev.Name))
+
+
+def is_new(method: Function, value: Value) -> bool:
+    """Whether a local name stands for what the method makes itself: `head = Head(width)`."""
+    given = list(given_to(method, value.id)) if isinstance(value, ev.Name) else []
+    return bool(given) and all(isinstance(v, ev.Call) and last_name(v.func)[:1].isupper() for v in given)
 
 
 def names_builder(name: str) -> bool:
