@@ -162,7 +162,7 @@ class Functional:
             return "rate"
         if flag is None:
             return "default" if signature.flag[2] else ""
-        return "always" if isinstance(flag, ev.Const) and flag.value is True else ""
+        return "always" if isinstance(flag, ev.Const) and flag.value in (True, 1) else ""
 
     def is_off(self, rate: Value, cls: Class | None) -> bool:
         """Whether a rate is nothing but 0."""
