@@ -37,7 +37,7 @@ WITHOUT_PARAMETERS = PARAMETERLESS | frozenset(
 RECURRENT = frozenset(("LSTM", "GRU", "RNN"))
 MANY = frozenset("List list Sequence Iterable Tuple tuple Dict dict Mapping OrderedDict".split())
 """How annotations spell collections."""
-DEEPEST = 4
+DEEPEST = 6
 """How many names and helpers are followed, one through the other."""
 
 
@@ -124,6 +124,9 @@ class Collected:
         elif isinstance(value, ev.IfValue):
             yield from self.parts_of(spot, value.then)
             yield from self.parts_of(spot, value.other)
+        elif isinstance(value, ev.Bool):
+            yield from self.parts_of(spot, value.left)
+            yield from self.parts_of(spot, value.right)
         elif isinstance(value, ev.Star):
             yield from self.parts_of(spot, value.item)
         elif isinstance(value, Picked):
@@ -216,7 +219,7 @@ class Collected:
 
     def parts_returned(self, spot: Spot, call: ev.Call, helper: Function) -> Iterator[Part]:
         """The modules that a helper makes and returns."""
-        if helper.called & REGISTERING or helper.is_generator or not any(name[:1].isupper() for name in helper.called):
+        if helper.called & REGISTERING or helper.is_generator:
             return
         inner = Spot(spot.cls if asked_of_self(call.func) else None, helper, None, spot.depth + 1, spot.free)
         for event in every(helper.body):
