@@ -130,6 +130,10 @@ class Collected:
         elif isinstance(value, ev.Star):
             yield from self.parts_of(spot, value.item)
         elif isinstance(value, Picked):
+            helper = self.helper(spot, value.source) if isinstance(value.source, ev.Call) and value.place != EACH else None
+            if helper is not None and isinstance(value.source, ev.Call):
+                yield from self.parts_returned(spot, value.source, helper, value.place)
+                return
             for item in elements_of(value):
                 yield from self.parts_of(spot, item)
         elif spot.depth >= DEEPEST:
@@ -217,14 +221,17 @@ class Collected:
                 return True
         return False
 
-    def parts_returned(self, spot: Spot, call: ev.Call, helper: Function) -> Iterator[Part]:
-        """The modules that a helper makes and returns."""
-        if helper.called & REGISTERING or helper.is_generator:
+    def parts_returned(self, spot: Spot, call: ev.Call, helper: Function, place: int = EACH) -> Iterator[Part]:
+        """The modules that a helper makes and returns, or the one at a place of the tuple that it returns."""
+        if helper.called & REGISTERING or helper.is_generator or spot.depth >= DEEPEST:
             return
         inner = Spot(spot.cls if asked_of_self(call.func) else None, helper, None, spot.depth + 1, spot.free)
         for event in every(helper.body):
             if isinstance(event, ev.Return) and event.value is not None:
-                for part in self.parts_of(inner, event.value):
+                value = event.value
+                if isinstance(value, ev.Seq) and 0 <= place < len(value.items):
+                    value = value.items[place]
+                for part in self.parts_of(inner, value):
                     if part.says != "handed":
                         yield Part(part.says, call.span, text_of(call.func), part.layer or part.text)
 

@@ -47,7 +47,6 @@ class HiddenParts:
     """Looks for modules that are kept where no method of `nn.Module` finds them."""
 
     def __init__(self, layers: Layers, own: frozenset[str]) -> None:
-        self.layers = layers
         self.project = layers.project
         self.collected = Collected(layers)
         self.own = own
@@ -66,27 +65,25 @@ class HiddenParts:
 
     def kept_by(self, cls: Class, method: Function, known: set[str]) -> set[str]:
         """The collections that a method writes, those `known` to the class among them."""
-        builds = any(name[:1].isupper() for name in method.called)
-        makes = builds or method.name == "__init__"
-        kept = {name for name in attributes_collected(method) if makes}
-        kept |= {r for r, m in method.receivers if m in ADDING and r in known and makes}
-        if known and method.name != "__init__" and not method.called.isdisjoint(self.own | LAYERS):
-            kept |= {
-                asked_of_self(t.base)
-                for e in every(method.body)
-                for t in (e.targets if isinstance(e, ev.Assign) else ())
-                if isinstance(t, ev.Sub) and asked_of_self(t.base) in known
-            }
-        if method.name == "__init__" and self.may_keep_whole(method):
-            spot = Spot(cls, method)
-            for event in every(method.body):
-                if isinstance(event, ev.Assign) and isinstance(event.value, (ev.Call, ev.Name)):
-                    kept |= {name for t in event.targets if (name := asked_of_self(t)) and self.is_whole(spot, event.value)}
+        if method.name == "__init__":
+            return self.grown_by(method, known) | self.kept_whole(cls, method)
+        kept = self.grown_by(method, known) if any(name[:1].isupper() for name in method.called) else set()
+        if known and not method.called.isdisjoint(self.own | LAYERS):
+            kept |= set(filled_by_key(method)) & known
         return kept
 
-    def may_keep_whole(self, method: Function) -> bool:
-        """Whether a method may keep a collection that it does not write out: one that it is handed, or that a helper makes."""
-        return any(map(names_builder, method.called)) or any(p.annotation is not None for p in method.params[1:])
+    def grown_by(self, method: Function, known: set[str]) -> set[str]:
+        """The collections that a method writes out, or adds to."""
+        return set(attributes_collected(method)) | {r for r, m in method.receivers if m in ADDING and r in known}
+
+    def kept_whole(self, cls: Class, init: Function) -> set[str]:
+        """The collections that a constructor is handed and keeps, or that a helper makes for it."""
+        spot = Spot(cls, init)
+        handed = any(self.collected.is_handed(spot, p.name, several=True) for p in init.params[1:])
+        if not handed and not any(map(names_builder, init.called)):
+            return set()
+        given = [e for e in every(init.body) if isinstance(e, ev.Assign) and self.is_whole(spot, e.value)]
+        return {name for event in given for target in event.targets if (name := asked_of_self(target))}
 
     def is_whole(self, spot: Spot, value: Value) -> bool:
         """Whether a value is a collection that is handed in, or that a helper returns."""
@@ -232,6 +229,14 @@ def collected_by_class(cls: Class) -> Iterator[str]:
     for event in cls.body:
         if isinstance(event, ev.Assign) and is_collection(event.value):
             yield from (t.id for t in event.targets if isinstance(t, ev.Name))
+
+
+def filled_by_key(method: Function) -> Iterator[str]:
+    """The attributes under whose keys a method puts something: `self.late[key] = nn.Linear(2, 2)`."""
+    for event in every(method.body):
+        for target in event.targets if isinstance(event, ev.Assign) else ():
+            if isinstance(target, ev.Sub) and (name := asked_of_self(target.base)):
+                yield name
 
 
 def is_new(method: Function, value: Value) -> bool:
