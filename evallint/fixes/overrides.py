@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from evallint.finding import Applicability, Finding, Repair
-from evallint.fixes.code import Code, Codes, inside, parameters, spot_at
+from evallint.fixes.code import Code, Codes, Scope, inside, parameters, spot_at
 from evallint.fixes.writing import Change, changed
 
 
@@ -17,9 +17,9 @@ def proposals(finding: Finding, repair: Repair, code: Code, codes: Codes) -> Ite
         spot = spot_at(code, finding.place.line, finding.place.column)
         if call is None or spot is None or isinstance(spot.scope, ast.Module) or ast.unparse(call.func) != "super().train":
             return
-        mode = parameters(spot.scope)[1:2]
+        mode = _starred(spot.scope) or parameters(spot.scope)[1:2]
         if mode and not call.keywords and len(call.args) < 2:
-            yield code.replaced(call, f"super().train({mode[0]})"), "safe"
+            yield code.replaced(call, f"super().train({', '.join(mode)})"), "safe"
     elif repair.sort == "none":
         around = code.around(finding.place.line, finding.place.column)
         method = next((node for node in reversed(around) if isinstance(node, ast.FunctionDef)), None)
@@ -28,3 +28,11 @@ def proposals(finding: Finding, repair: Repair, code: Code, codes: Codes) -> Ite
             text = changed(code.text, Change(line, line, after=("return self",))) if line > method.lineno else None
             if text is not None:
                 yield text, "safe"
+
+
+def _starred(scope: Scope) -> list[str]:
+    """How a function hands on all that it is given: `*args, **kwargs`."""
+    args = scope.args if isinstance(scope, (ast.FunctionDef, ast.AsyncFunctionDef)) else None
+    if args is None:
+        return []
+    return [f"{stars}{given.arg}" for stars, given in (("*", args.vararg), ("**", args.kwarg)) if given is not None]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from evallint import events as ev
-from evallint.events import Class, Function, Value
+from evallint.events import Class, Event, Function, Value
 from evallint.meaning import names
 from evallint.meaning.facts import Lapse
 from evallint.meaning.functional import is_meant, is_training, runs_in_forwards
@@ -51,12 +51,17 @@ class BuiltInside:
         module = cls is not None and self.project.is_module(cls)
         inside = module and cls is not None and self.is_run_by_forward(cls, f)
         mets = list(calls_under(f))
-        called = {id(met.call.func): met for met in mets}
+        called = {id(value): met for met in mets for value in chosen(met.call.func)}
         for met in mets:
             layer = self.dependent_layer(f, met.call)
-            if not layer or len(met.functions) > 1 or any(map(speaks_of_mode, met.tests)):
+            if not layer or any(map(speaks_of_mode, met.tests)):
+                continue
+            nested = met.functions[1:]
+            if any(is_meant(inner.name) or is_training(inner) for inner in nested):
                 continue
             sort = self.sort_of(f, met, mets, called, inside)
+            if nested and sort != "called":  # who calls a function of the forward's own, and how often, is not looked into
+                continue
             if not sort or not (inside or (sort == "called" and (module or runs_in_forwards(self.project, f)))):
                 continue
             text = text_of(met.call.func)
@@ -107,6 +112,8 @@ class BuiltInside:
                 break
             func = parent.func
             if isinstance(func, ev.Attr) and func.base is outer:
+                if func.name == "forward":
+                    return "called"
                 if func.name not in PASSING:
                     return ""  # `.eval()`, `.train(self.training)`
                 outer = parent
@@ -115,9 +122,9 @@ class BuiltInside:
             else:
                 return ""
         event = met.event
-        if not isinstance(event, ev.Assign) or len(event.targets) != 1 or not holds(event.value, outer):
+        target = target_of(event, outer)
+        if target is None:
             return ""
-        target = event.targets[0]
         text = text_of(target)
         spelled = aliases(f, text)
         if any(self.is_switched(f, name) for name in spelled):
@@ -186,9 +193,26 @@ def spread(value: Value) -> Iterator[Value]:
 
 def holds(value: Value, wanted: Value) -> bool:
     """Whether a value is this one, or chooses it under a condition."""
+    return any(item is wanted for item in chosen(value))
+
+
+def chosen(value: Value) -> Iterator[Value]:
+    """A value, or those between which a condition chooses."""
     if isinstance(value, ev.IfValue):
-        return holds(value.then, wanted) or holds(value.other, wanted)
-    return value is wanted
+        yield from chosen(value.then)
+        yield from chosen(value.other)
+    else:
+        yield value
+
+
+def target_of(event: Event, wanted: Value) -> Value | None:
+    """What a statement assigns a value to, by itself or as one of several: `first, second = nn.Dropout(0.1), nn.Dropout(0.2)`."""
+    if not isinstance(event, ev.Assign) or len(event.targets) != 1:
+        return None
+    target, value = event.targets[0], event.value
+    if isinstance(target, ev.Seq) and isinstance(value, ev.Seq) and len(target.items) == len(value.items):
+        return next((t for t, v in zip(target.items, value.items, strict=True) if holds(v, wanted)), None)
+    return target if holds(value, wanted) else None
 
 
 def asks_for_presence(test: Value) -> bool:

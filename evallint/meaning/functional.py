@@ -6,7 +6,7 @@ the rate itself must depend on the mode), "swapped" (the flag is handed over as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from evallint import events as ev
@@ -15,6 +15,7 @@ from evallint.meaning import names
 from evallint.meaning.facts import Lapse
 from evallint.meaning.guarded import MODE_WORDS, Met, calls_under, named, speaks_of_mode, values_of_name
 from evallint.meaning.layers import Layers, is_false
+from evallint.meaning.methods import is_abstract
 from evallint.meaning.names import words
 from evallint.meaning.project import Project, imports_of
 from evallint.meaning.walk import asked_of_self, attributes_set, every, text_of
@@ -63,6 +64,10 @@ SWITCHING = frozenset("enable disable activate deactivate toggle on off".split()
 """Words of methods that switch something."""
 FLAGS = frozenset("drop dropout switch noise noisy".split())
 """Words of flags that say whether to drop."""
+LOSSES = frozenset(("loss", "losses"))
+"""Words of methods that compute a loss."""
+PREDICTING = frozenset("predict prediction recommend recommendation".split())
+"""Words of the methods by which a model that computes its own loss is evaluated."""
 MOST_CALLERS = 12
 
 
@@ -91,7 +96,7 @@ class Functional:
         """The lapses in one function and those inside it."""
         cls = self.project.class_of_method.get(id(f))
         module = cls is not None and self.project.is_module(cls)
-        if is_meant(f.name) or (cls is not None and is_meant(cls.name)) or is_training(f):
+        if is_meant(f.name) or (cls is not None and is_meant(cls.name)) or is_training(f) or (cls is not None and self.is_for_loss(cls, f)):
             return
         for met in calls_under(f):
             signature = self.signature(f, met.call.func)
@@ -107,6 +112,17 @@ class Functional:
             step = (f.path, met.call.span, f"`{text}` is not told the mode here")
             rate = rate_text(met.call, signature)
             yield Lapse("functional", sort, f.path, met.call.span, f.qualname, text, sure, (step,), rate, owned=module)
+
+    def is_for_loss(self, cls: Class, f: Function) -> bool:
+        """Whether a module that predicts by a method of its own comes to another method only where it computes its loss."""
+        table = {name: m for c in reversed(self.project.mro(cls)) for name, m in c.methods.items()}
+        losses = [n for n in table if names.has_words(n, LOSSES)]
+        predicting = [n for n in table if names.has_words(n, PREDICTING) and not is_abstract(table[n])]
+        if not losses or not predicting or f is not table.get(f.name):
+            return False
+        within = f.name in losses or f.name in reached_from(table, losses)
+        rest = [n for n in table if n not in (*losses, f.name) and not n.startswith("__") and not is_training(table[n])]
+        return within and all(f.name not in reached_from(table, (n,)) for n in (*predicting, *rest))
 
     def signature(self, f: Function, func: Value) -> Signature | None:
         """The signature of what is called, if it is one of ours."""
@@ -146,7 +162,7 @@ class Functional:
             return "rate"
         if flag is None:
             return "default" if signature.flag[2] else ""
-        return "always" if isinstance(flag, ev.Const) and flag.value is True else ""
+        return "always" if isinstance(flag, ev.Const) and flag.value in (True, 1) else ""
 
     def is_off(self, rate: Value, cls: Class | None) -> bool:
         """Whether a rate is nothing but 0."""
@@ -189,6 +205,20 @@ class Functional:
                 if given and names.has_words(method.name, MODE_WORDS | SWITCHING):
                     return True
         return False
+
+
+def reached_from(table: Mapping[str, Function], first: Sequence[str]) -> set[str]:
+    """The methods that these call on their own object, and those that they call in turn; `self(x)` is its `forward`."""
+    reached: set[str] = set()
+    queue = list(first)
+    while queue:
+        method = table.get(queue.pop())
+        called = {name for receiver, name in method.receivers if receiver == "self"} if method is not None else set()
+        if method is not None and "self" in method.called:
+            called.add("forward")
+        queue += called & table.keys() - reached
+        reached |= called
+    return reached
 
 
 def runs_in_forwards(project: Project, f: Function) -> bool:

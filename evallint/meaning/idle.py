@@ -53,7 +53,7 @@ def of_attribute(project: Project, function: Function, text: str) -> tuple[str, 
         return None
     if function.name == "<module>" and function.path.endswith(".ipynb"):
         return None  # the last expression of a cell is shown
-    last = base.rsplit(".", 1)[-1].split("[")[0]
+    last = base.removesuffix(".module").rsplit(".", 1)[-1].split("[")[0]  # `model.module` is the model in its wrapper
     if base == "self":
         cls = project.class_of_method.get(id(function))
         return ("mode", True) if cls is not None and project.is_module(cls) and name not in project.constants_of(cls) else None

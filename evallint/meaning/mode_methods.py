@@ -52,10 +52,11 @@ class ModeMethods:
 
     def sort_of(self, cls: Class, method: Function) -> tuple[str, Span | None]:
         """What is wrong with an override, and the call that is, if it is one."""
-        if any(p.kind in ("*", "**") for p in method.params) and method.name == "train" and not needed(method):
-            return "", None  # it hands on what it is given
         mets = list(calls_under(method))
         supers = [m for m in mets if is_super(m.call, method.name)]
+        if any(p.kind in ("*", "**") for p in method.params) and method.name == "train" and not needed(method):
+            lost = supers and all(not m.tests and not m.call.args and not m.call.keywords for m in supers)
+            return ("dropped", supers[0].call.span) if lost else ("", None)  # else it hands on what it is given
         if method.name == "eval":
             return self.sort_of_eval(cls, method, mets, supers)
         if "backward" in method.called or not is_mode_method(method):

@@ -29,5 +29,5 @@ def lapses_in(layers: Layers, file: File, own: frozenset[str]) -> Iterator[Lapse
     run: list[Function] = [*functions, *methods]
     yield from Functional(layers).lapses_in(file.path, run)
     yield from BuiltInside(layers, own).lapses_in(run)
-    yield from HiddenParts(layers).lapses_in(classes)
+    yield from HiddenParts(layers, own).lapses_in(classes)
     yield from ModeMethods(layers.project).lapses_in(classes)

@@ -137,6 +137,8 @@ def is_collection(value: Value) -> bool:
     """Whether a value is a list, tuple, set or dict made in sight."""
     if isinstance(value, ev.Mix):
         return any(is_collection(item) for item in value.items)
+    if isinstance(value, ev.IfValue):
+        return is_collection(value.then) or is_collection(value.other)
     if isinstance(value, Call):
         return isinstance(value.func, Name) and value.func.id in ev.COLLECTIONS
     return isinstance(value, (ev.Seq, ev.Map)) or (isinstance(value, ev.Comprehension) and value.kind != "GeneratorExp")

@@ -12,6 +12,14 @@ from evallint.rules.words import HIDING, is_meant, of_lapse
 if TYPE_CHECKING:
     from evallint.meaning.facts import Facts
 
+OF_SORT = {
+    "dependent": "(`{}`) stays in training mode, and `eval()`, `parameters()` and `to()`",
+    "parameters": "(`{}`): `eval()`, `parameters()` and `to()`",
+    "handed": "(`{}`, handed in): `eval()`, `parameters()` and `to()`",
+    "tended": "(`{}`) is looked after by hand here, but `eval()`, `state_dict()` and `to()` of the module",
+}
+"""What is said of each sort of lapse."""
+
 
 class SubmoduleHiddenFromEval(Rule):
     """
@@ -51,11 +59,15 @@ class SubmoduleHiddenFromEval(Rule):
 
     ## How it decides
     It reads what the methods of a module put into the lists, tuples and dicts that they keep in attributes, under another name and by
-    `append` as well. A part counts if its class has a mode-dependent layer or owns parameters; activations do not. Parts are cared for
-    if they are attributes as well, go through `add_module`, `setattr` or a container of torch.nn, or if an override of `train`,
-    `parameters` and the like visits the collection. The finding is at the first such part of a collection.
+    `append` as well, and what helpers make and return for them. A part counts if its class has a mode-dependent layer or owns parameters;
+    activations do not. A part that the constructor is handed counts if it is said to be an `nn.Module`, or is copied, and the class
+    calls it. Parts are cared for if they are attributes as well, go through `add_module`, `setattr` or a container of torch.nn, or if
+    an override of `train`, `parameters` and the like visits the collection. An attribute that a loop assigns anew in each turn keeps
+    the last part alone. The finding is at the first such part of a collection.
 
-    Confidence is `high` in classes that are known to be modules and `medium` elsewhere.
+    Confidence is `high` in classes that are known to be modules and `medium` elsewhere, and for parts that are handed in. Where other
+    methods of the class switch the parts by hand, or collect the parameters of parts in which nothing depends on the mode, the finding
+    is a `note`: it works as long as nobody calls `eval()` or `state_dict()` on the whole.
 
     ## Fix safety
     The fix puts an `nn.ModuleList` or `nn.ModuleDict` around the collection. It is unsafe: the parts are trained and saved from then
@@ -330,13 +342,14 @@ class Distilling(nn.Module):
         for lapse in facts.lapses:
             if lapse.kind != "hidden":
                 continue
-            dependent = lapse.sort == "dependent"
-            if not dependent and (lapse.text.startswith("self._") or is_meant(lapse.comment, HIDING)):
+            if lapse.sort in ("parameters", "tended") and (lapse.text.startswith("self._") or is_meant(lapse.comment, HIDING)):
                 continue
-            what = f"(`{lapse.detail}`) stays in training mode, and " if dependent else f"(`{lapse.detail}`): "
-            message = (
-                f"what is in `{lapse.text}` {what}`eval()`, `parameters()` and `to()` do not reach it: "
-                "use `nn.ModuleList` or `nn.ModuleDict`"
-            )
+            what = f"what is in `{lapse.text}` {OF_SORT[lapse.sort].format(lapse.detail)} do not reach it"
             hidden = lapse.text.startswith("self._")  # perhaps on purpose
-            yield of_lapse(self, lapse, message, repair=None if hidden else Repair("register", text=lapse.text))
+            yield of_lapse(
+                self,
+                lapse,
+                f"{what}: use `nn.ModuleList` or `nn.ModuleDict`",
+                severity="note" if lapse.sort == "tended" else "warning",
+                repair=None if hidden else Repair("register", text=lapse.text),
+            )

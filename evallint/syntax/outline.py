@@ -271,6 +271,8 @@ def is_collection(node: ast.expr) -> bool:
         if is_collection(node.right):
             return True
         node = plain(node.left)
+    if isinstance(node, ast.IfExp):
+        return is_collection(node.body) or is_collection(node.orelse)
     if isinstance(node, ast.Call):
         return isinstance(func := plain(node.func), ast.Name) and func.id in ev.COLLECTIONS
     return isinstance(node, (ast.List, ast.Tuple, ast.Set, ast.Dict, ast.ListComp, ast.SetComp, ast.DictComp))
