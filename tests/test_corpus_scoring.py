@@ -10,17 +10,22 @@ from pathlib import Path
 import pytest
 
 from evallint.finding import Finding, Place
-from tests.corpus import tables
+from tests.corpus import beside, tables
+from tests.corpus.__main__ import main
 from tests.corpus.labels import (
+    BESIDE,
     FIRST,
     LABEL_FILES,
     MORE,
+    VERDICTS,
     Collection,
     LabelFile,
     Lines,
+    Mark,
     Region,
     Verdict,
     present,
+    read_marks,
     read_regions,
 )
 from tests.corpus.mutation import mutants_of, mutate
@@ -155,6 +160,76 @@ def test_table() -> None:
     assert lines[2].endswith("P 0.64, R 0.18")
 
 
+def mark(name: str, lines: Lines, code: str = "EVL201", *, is_bug: bool = True, function: str = "Net.forward") -> Mark:
+    """A mark in `pkg-1.0`."""
+    return Mark(name, "pkg-1.0", "pypi:pkg==1.0", "0", "pkg/train.py", function, lines, code, is_bug)
+
+
+def test_a_mark_is_told_next_to_its_lines() -> None:
+    for one in (mark("bug", (10, 12)), mark("right", (10, 12), is_bug=False)):
+        told = [line for line in range(5, 20) if beside.tells(Said(FILE, line, "EVL201"), one)]
+        assert told == [9, 10, 11, 12, 13]
+        assert not beside.tells(Said(FILE, 10, "EVL202"), one)
+        assert not beside.tells(Said("pkg-1.0/pkg/other.py", 10, "EVL201"), one)
+        assert not beside.tells(Said(FILE, 40, "EVL201", function="Net.forward"), one)
+
+
+def test_a_hidden_submodule_is_told_anywhere_in_its_function() -> None:
+    bug, right = mark("bug", (10, 10), "EVL203"), mark("right", (10, 10), "EVL203", is_bug=False)
+    assert beside.tells(Said(FILE, 40, "EVL203", function="Net.forward"), bug)
+    assert beside.tells(Said(FILE, 11, "EVL203", function="Net"), bug)
+    assert not beside.tells(Said(FILE, 40, "EVL203", function="Net.other"), bug)
+    assert [line for line in range(5, 20) if beside.tells(Said(FILE, line, "EVL203", function="Net.forward"), right)] == [10]
+
+
+def test_marks_are_counted_by_function_as_well() -> None:
+    marks = [
+        mark("one", (10, 10), function="A.forward"),
+        mark("two", (20, 20), function="A.forward"),
+        mark("three", (30, 30), function="B.forward"),
+        mark("four", (40, 40), function="B.forward"),
+        mark("quiet", (50, 50), is_bug=False),
+        mark("false", (60, 60), is_bug=False),
+        mark("other", (70, 70), "EVL301"),
+    ]
+    tallies = beside.score(marks, [Said(FILE, line, "EVL201") for line in (10, 20, 30, 60, 70, 80)])
+    tally = tallies["EVL201"]
+    assert [each.id for each in tally.found] == ["one", "two", "three"]
+    assert [each.id for each in tally.missed] == ["four"]
+    assert [each.id for each in tally.false] == ["false"]
+    assert [each.id for each in tally.quiet] == ["quiet"]
+    assert tally.recall == pytest.approx(0.75)
+    assert tally.functions == {(FILE, "A.forward"): True, (FILE, "B.forward"): False}
+    head, first, second = beside.table(tallies)
+    assert head.split()[:6] == ["rule", "bugs", "found", "recall", "right", "reported"]
+    assert first.split() == ["EVL201", "4", "3", "0.750", "2", "1", "2", "1", "0.500"]
+    assert second.split() == ["EVL301", "1", "0", "0.000", "0", "0", "1", "0", "0.000"]
+    listed = list(beside.details(tally, Path("root")))
+    assert [line.split()[:3] for line in listed] == [
+        ["FP", "EVL201", "root/more-pypi/pkg-1.0/pkg/train.py:60"],
+        ["FN", "EVL201", "root/more-pypi/pkg-1.0/pkg/train.py:40"],
+    ]
+
+
+def test_marks_whose_code_is_there_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    marks = read_marks(BESIDE)
+    for each in marks:  # packages that are there, if empty, are not downloaded
+        if each.subfolder == MORE.packages.subfolder:
+            (tmp_path / each.subfolder / each.root).mkdir(parents=True, exist_ok=True)
+    one = next(each for each in marks if each.subfolder == MORE.repositories.subfolder and each.code == "EVL201" and each.is_bug)
+    head = "import torch.nn.functional as F\nfrom torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n"
+    path = tmp_path / one.subfolder / one.file
+    path.parent.mkdir(parents=True)
+    path.write_text("\n" * (one.lines[0] - 1 - head.count("\n")) + head + "        return F.dropout(x, 0.5)\n")
+    assert main(["beside", "--list", "--root", str(tmp_path), "--jobs", "1"]) == 0
+    printed = capsys.readouterr().out
+    there = [each for each in marks if each.file == one.file]
+    assert f"{len(there)} marks in 1 files of 1 sources; the code of {len(marks) - len(there)} more is absent" in printed
+    assert f" {one.id}: " not in printed
+    others = [each for each in there if each.is_bug and each.lines[0] > one.lines[1] + 1]
+    assert others and all(f"FN {each.code} {path}:{each.lines[0]} [{each.function}] {each.id}: " in printed for each in others)
+
+
 SOURCE = """\
 import torch
 
@@ -266,3 +341,25 @@ def test_every_label_has_its_pin(collection: Collection) -> None:
     pins = {pin.root: pin for pin in read_pins(collection.pins)}
     for each in read_regions(collection.packages.labels):
         assert pins[each.root].sha256 == each.commit
+
+
+def test_the_marks_themselves() -> None:
+    marks = read_marks(BESIDE)
+    pins = {pin.root: pin for pin in read_pins(MORE.pins)}
+    assert len({each.id for each in marks}) == len(marks)
+    for each in marks:
+        assert each.lines[0] <= each.lines[1]
+        assert each.code.startswith("EVL") and each.code not in VERDICTS
+        assert ".." not in Path(each.file).parts
+        if each.subfolder == MORE.packages.subfolder:
+            assert each.source == f"pypi:{pins[each.root].requirement}"
+            assert pins[each.root].sha256 == each.commit
+        else:
+            assert each.root == f"{each.source.removeprefix('github:').replace('/', '+')}@{each.commit[:10]}"
+            assert len(each.commit) == 40
+
+
+@pytest.mark.parametrize("collection", [FIRST, MORE], ids=lambda collection: collection.packages.subfolder)
+def test_no_package_is_pinned_twice(collection: Collection) -> None:
+    requirements = [pin.requirement for pin in read_pins(collection.pins)]
+    assert len(set(requirements)) == len(requirements)

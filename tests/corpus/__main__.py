@@ -1,8 +1,9 @@
-"""`python -m tests.corpus [score|mutate|sample|peer]`: how well evallint does on code that was labelled by hand.
+"""`python -m tests.corpus [score|mutate|sample|beside|peer]`: how well evallint does on code that was labelled by hand.
 
 score    lint the labelled packages and repositories, and compare the findings with the labels (the default)
 mutate   take protections of right code away, one region at a time, and count how many the linter notices
 sample   draw findings that are on no labelled region, to be read by hand
+beside   lint the sources of the marks, places of the other rules, and compare the findings with them
 peer     score torch-preflight (which must be installed) by the same rules
 
 The pinned packages are downloaded once (pip checks their hashes) to DIR/pypi/NAME-VERSION/. The code of the labelled
@@ -23,11 +24,11 @@ from pathlib import Path
 from evallint import Settings, lint_paths
 from evallint.finding import Finding
 from evallint.linting import Text
-from tests.corpus import peer, tables
-from tests.corpus.labels import FIRST, MORE, Collection, LabelFile, Region, present, read_regions
+from tests.corpus import beside, peer, tables
+from tests.corpus.labels import BESIDE, FIRST, MORE, Collection, LabelFile, Mark, Region, present, read_marks, read_regions
 from tests.corpus.mutation import mutate
-from tests.corpus.packages import bring_packages, read_pins
-from tests.corpus.repositories import bring_repositories, trees_of
+from tests.corpus.packages import Pin, bring_packages, read_pins
+from tests.corpus.repositories import Tree, bring_repositories, trees_of
 from tests.corpus.scoring import Said, Score, region_of, score, together
 
 CACHE = Path("~/.cache/evallint-corpus")
@@ -37,16 +38,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; 1 where `--min` is not reached, else 0."""
     options = _options(argv)
     root: Path = options.root.expanduser().resolve()
-    collection: Collection = options.collection
+    collection: Collection = MORE if options.command == "beside" else options.collection
+    pins, trees = _sources_of_marks() if options.command == "beside" else _sources(collection)
     folder = root / collection.packages.subfolder
-    brought = bring_packages(read_pins(collection.pins), folder)
+    brought = bring_packages(pins, folder)
     if brought:
         print(f"{brought} packages unpacked below {folder}")
     if options.github:
-        trees = trees_of(read_regions(collection.repositories.labels))
         for repository in bring_repositories(trees, options.github.expanduser(), root / collection.repositories.subfolder):
             print(f"absent: {repository}")
     return COMMANDS[options.command](options, root)
+
+
+def _sources(collection: Collection) -> tuple[list[Pin], list[Tree]]:
+    return read_pins(collection.pins), trees_of(read_regions(collection.repositories.labels))
+
+
+def _sources_of_marks() -> tuple[list[Pin], list[Tree]]:
+    marks = read_marks(BESIDE)
+    roots = {each.root for each in marks}
+    trees = trees_of(each for each in marks if each.subfolder == MORE.repositories.subfolder)
+    return [pin for pin in read_pins(MORE.pins) if pin.root in roots], trees
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -124,6 +136,25 @@ def _sample(options: argparse.Namespace, root: Path) -> int:
     return 0
 
 
+def _beside(options: argparse.Namespace, root: Path) -> int:
+    every = read_marks(BESIDE)
+    marks: list[Mark] = []
+    found: list[Said] = []
+    for labels in MORE.label_files:
+        folder = root / labels.subfolder
+        there = present([each for each in every if each.subfolder == labels.subfolder], folder)
+        found += _lint_folders(folder, {each.root for each in there}, options.jobs)
+        marks += there
+    absent = len(every) - len(marks)
+    note = f"; the code of {absent} more is absent" if absent else ""
+    print(f"\n{len(marks)} marks in {len({each.file for each in marks})} files of {len({each.root for each in marks})} sources{note}")
+    tallies = beside.score(marks, found)
+    _print(beside.table(tallies))
+    if options.list:
+        _print(line for tally in tallies.values() for line in beside.details(tally, root))
+    return 0
+
+
 def _labelled(collection: Collection, root: Path) -> Iterator[tuple[LabelFile, list[Region]]]:
     """The collection's label files with the regions whose code is there, each announced; one without any code is passed by."""
     for labels in collection.label_files:
@@ -157,7 +188,8 @@ def _lint_folder(task: tuple[Path, str]) -> list[Said]:
     folder, name = task
     report = lint_paths([folder / name], Settings())
     return [
-        Said(Path(each.place.path).relative_to(folder).as_posix(), each.place.line, each.code, each.message) for each in report.findings
+        Said(Path(each.place.path).relative_to(folder).as_posix(), each.place.line, each.code, each.message, each.function)
+        for each in report.findings
     ]
 
 
@@ -170,7 +202,7 @@ def _print(lines: Iterable[str]) -> None:
         print(line)
 
 
-COMMANDS = {"score": _score, "mutate": _mutate, "sample": _sample, "peer": _peer}
+COMMANDS = {"score": _score, "mutate": _mutate, "sample": _sample, "beside": _beside, "peer": _peer}
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,11 +1,12 @@
-"""The labels: evaluation regions of public code, each with a verdict for every rule."""
+"""The labels: evaluation regions of public code, each with a verdict for every rule, and marks, places with one for one rule."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 Verdict = Literal["ok", "missing", "na"]
 Needs = Literal["local", "file", "project"]
@@ -15,6 +16,8 @@ Lines = tuple[int, int]
 FOLDER = Path(__file__).resolve().parent.parent.parent / "fixtures" / "corpus"
 VERDICTS: dict[str, str] = {"EVL001": "eval", "EVL002": "no_grad", "EVL003": "train_after"}
 """The label's field that says whether a rule should speak."""
+IS_BUG = {"bug": True, "right": False}
+"""The verdicts of a mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,28 @@ MORE = Collection(
     FOLDER / "more-packages.txt",
 )
 LABEL_FILES = (*FIRST.label_files, *MORE.label_files)
+BESIDE = FOLDER / "beside.jsonl"
+"""The marks; their code is kept with that of the second collection."""
+
+
+class Placed(Protocol):
+    """What is said about a file of a source."""
+
+    @property
+    def root(self) -> str:
+        """The name of the folder that the source is unpacked to."""
+
+    @property
+    def source(self) -> str:
+        """The source's name, `pypi:` or `github:` first."""
+
+    @property
+    def commit(self) -> str:
+        """The SHA-256 of the wheel, or the commit."""
+
+    @property
+    def file(self) -> str:
+        """The file below the folder of sources, with slashes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +124,55 @@ def read_regions(path: Path) -> list[Region]:
     return [region(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def present(regions: list[Region], folder: Path) -> list[Region]:
-    """The regions whose file is below `folder`."""
-    return [each for each in regions if (folder / each.file).is_file()]
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place where one rule should speak, or one alike where it should not. Lines are 1-based, first and last included."""
+
+    id: str
+    root: str
+    source: str
+    commit: str
+    path: str
+    function: str
+    lines: Lines
+    code: str
+    is_bug: bool
+    why: str = ""
+
+    @property
+    def file(self) -> str:
+        """The file below the folder of sources, with slashes."""
+        return f"{self.root}/{self.path}"
+
+    @property
+    def subfolder(self) -> str:
+        """The subfolder of the corpus that holds its source."""
+        return (MORE.packages if self.source.startswith("pypi:") else MORE.repositories).subfolder
+
+
+def read_marks(path: Path) -> list[Mark]:
+    """The marks of a file such as `beside.jsonl`, in its order."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [
+        Mark(
+            id=row["id"],
+            root=row["root"],
+            source=row["source"],
+            commit=row["commit"],
+            path=row["path"],
+            function=row["function"],
+            lines=(row["line"], row["end"]),
+            code=row["code"],
+            is_bug=IS_BUG[row["verdict"]],
+            why=row["why"],
+        )
+        for row in rows
+    ]
+
+
+Anything = TypeVar("Anything", bound=Placed)
+
+
+def present(labels: Sequence[Anything], folder: Path) -> list[Anything]:
+    """Those of the regions, or of the marks, whose file is below `folder`."""
+    return [each for each in labels if (folder / each.file).is_file()]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tests.corpus.labels import Region
+from tests.corpus.labels import Placed
 from tests.corpus.packages import SUFFIXES
 
 SYMBOLIC_LINK = b"120000"
@@ -28,9 +28,9 @@ class Tree:
     """The name of the folder it is laid out in."""
 
 
-def trees_of(regions: Iterable[Region]) -> list[Tree]:
-    """The commits that the labels speak of."""
-    return sorted({Tree(each.source.removeprefix("github:"), each.commit, each.root) for each in regions})
+def trees_of(labels: Iterable[Placed]) -> list[Tree]:
+    """The commits that the labels, which are all of repositories, speak of."""
+    return sorted({Tree(each.source.removeprefix("github:"), each.commit, each.root) for each in labels})
 
 
 def clone_of(repository: str, clones: Path) -> Path:

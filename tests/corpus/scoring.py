@@ -20,6 +20,8 @@ class Said:
     line: int
     code: str
     message: str = ""
+    function: str = ""
+    """The qualified name of the function it stands in, where that is known."""
 
 
 @dataclass(slots=True)
@@ -43,17 +45,17 @@ class Score:
     @property
     def precision(self) -> float:
         """The share of the reported regions that is right."""
-        return _share(len(self.right), len(self.right) + len(self.false))
+        return share(len(self.right), len(self.right) + len(self.false))
 
     @property
     def recall(self) -> float:
         """The share of the wrong regions that is reported."""
-        return _share(len(self.right), len(self.right) + len(self.missed))
+        return share(len(self.right), len(self.right) + len(self.missed))
 
     @property
     def f1(self) -> float:
         """The harmonic mean of precision and recall."""
-        return _share(2 * self.precision * self.recall, self.precision + self.recall)
+        return share(2 * self.precision * self.recall, self.precision + self.recall)
 
     @property
     def missed_by_needs(self) -> dict[str, int]:
@@ -65,7 +67,8 @@ class Score:
         return self.precision >= precision and self.recall >= recall
 
 
-def _share(part: float, whole: float) -> float:
+def share(part: float, whole: float) -> float:
+    """The part of the whole; 0 of nothing."""
     return part / whole if whole else 0.0
 
 
