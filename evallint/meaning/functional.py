@@ -55,8 +55,10 @@ SIGNATURES: dict[str, Signature] = {
 }
 NAMES = frozenset(dotted.rpartition(".")[2] for dotted in SIGNATURES)
 MEANT = frozenset(
-    "mc mcd monte bayes bayesian stochastic prenet augment augmentation augmented corrupt corruption perturb perturbed noisy".split()
+    "mc mcd monte bayes bayesian stochastic augment augmentation augmented corrupt corruption perturb perturbed noisy".split()
 )
+SPELT = ("prenet", "adabn", "adaptivebn", "adaptivebatchnorm")
+"""The same, however it is split into words: Tacotron's `PreNet` drops always, and a norm may adapt to what it is tested on."""
 """Words of functions, classes and rates where dropping in both modes is meant."""
 TRAINING = frozenset("train training pretrain trainer fit finetune".split())
 """Words of functions that only train."""
@@ -266,7 +268,7 @@ def is_told(test: Value, call: ev.Call, signature: Signature) -> bool:
 
 def is_meant(name: str) -> bool:
     """Whether a function or class is named for noise that is wanted in both modes."""
-    return names.has_words(name, MEANT)
+    return names.has_words(name, MEANT) or any(word in name.lower() for word in SPELT)
 
 
 def is_training(f: Function) -> bool:
