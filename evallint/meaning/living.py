@@ -47,6 +47,9 @@ class Living(Objects):
             tail = dotted.rsplit(".", 1)[-1]
             known = tail in OPERATIONS and not (tail in PAIRED and len(args.all()) > 1)
             functional = dotted.startswith("torch.nn.functional.") and tail != "one_hot"
+            summed = node.args[0] if dotted == "builtins.sum" and node.args else None
+            if isinstance(summed, ev.Comprehension) and summed.kind == "GeneratorExp":
+                self.gathers(summed, args.pos[0])
             if functional or (known and dotted.startswith("torch.")) or dotted in CHOOSING:
                 return enlivened(value, args.all())
         return value
@@ -54,12 +57,13 @@ class Living(Objects):
     def call_object(self, loc: Any, base: V, method: str, args: Args, node: Call, w: World) -> V:
         value = super().call_object(loc, base, method, args, node, w)
         if base.data or args.pos:
-            if method in GROWING and not base.live and args.pos and alive(args.pos[-1]):
-                self.keep(base_text(node), "list", node.span, node, alive(args.pos[-1]), w)
+            grows = method in GROWING
+            if (grows or method == "add_") and not base.live and args.pos and alive(args.pos[-1]):
+                self.keep(base_text(node), "list" if grows else "sum", node.span, node, alive(args.pos[-1]), w)
             elif value.graph and w.grad == ON:
                 made_by = self.thing(loc).made_by
                 if self.is_loss_call(loc, method, node):
-                    return enlivened(value, args.all())
+                    return enlivened(value, [*args.all(), *map(self.handed_out, args.all())])
                 if method in OPERATIONS and base.live and not is_other(method, args, node) and not made_by.startswith("numpy"):
                     return enlivened(value, [base, *args.all()])
         return value
@@ -72,6 +76,16 @@ class Living(Objects):
         while said and said[-1] in ("fn", "func", "function", "f"):
             said.pop()
         return bool(said) and said[-1] in LOSSES
+
+    def handed_out(self, value: V) -> V:
+        """A part of what a forward returns, under whatever name: where a loss is taken of it, it is a tensor with its graph."""
+        found = set[int]()
+        for atom in value.atoms:
+            root = atom[1] if atom[0] == "o" else ()
+            while root and root[0] == "child":
+                root = root[1]
+            found.update(n for n in value.graph if root[:3] == ("ret", self.forwards[n].path, self.forwards[n].span))
+        return V((), NO_IDS, NO_IDS, frozenset(found))
 
     def skipped(self, fn: Function, args: Args, node: Call | None, w: World, cls: Class | None) -> V:
         value = super().skipped(fn, args, node, w, cls)
@@ -108,13 +122,16 @@ class Living(Objects):
         target = event.targets[0]
         if not live or len(event.targets) > 1:
             return
-        if isinstance(target, ev.Sub) and not event.augmented:
-            if self.loops and names_in(target.index) & set(self.loops[-1][0].target.split()):
-                self.keep(text_of(target.base), "item", event.span, event, live, w)
-        elif event.augmented or adds_to(event.value, text_of(target)):
+        if event.augmented or adds_to(event.value, text_of(target)):
             listed = any(atom[0] in ("q", "l") for atom in added.atoms)
             if listed or w.grad == ON:
                 self.keep(text_of(target), "list" if listed else "sum", event.span, event, live, w)
+        elif isinstance(target, ev.Sub) and self.is_numbered(target.index):
+            self.keep(text_of(target.base), "item", event.span, event, live, w)
+
+    def is_numbered(self, index: Value) -> bool:
+        """Whether an index is another in each round of the innermost loop."""
+        return bool(self.loops) and not names_in(index).isdisjoint(self.loops[-1][0].target.split())
 
     def call_function(
         self, fn: Function, act: int, self_value: V | None, args: Args, node: Call | None, w: World, cls: Class | None = None
@@ -132,6 +149,28 @@ class Living(Objects):
             plain = cls is None or all(base.endswith(PLAIN_BASES) for base in self.project.outside_bases(cls))
             found = self.keepers[id(fn)] = keepings(fn) if plain else ()
         return found
+
+    def comprehended(self, node: ev.Comprehension, source: V, w: World) -> V:
+        value = super().comprehended(node, source, w)
+        if value.graph and node.kind != "GeneratorExp":
+            self.gathers(node, value)
+        return value
+
+    def gathers(self, node: ev.Comprehension, value: V) -> None:
+        """Note a comprehension that holds what a forward in it has recorded; whether training uses it is not asked."""
+        fact = self.comprehension_fact(node)
+        live = frozenset(n for n in alive(value) if any(loop is fact for loop in self.forwards[n].loops))
+        call = next((part for _, part in parts(node.item, "") if isinstance(part, Call)), None)
+        if live and call is not None and not self.muted:
+            fresh = Kept(self.path, call.span, "", "gather", self.frame.stop.function, fact, True)
+            self.kept.setdefault((id(node), self.context()), fresh).numbers |= live
+
+    def repeated(self, event: ev.Loop, source: V, w: World, forever: bool) -> World | None:
+        if self.streamed and isinstance(event.source, Call) and last_name(event.source.func) not in ("list", "tuple", "sorted"):
+            yielded = source.graph & self.streamed
+            if yielded:
+                self.streams[id(self.loop_fact(event))] = yielded
+        return super().repeated(event, source, w, forever)
 
     def starts_from(self, text: str) -> bool:
         """Whether the innermost loop back-propagates a variable, or an item of it."""
@@ -162,10 +201,10 @@ class Living(Objects):
         if fact is None:
             name = text.split("[")[0]
             loop = self.carrying(name, live, how == "sum")
-            if loop is None or self.is_state(name, node, loop):
+            if loop is None or self.is_state(name, node, loop) or is_deque(name, self.frame.function):
                 return
             fed = not self.starts_from(given.split("[")[0]) if given else name in differentiated(self.frame.function.body)
-            fact = self.kept[key] = Kept(self.path, span, text, how, self.frame.stop.function, loop, fed, given)
+            fact = self.kept[key] = Kept(self.path, span, text, how, self.frame.stop.function, loop, fed, given, id(loop) in self.streams)
         fact.numbers |= live
 
     def carrying(self, text: str, live: Ids, summed: bool) -> LoopFact | None:
@@ -177,7 +216,7 @@ class Living(Objects):
                 return None
             if resets(event.body, text, summed) or any(resets(event.body, holder) for holder in holders):
                 return None
-            if any(loop is fact for number in live for loop in self.forwards[number].loops):
+            if any(loop is fact for number in live for loop in self.forwards[number].loops) or live & self.streams.get(id(fact), NO_IDS):
                 return fact
         return None
 
@@ -252,6 +291,12 @@ def enlivened(value: V, into: list[V]) -> V:
     """A value that carries on the graphs of what went into it."""
     live = NO_IDS.union(*map(alive, into)) & value.graph
     return V(value.atoms, value.data, value.graph, value.live | live) if live - value.live else value
+
+
+def is_deque(name: str, fn: Function) -> bool:
+    """Whether a function makes a deque of that name, which forgets what is old."""
+    made = [e for e in every(fn.body) if isinstance(e, ev.Assign) and isinstance(e.value, Call) and last_name(e.value.func) == "deque"]
+    return any(name in written(*event.targets) for event in made)
 
 
 def is_told(call: Call) -> bool:

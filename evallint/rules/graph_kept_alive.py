@@ -372,20 +372,22 @@ def validate(path, loader):
     def check(self, facts: Facts) -> Iterator[Finding]:
         for claim in kept_graphs(facts):
             kept, forward = claim.kept, claim.forward
-            what = {"sum": "adds to", "list": "collects in", "item": "stores in"}[kept.how]
+            into = {"sum": "adds to `{}`", "list": "collects in `{}`", "item": "stores in `{}`", "gather": "collects"}[kept.how].format(
+                kept.text
+            )
             cure = "`.item()` or `.detach()`" if kept.how == "sum" else "`.detach()`"
             loop = "training" if claim.trains else "evaluation"
             message = (
-                f"this {what} `{kept.text}` a tensor with its graph, so the graph of every round of the {loop} loop stays alive: "
+                f"this {into} a tensor with its graph, so the graph of every round of the {loop} loop stays alive: "
                 f"take {cure} of it{'' if claim.trains else ', or record nothing'}"
             )
             yield Finding(
                 place(kept.path, kept.span), self.code, self.name, message, confidence=claim.confidence,
                 severity="note" if claim.trains else "warning", function=kept.function, model=forward.text,
                 trail=(
-                    Step(place(kept.loop.path, kept.loop.span), "the loop"),
+                    *(() if kept.how == "gather" else (Step(place(kept.loop.path, kept.loop.span), "the loop"),)),
                     Step(place(forward.path, forward.span), f"the forward of `{forward.text}` is recorded"),
-                    Step(place(kept.path, kept.span), f"`{kept.text}` keeps its graph"),
+                    Step(place(kept.path, kept.span), f"{f'`{kept.text}`' if kept.text else 'the collection'} keeps its graph"),
                 ),
                 repair=Repair("detach", sort=kept.how, text=kept.text, given=kept.given, doubtful=is_doubtful(kept)),
             )  # fmt: skip
