@@ -31,6 +31,8 @@ PLAIN_BASES = (".object", ".ABC", ".Generic", ".Protocol")
 GROWING = frozenset(("append", "extend", "insert", "add"))
 FLEETING = frozenset("deque buffer queue window memory history replay pool".split())
 """Words of lists that forget what is old, or that training draws on."""
+TELLING_OF = frozenset("from log record report print format update add".split())
+"""How the names of functions begin that are handed a loss, and return none."""
 BACKWARD = frozenset(("backward", "manual_backward"))
 ENGINES = frozenset("accelerator fabric engine scaler trainer self strategy model_engine".split())
 """Whose `backward(loss)` is the loss's own."""
@@ -75,7 +77,7 @@ class Living(Objects):
         said = list(names.words(last_name(node.func)))
         while said and said[-1] in ("fn", "func", "function", "f"):
             said.pop()
-        return bool(said) and said[-1] in LOSSES
+        return bool(said) and said[-1] in LOSSES and said[0] not in TELLING_OF
 
     def handed_out(self, value: V) -> V:
         """A part of what a forward returns, under whatever name: where a loss is taken of it, it is a tensor with its graph."""
@@ -89,16 +91,31 @@ class Living(Objects):
 
     def skipped(self, fn: Function, args: Args, node: Call | None, w: World, cls: Class | None) -> V:
         value = super().skipped(fn, args, node, w, cls)
-        if value.graph and w.grad == ON and node is not None and names.words(fn.name)[-1:] == ("loss",):
+        if (
+            value.graph
+            and w.grad == ON
+            and node is not None
+            and (said := names.words(fn.name))[-1:] == ("loss",)
+            and said[0] not in TELLING_OF
+        ):
             return enlivened(value, args.all())
         return value
 
     # What is back-propagated has a graph, however it was computed
 
     def bind(self, target: Value, value: V, w: World) -> None:
-        if value.graph and w.grad == ON and isinstance(target, (ev.Name, ev.Attr)) and text_of(target) in self.started_here():
-            value = V(value.atoms, value.data, value.graph, value.graph)
+        if isinstance(target, ev.Name) and target.id == "_":
+            self.thrown |= value.graph
+        elif w.grad == ON and isinstance(target, (ev.Name, ev.Attr)) and (value.graph or self.thrown):
+            if text_of(target) in self.started_here():
+                left = self.left_behind() if not value.data and not any(atom[0] == "c" for atom in value.atoms) else NO_IDS
+                value = V(value.atoms, value.data | left, value.graph | left, value.graph | left)
         super().bind(target, value, w)
+
+    def left_behind(self) -> Ids:
+        """The forwards of this round whose output nobody takes: `_ = net(x)`. A loss is then made of what they leave on the model."""
+        loop = self.loops[-1][0] if self.loops and self.loops[-1][1] == len(self.frames) - 1 else None
+        return frozenset(n for n in self.thrown if self.forwards[n].loops and self.forwards[n].loops[-1] is loop)
 
     def started_here(self) -> frozenset[str]:
         """What the innermost loop of the running function back-propagates, or the function where no loop of its own is around."""
