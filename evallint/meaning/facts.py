@@ -186,6 +186,8 @@ class Kept:
     """What is added, as written, where a function that the statement calls adds it: `loss` in `meter.update(loss, n)`."""
     streamed: bool = False
     """The loop is over a generator that yields what is added: the forwards run there."""
+    bare: bool = False
+    """No forward was seen that made what is added, but the loop back-propagates it."""
     numbers: set[int] = field(default_factory=set)
     forwards: list[Forward] = field(default_factory=list)
     """The forwards whose graphs it keeps."""

@@ -74,7 +74,7 @@ class Flow(Machine):
             value = self.annotated(event, value)
         for target in event.targets:
             self.bind(target, value, w)
-        if added.graph:
+        if added.graph or (self.loops and not added.data):
             self.grows(event, added, w)
         return w
 

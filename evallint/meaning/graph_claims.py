@@ -11,7 +11,7 @@ from evallint.meaning import names
 from evallint.meaning.claims import RANK, Claim, eval_claims, grad_rows
 from evallint.meaning.facts import Backward, Facts, Forward, Idle, Kept, Turned, wholes
 from evallint.meaning.regions import Region
-from evallint.meaning.signs import is_tested
+from evallint.meaning.signs import is_tested, is_unit_test
 from evallint.meaning.values import OFF, Hush
 
 BESIDE = frozenset("teacher ema momentum target frozen reference ref old guide".split())
@@ -26,7 +26,7 @@ class KeptGraph:
     """A statement that keeps the graph of every round."""
 
     kept: Kept
-    forward: Forward
+    forward: Forward | None
     confidence: Confidence
     trains: bool
     """The loop trains: what is kept was back-propagated before."""
@@ -51,6 +51,8 @@ def kept_graphs(facts: Facts) -> list[KeptGraph]:
         useless.setdefault(id(forward), []).append((region, confidence))
     found: dict[tuple[str, Span], KeptGraph] = {}
     for kept in facts.kept:
+        if kept.bare and kept.loop.trains and not kept.fed and not is_unit_test(kept.path, kept.function, ""):
+            found.setdefault((kept.path, kept.span), KeptGraph(kept, None, "medium", True))
         for forward in kept.forwards:
             claim = kept_graph(kept, forward, useless)
             key = (kept.path, kept.span)

@@ -11,7 +11,7 @@ from evallint.meaning.facts import Backward, Kept, LoopFact
 from evallint.meaning.keepers import Keeping, keepings
 from evallint.meaning.machine import Args, last_name, text_of
 from evallint.meaning.objects import Objects
-from evallint.meaning.slices import LOSSES, adds_to, differentiated, reads, resets, sources, started, written
+from evallint.meaning.slices import LOSSES, adds_to, differentiated, reads, resets, sources, started, steps, takes_number, terms, written
 from evallint.meaning.values import NO_IDS, ON, Hush, Ids, V, World, alive, flowed
 from evallint.meaning.walk import every, names_in, parts
 
@@ -130,14 +130,14 @@ class Living(Objects):
     # What keeps graphs
 
     def call_container(self, atom: Any, base: V, func: ev.Attr, args: Args, node: Call, w: World) -> V:
-        if func.name in GROWING and args.pos and (live := alive(args.pos[-1])):
+        if func.name in GROWING and args.pos and ((live := alive(args.pos[-1])) or self.is_bare(args.pos[-1], node.args[-1])):
             self.keep(text_of(func.base), "list", node.span, node, live, w)
         return super().call_container(atom, base, func, args, node, w)
 
     def grows(self, event: ev.Assign, added: V, w: World) -> None:
         live = alive(added)
         target = event.targets[0]
-        if not live or len(event.targets) > 1:
+        if len(event.targets) > 1 or not (live or self.is_bare(added, event.value)):
             return
         if event.augmented or adds_to(event.value, text_of(target)):
             listed = any(atom[0] in ("q", "l") for atom in added.atoms)
@@ -145,6 +145,14 @@ class Living(Objects):
                 self.keep(text_of(target), "list" if listed else "sum", event.span, event, live, w)
         elif isinstance(target, ev.Sub) and self.is_numbered(target.index):
             self.keep(text_of(target.base), "item", event.span, event, live, w)
+
+    def is_bare(self, value: V, node: Value) -> bool:
+        """Whether the innermost loop trains on what is added, as it is written, though no forward was seen that made it."""
+        if value.data or not self.loops or any(atom[0] == "c" for atom in value.atoms):
+            return False
+        found = self.started_here().intersection(terms(node))
+        event = self.loop_events.get(id(self.loops[-1][0])) if found else None
+        return event is not None and steps(event.body) and not any(takes_number(event.body, name) for name in found)
 
     def is_numbered(self, index: Value) -> bool:
         """Whether an index is another in each round of the innermost loop."""
@@ -221,7 +229,9 @@ class Living(Objects):
             if loop is None or self.is_state(name, node, loop) or is_deque(name, self.frame.function):
                 return
             fed = not self.starts_from(given.split("[")[0]) if given else name in differentiated(self.frame.function.body)
-            fact = self.kept[key] = Kept(self.path, span, text, how, self.frame.stop.function, loop, fed, given, id(loop) in self.streams)
+            fact = self.kept[key] = Kept(
+                self.path, span, text, how, self.frame.stop.function, loop, fed, given, id(loop) in self.streams, not live
+            )
         fact.numbers |= live
 
     def carrying(self, text: str, live: Ids, summed: bool) -> LoopFact | None:
@@ -233,7 +243,8 @@ class Living(Objects):
                 return None
             if resets(event.body, text, summed) or any(resets(event.body, holder) for holder in holders):
                 return None
-            if any(loop is fact for number in live for loop in self.forwards[number].loops) or live & self.streams.get(id(fact), NO_IDS):
+            within = any(loop is fact for number in live for loop in self.forwards[number].loops)
+            if within or live & self.streams.get(id(fact), NO_IDS) or not live:
                 return fact
         return None
 

@@ -17,6 +17,7 @@ SCHEDULERS = frozenset("scheduler sched plateau lr_scheduler".split())
 LOSSES = frozenset("loss losses criterion criterions crit cost objective entropy mse nll bce l1loss mseloss".split())
 """Words that names of losses end in."""
 JOINING = frozenset("cat concat concatenate stack hstack vstack dstack".split())
+NUMBERS = frozenset("item detach tolist numpy float data".split())
 FIRST = frozenset(("first", "init", "initial", "started", "initialized", "initialised"))
 """Words of flags that tell the first round from the others."""
 SCALING = frozenset("mean sum scale div mul float".split())
@@ -126,6 +127,17 @@ def terms(value: Value) -> Iterator[str]:
             yield from terms(item)
     elif isinstance(value, ev.Call) and isinstance(value.func, ev.Attr) and value.func.name in SCALING:
         yield from terms(value.args[0] if text_of(value.func.base) == "torch" and value.args else value.func.base)
+
+
+def steps(body: Sequence[Event]) -> bool:
+    """Whether a body updates parameters."""
+    return any(isinstance(node, ev.Call) and last_name(node.func) == "step" for _, node in deep(body))
+
+
+def takes_number(body: Sequence[Event], name: str) -> bool:
+    """Whether a body binds a name to what was taken off its graph: `loss = loss.item()`."""
+    made = [event.value for event in every(body) if isinstance(event, ev.Assign) and name in written(*event.targets)]
+    return any(text.rsplit(".", 1)[-1] in NUMBERS for text in reads(*made))
 
 
 def is_loss(text: str) -> bool:
