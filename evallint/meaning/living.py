@@ -161,7 +161,7 @@ class Living(Objects):
     def call_function(
         self, fn: Function, act: int, self_value: V | None, args: Args, node: Call | None, w: World, cls: Class | None = None
     ) -> V:
-        if node is not None and self.loops and any(v.graph for v in args.all()):
+        if node is not None and self.loops and (any(v.graph for v in args.all()) or self.started_here()):
             for keeping in self.keepings_of(fn):
                 self.hands_over(fn, keeping, self_value is not None and id(fn) in self.project.class_of_method, args, node, w)
         return super().call_function(fn, act, self_value, args, node, w, cls)
@@ -213,7 +213,7 @@ class Living(Objects):
             return
         text, holder = text_of(shown[keeping.param]), text_of(shown[keeping.holder])
         live = value.graph if self.starts_from(text) else alive(value)
-        if live:
+        if live or self.is_bare(value, shown[keeping.param]):
             table = f"{text}[…]" in self.started_here() or any(atom[0] == "d" for atom in value.atoms)
             self.keep(holder + keeping.rest, keeping.how, node.span, node, live, w, f"{text}[…]" if table else text)
 
