@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from evallint import events as ev
 from evallint.events import Event, Value, blocks
 from evallint.meaning import names
-from evallint.meaning.walk import deep, every, last_name, text_of
+from evallint.meaning.walk import deep, every, last_name, parts, text_of
 
 ADDING = frozenset(("append", "extend", "insert", "add", "update", "put", "push"))
 """Methods by which something flows into the object that they are called on."""
@@ -17,7 +17,7 @@ SCHEDULERS = frozenset("scheduler sched plateau lr_scheduler".split())
 LOSSES = frozenset("loss losses criterion criterions crit cost objective entropy mse nll bce l1loss mseloss".split())
 """Words that names of losses end in."""
 JOINING = frozenset("cat concat concatenate stack hstack vstack dstack".split())
-NUMBERS = frozenset("item detach tolist numpy float data".split())
+NUMBERS = frozenset("item detach tolist numpy float".split())
 FIRST = frozenset(("first", "init", "initial", "started", "initialized", "initialised"))
 """Words of flags that tell the first round from the others."""
 SCALING = frozenset("mean sum scale div mul float".split())
@@ -137,7 +137,8 @@ def steps(body: Sequence[Event]) -> bool:
 def takes_number(body: Sequence[Event], name: str) -> bool:
     """Whether a body binds a name to what was taken off its graph: `loss = loss.item()`."""
     made = [event.value for event in every(body) if isinstance(event, ev.Assign) and name in written(*event.targets)]
-    return any(text.rsplit(".", 1)[-1] in NUMBERS for text in reads(*made))
+    called = [last_name(node.func) for value in made for _, node in parts(value, "") if isinstance(node, ev.Call)]
+    return any(text in NUMBERS for text in called) or any("." in text and text.rsplit(".", 1)[-1] == "data" for text in reads(*made))
 
 
 def is_loss(text: str) -> bool:
