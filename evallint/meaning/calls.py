@@ -410,6 +410,7 @@ class Calls(Constructors):
             value = returned if value is None else join(value, returned)
         if frame.function.is_generator:
             value = V((("l", frame.yielded),), frame.yielded.data, frame.yielded.graph)
+            self.streamed |= frame.yielded.graph
         self.returned = bool(ends)
         if ends:
             end = ends[0]

@@ -176,7 +176,7 @@ class Kept:
     text: str
     """What it is added to, as written: `total`, `self.losses`."""
     how: str
-    """"sum", "list" (appended) or "item" (stored under an index)."""
+    """"sum", "list" (appended), "item" (stored under an index) or "gather" (by a comprehension, which has no name)."""
     function: str
     loop: LoopFact
     """The loop that repeats it."""
@@ -184,6 +184,10 @@ class Kept:
     """A backward goes through the sum: it is part of training."""
     given: str = ""
     """What is added, as written, where a function that the statement calls adds it: `loss` in `meter.update(loss, n)`."""
+    streamed: bool = False
+    """The loop is over a generator that yields what is added: the forwards run there."""
+    bare: bool = False
+    """No forward was seen that made what is added, but the loop back-propagates it."""
     numbers: set[int] = field(default_factory=set)
     forwards: list[Forward] = field(default_factory=list)
     """The forwards whose graphs it keeps."""

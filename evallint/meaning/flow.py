@@ -10,11 +10,11 @@ from evallint.events import Event, Value, blocks
 from evallint.meaning import names
 from evallint.meaning.facts import LoopFact
 from evallint.meaning.machine import Frame, Machine, last_name
+from evallint.meaning.slices import outgrown
 from evallint.meaning.values import NO_IDS, ON, UNKNOWN, Mode, Modes, V, World, const, constants, is_constant, join, meet, of, phases_of
 from evallint.meaning.vocabulary import FLAGS, GRADIENT_FLAGS, PHASES, SETTING_UP
 from evallint.meaning.walk import (
     TELLING,
-    counters,
     is_last_round,
     is_made_of_itself,
     mode_calls,
@@ -74,7 +74,7 @@ class Flow(Machine):
             value = self.annotated(event, value)
         for target in event.targets:
             self.bind(target, value, w)
-        if added.graph:
+        if added.graph or (self.loops and not added.data):
             self.grows(event, added, w)
         return w
 
@@ -239,9 +239,9 @@ class Flow(Machine):
         fact = self.loop_fact(event)
         rounds = self.rounds(source) if event.target is not None else None
         forever = event.target is None and isinstance(event.source, ev.Const) and bool(event.source.value)
-        for counter in counters(event.body):  # after the first round it is no longer what it was before the loop
-            if is_constant(self.value(counter, w), "int", "float"):
-                self.bind(counter, UNKNOWN, w)
+        for changed in outgrown(event.body):  # after the first round it is no longer what it was before the loop
+            if is_constant(self.value(changed, w), "int", "float", "bool", "NoneType"):
+                self.bind(changed, UNKNOWN, w)
         self.loops.append((fact, len(self.frames) - 1))
         frame = self.frame
         frame.breaks.append([])

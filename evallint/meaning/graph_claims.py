@@ -11,7 +11,7 @@ from evallint.meaning import names
 from evallint.meaning.claims import RANK, Claim, eval_claims, grad_rows
 from evallint.meaning.facts import Backward, Facts, Forward, Idle, Kept, Turned, wholes
 from evallint.meaning.regions import Region
-from evallint.meaning.signs import is_tested
+from evallint.meaning.signs import is_tested, is_unit_test
 from evallint.meaning.values import OFF, Hush
 
 BESIDE = frozenset("teacher ema momentum target frozen reference ref old guide".split())
@@ -26,7 +26,7 @@ class KeptGraph:
     """A statement that keeps the graph of every round."""
 
     kept: Kept
-    forward: Forward
+    forward: Forward | None
     confidence: Confidence
     trains: bool
     """The loop trains: what is kept was back-propagated before."""
@@ -51,6 +51,8 @@ def kept_graphs(facts: Facts) -> list[KeptGraph]:
         useless.setdefault(id(forward), []).append((region, confidence))
     found: dict[tuple[str, Span], KeptGraph] = {}
     for kept in facts.kept:
+        if kept.bare and kept.loop.trains and not kept.fed and not is_unit_test(kept.path, kept.function, ""):
+            found.setdefault((kept.path, kept.span), KeptGraph(kept, None, "medium", True))
         for forward in kept.forwards:
             claim = kept_graph(kept, forward, useless)
             key = (kept.path, kept.span)
@@ -61,8 +63,8 @@ def kept_graphs(facts: Facts) -> list[KeptGraph]:
 
 def kept_graph(kept: Kept, forward: Forward, useless: dict[int, list[tuple[Region, Confidence]]]) -> KeptGraph | None:
     """What one forward's graph is kept for; None where that may be meant, or is but a step inside of what is evaluated."""
-    near = [pair for pair in useless.get(id(forward), ()) if (pair[0].path, pair[0].function) == (kept.path, kept.function)]
-    if near and any(loop is kept.loop for loop in forward.loops):
+    near = [pair for pair in useless.get(id(forward), ()) if kept.streamed or is_near(kept, pair[0])]
+    if near and (kept.streamed or any(loop is kept.loop for loop in forward.loops)):
         own = any(s.module and s.function == kept.function for s in forward.stops)
         told = [(each, is_told(region, forward, own) and not (own and kept.how == "item")) for region, each in near]
         sure: list[Confidence] = [each if is_sure else "low" for each, is_sure in told]
@@ -71,6 +73,12 @@ def kept_graph(kept: Kept, forward: Forward, useless: dict[int, list[tuple[Regio
     if trained and not (kept.fed or forward.offbeat or forward.framework or is_tested(forward)):
         return KeptGraph(kept, forward, "medium", True)
     return None
+
+
+def is_near(kept: Kept, region: Region) -> bool:
+    """Whether a statement keeps what its own function evaluates; a comprehension has to run over batches."""
+    here = (region.path, region.function) == (kept.path, kept.function)
+    return here and (kept.how != "gather" or names.has_words(kept.loop.source, DATA))
 
 
 def is_told(region: Region, forward: Forward, own: bool) -> bool:

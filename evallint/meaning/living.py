@@ -11,7 +11,7 @@ from evallint.meaning.facts import Backward, Kept, LoopFact
 from evallint.meaning.keepers import Keeping, keepings
 from evallint.meaning.machine import Args, last_name, text_of
 from evallint.meaning.objects import Objects
-from evallint.meaning.slices import LOSSES, adds_to, differentiated, reads, resets, sources, started, written
+from evallint.meaning.slices import LOSSES, adds_to, differentiated, reads, resets, sources, started, steps, takes_number, terms, written
 from evallint.meaning.values import NO_IDS, ON, Hush, Ids, V, World, alive, flowed
 from evallint.meaning.walk import every, names_in, parts
 
@@ -31,6 +31,8 @@ PLAIN_BASES = (".object", ".ABC", ".Generic", ".Protocol")
 GROWING = frozenset(("append", "extend", "insert", "add"))
 FLEETING = frozenset("deque buffer queue window memory history replay pool".split())
 """Words of lists that forget what is old, or that training draws on."""
+TELLING_OF = frozenset("from log record report print format update add".split())
+"""How the names of functions begin that are handed a loss, and return none."""
 BACKWARD = frozenset(("backward", "manual_backward"))
 ENGINES = frozenset("accelerator fabric engine scaler trainer self strategy model_engine".split())
 """Whose `backward(loss)` is the loss's own."""
@@ -47,6 +49,9 @@ class Living(Objects):
             tail = dotted.rsplit(".", 1)[-1]
             known = tail in OPERATIONS and not (tail in PAIRED and len(args.all()) > 1)
             functional = dotted.startswith("torch.nn.functional.") and tail != "one_hot"
+            summed = node.args[0] if dotted == "builtins.sum" and node.args else None
+            if isinstance(summed, ev.Comprehension) and summed.kind == "GeneratorExp":
+                self.gathers(summed, args.pos[0])
             if functional or (known and dotted.startswith("torch.")) or dotted in CHOOSING:
                 return enlivened(value, args.all())
         return value
@@ -54,12 +59,13 @@ class Living(Objects):
     def call_object(self, loc: Any, base: V, method: str, args: Args, node: Call, w: World) -> V:
         value = super().call_object(loc, base, method, args, node, w)
         if base.data or args.pos:
-            if method in GROWING and not base.live and args.pos and alive(args.pos[-1]):
-                self.keep(base_text(node), "list", node.span, node, alive(args.pos[-1]), w)
+            grows = method in GROWING
+            if (grows or method == "add_") and not base.live and args.pos and alive(args.pos[-1]):
+                self.keep(base_text(node), "list" if grows else "sum", node.span, node, alive(args.pos[-1]), w)
             elif value.graph and w.grad == ON:
                 made_by = self.thing(loc).made_by
                 if self.is_loss_call(loc, method, node):
-                    return enlivened(value, args.all())
+                    return enlivened(value, [*args.all(), *map(self.handed_out, args.all())])
                 if method in OPERATIONS and base.live and not is_other(method, args, node) and not made_by.startswith("numpy"):
                     return enlivened(value, [base, *args.all()])
         return value
@@ -71,20 +77,45 @@ class Living(Objects):
         said = list(names.words(last_name(node.func)))
         while said and said[-1] in ("fn", "func", "function", "f"):
             said.pop()
-        return bool(said) and said[-1] in LOSSES
+        return bool(said) and said[-1] in LOSSES and said[0] not in TELLING_OF
+
+    def handed_out(self, value: V) -> V:
+        """A part of what a forward returns, under whatever name: where a loss is taken of it, it is a tensor with its graph."""
+        found = set[int]()
+        for atom in value.atoms:
+            root = atom[1] if atom[0] == "o" else ()
+            while root and root[0] == "child":
+                root = root[1]
+            found.update(n for n in value.graph if root[:3] == ("ret", self.forwards[n].path, self.forwards[n].span))
+        return V((), NO_IDS, NO_IDS, frozenset(found))
 
     def skipped(self, fn: Function, args: Args, node: Call | None, w: World, cls: Class | None) -> V:
         value = super().skipped(fn, args, node, w, cls)
-        if value.graph and w.grad == ON and node is not None and names.words(fn.name)[-1:] == ("loss",):
+        if (
+            value.graph
+            and w.grad == ON
+            and node is not None
+            and (said := names.words(fn.name))[-1:] == ("loss",)
+            and said[0] not in TELLING_OF
+        ):
             return enlivened(value, args.all())
         return value
 
     # What is back-propagated has a graph, however it was computed
 
     def bind(self, target: Value, value: V, w: World) -> None:
-        if value.graph and w.grad == ON and isinstance(target, (ev.Name, ev.Attr)) and text_of(target) in self.started_here():
-            value = V(value.atoms, value.data, value.graph, value.graph)
+        if isinstance(target, ev.Name) and target.id == "_":
+            self.thrown |= value.graph
+        elif w.grad == ON and isinstance(target, (ev.Name, ev.Attr)) and (value.graph or self.thrown):
+            if text_of(target) in self.started_here():
+                left = self.left_behind() if not value.data and not any(atom[0] == "c" for atom in value.atoms) else NO_IDS
+                value = V(value.atoms, value.data | left, value.graph | left, value.graph | left)
         super().bind(target, value, w)
+
+    def left_behind(self) -> Ids:
+        """The forwards of this round whose output nobody takes: `_ = net(x)`. A loss is then made of what they leave on the model."""
+        loop = self.loops[-1][0] if self.loops and self.loops[-1][1] == len(self.frames) - 1 else None
+        return frozenset(n for n in self.thrown if self.forwards[n].loops and self.forwards[n].loops[-1] is loop)
 
     def started_here(self) -> frozenset[str]:
         """What the innermost loop of the running function back-propagates, or the function where no loop of its own is around."""
@@ -99,27 +130,38 @@ class Living(Objects):
     # What keeps graphs
 
     def call_container(self, atom: Any, base: V, func: ev.Attr, args: Args, node: Call, w: World) -> V:
-        if func.name in GROWING and args.pos and (live := alive(args.pos[-1])):
+        if func.name in GROWING and args.pos and ((live := alive(args.pos[-1])) or self.is_bare(args.pos[-1], node.args[-1])):
             self.keep(text_of(func.base), "list", node.span, node, live, w)
         return super().call_container(atom, base, func, args, node, w)
 
     def grows(self, event: ev.Assign, added: V, w: World) -> None:
         live = alive(added)
         target = event.targets[0]
-        if not live or len(event.targets) > 1:
+        if len(event.targets) > 1 or not (live or self.is_bare(added, event.value)):
             return
-        if isinstance(target, ev.Sub) and not event.augmented:
-            if self.loops and names_in(target.index) & set(self.loops[-1][0].target.split()):
-                self.keep(text_of(target.base), "item", event.span, event, live, w)
-        elif event.augmented or adds_to(event.value, text_of(target)):
+        if event.augmented or adds_to(event.value, text_of(target)):
             listed = any(atom[0] in ("q", "l") for atom in added.atoms)
             if listed or w.grad == ON:
                 self.keep(text_of(target), "list" if listed else "sum", event.span, event, live, w)
+        elif isinstance(target, ev.Sub) and self.is_numbered(target.index):
+            self.keep(text_of(target.base), "item", event.span, event, live, w)
+
+    def is_bare(self, value: V, node: Value) -> bool:
+        """Whether the innermost loop trains on what is added, as it is written, though no forward was seen that made it."""
+        if value.data or not self.loops or any(atom[0] == "c" for atom in value.atoms):
+            return False
+        found = self.started_here().intersection(terms(node))
+        event = self.loop_events.get(id(self.loops[-1][0])) if found else None
+        return event is not None and steps(event.body) and not any(takes_number(event.body, name) for name in found)
+
+    def is_numbered(self, index: Value) -> bool:
+        """Whether an index is another in each round of the innermost loop."""
+        return bool(self.loops) and not names_in(index).isdisjoint(self.loops[-1][0].target.split())
 
     def call_function(
         self, fn: Function, act: int, self_value: V | None, args: Args, node: Call | None, w: World, cls: Class | None = None
     ) -> V:
-        if node is not None and self.loops and any(v.graph for v in args.all()):
+        if node is not None and self.loops and (any(v.graph for v in args.all()) or self.started_here()):
             for keeping in self.keepings_of(fn):
                 self.hands_over(fn, keeping, self_value is not None and id(fn) in self.project.class_of_method, args, node, w)
         return super().call_function(fn, act, self_value, args, node, w, cls)
@@ -132,6 +174,28 @@ class Living(Objects):
             plain = cls is None or all(base.endswith(PLAIN_BASES) for base in self.project.outside_bases(cls))
             found = self.keepers[id(fn)] = keepings(fn) if plain else ()
         return found
+
+    def comprehended(self, node: ev.Comprehension, source: V, w: World) -> V:
+        value = super().comprehended(node, source, w)
+        if value.graph and node.kind != "GeneratorExp":
+            self.gathers(node, value)
+        return value
+
+    def gathers(self, node: ev.Comprehension, value: V) -> None:
+        """Note a comprehension that holds what a forward in it has recorded; whether training uses it is not asked."""
+        fact = self.comprehension_fact(node)
+        live = frozenset(n for n in alive(value) if any(loop is fact for loop in self.forwards[n].loops))
+        call = next((part for _, part in parts(node.item, "") if isinstance(part, Call)), None)
+        if live and call is not None and not self.muted:
+            fresh = Kept(self.path, call.span, "", "gather", self.frame.stop.function, fact, True)
+            self.kept.setdefault((id(node), self.context()), fresh).numbers |= live
+
+    def repeated(self, event: ev.Loop, source: V, w: World, forever: bool) -> World | None:
+        if self.streamed and isinstance(event.source, Call) and last_name(event.source.func) not in ("list", "tuple", "sorted"):
+            yielded = source.graph & self.streamed
+            if yielded:
+                self.streams[id(self.loop_fact(event))] = yielded
+        return super().repeated(event, source, w, forever)
 
     def starts_from(self, text: str) -> bool:
         """Whether the innermost loop back-propagates a variable, or an item of it."""
@@ -149,7 +213,7 @@ class Living(Objects):
             return
         text, holder = text_of(shown[keeping.param]), text_of(shown[keeping.holder])
         live = value.graph if self.starts_from(text) else alive(value)
-        if live:
+        if live or self.is_bare(value, shown[keeping.param]):
             table = f"{text}[…]" in self.started_here() or any(atom[0] == "d" for atom in value.atoms)
             self.keep(holder + keeping.rest, keeping.how, node.span, node, live, w, f"{text}[…]" if table else text)
 
@@ -162,10 +226,12 @@ class Living(Objects):
         if fact is None:
             name = text.split("[")[0]
             loop = self.carrying(name, live, how == "sum")
-            if loop is None or self.is_state(name, node, loop):
+            if loop is None or self.is_state(name, node, loop) or is_deque(name, self.frame.function):
                 return
             fed = not self.starts_from(given.split("[")[0]) if given else name in differentiated(self.frame.function.body)
-            fact = self.kept[key] = Kept(self.path, span, text, how, self.frame.stop.function, loop, fed, given)
+            fact = self.kept[key] = Kept(
+                self.path, span, text, how, self.frame.stop.function, loop, fed, given, id(loop) in self.streams, not live
+            )
         fact.numbers |= live
 
     def carrying(self, text: str, live: Ids, summed: bool) -> LoopFact | None:
@@ -177,7 +243,8 @@ class Living(Objects):
                 return None
             if resets(event.body, text, summed) or any(resets(event.body, holder) for holder in holders):
                 return None
-            if any(loop is fact for number in live for loop in self.forwards[number].loops):
+            within = any(loop is fact for number in live for loop in self.forwards[number].loops)
+            if within or live & self.streams.get(id(fact), NO_IDS) or not live:
                 return fact
         return None
 
@@ -252,6 +319,12 @@ def enlivened(value: V, into: list[V]) -> V:
     """A value that carries on the graphs of what went into it."""
     live = NO_IDS.union(*map(alive, into)) & value.graph
     return V(value.atoms, value.data, value.graph, value.live | live) if live - value.live else value
+
+
+def is_deque(name: str, fn: Function) -> bool:
+    """Whether a function makes a deque of that name, which forgets what is old."""
+    made = [e for e in every(fn.body) if isinstance(e, ev.Assign) and isinstance(e.value, Call) and last_name(e.value.func) == "deque"]
+    return any(name in written(*event.targets) for event in made)
 
 
 def is_told(call: Call) -> bool:

@@ -159,6 +159,12 @@ class Machine(ABC):
         self.kept: dict[tuple[Any, ...], Kept] = {}
         self.backwards: dict[tuple[Any, ...], Backward] = {}
         self.turned: dict[Turned, None] = {}
+        self.thrown: Ids = NO_IDS
+        """Forwards whose output goes into `_`."""
+        self.streamed: Ids = NO_IDS
+        """Forwards whose outputs a generator yields, round by round."""
+        self.streams: dict[int, Ids] = {}
+        """For each loop over a generator, the forwards that run in its rounds."""
         self.forwards: list[Forward] = []
         self.forward_ids: dict[tuple[Any, ...], int] = {}
         self.pending: set[int] = set()

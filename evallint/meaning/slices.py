@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from evallint import events as ev
 from evallint.events import Event, Value, blocks
 from evallint.meaning import names
-from evallint.meaning.walk import deep, every, last_name, text_of
+from evallint.meaning.walk import deep, every, last_name, parts, text_of
 
 ADDING = frozenset(("append", "extend", "insert", "add", "update", "put", "push"))
 """Methods by which something flows into the object that they are called on."""
@@ -17,6 +17,9 @@ SCHEDULERS = frozenset("scheduler sched plateau lr_scheduler".split())
 LOSSES = frozenset("loss losses criterion criterions crit cost objective entropy mse nll bce l1loss mseloss".split())
 """Words that names of losses end in."""
 JOINING = frozenset("cat concat concatenate stack hstack vstack dstack".split())
+NUMBERS = frozenset("item detach tolist numpy float".split())
+FIRST = frozenset(("first", "init", "initial", "started", "initialized", "initialised"))
+"""Words of flags that tell the first round from the others."""
 SCALING = frozenset("mean sum scale div mul float".split())
 """Methods between a loss and its backward."""
 
@@ -92,14 +95,55 @@ def differentiated(body: Sequence[Event]) -> frozenset[str]:
 
 
 def started(body: Sequence[Event]) -> frozenset[str]:
-    """What a body itself calls `backward` on, or hands to one: it has a graph, or that fails."""
+    """What a body itself calls `backward` on, or hands to one: it has a graph, or that fails. And the losses that it is made of."""
     found = set[str]()
     for _, node in deep(body):
         if isinstance(node, ev.Call) and last_name(node.func) in ("backward", "manual_backward"):
             held = isinstance(node.func, ev.Attr) and not node.args
             start = start_of(node.func.base if held and isinstance(node.func, ev.Attr) else node.args[0] if node.args else None)
             found.update((text_of(start),) if start is not None else ())
-    return frozenset(found)
+    made = [(event.targets, event.value) for event in every(body) if isinstance(event, ev.Assign)] if found else []
+    while True:
+        grown = found.union(*(akin(target, value, found) for targets, value in made for target in targets))
+        if grown == found:
+            return frozenset(found)
+        found = grown
+
+
+def akin(target: Value, value: Value, found: set[str]) -> frozenset[str]:
+    """The losses that one which is back-propagated was handed out with, or is computed from by nothing but arithmetic."""
+    if isinstance(target, ev.Seq):
+        together = [text_of(item) for item in target.items]
+        return frozenset(name for name in together if is_loss(name)) if found & set(together) else frozenset()
+    return frozenset(text for text in terms(value) if is_loss(text)) if text_of(target) in found else frozenset()
+
+
+def terms(value: Value) -> Iterator[str]:
+    """The variables in arithmetic and reductions: `a` and `b` in `(0.5 * a + torch.mean(b)).sum()`."""
+    if isinstance(value, (ev.Name, ev.Attr)):
+        yield text_of(value)
+    elif type(value) is ev.Mix:
+        for item in value.items:
+            yield from terms(item)
+    elif isinstance(value, ev.Call) and isinstance(value.func, ev.Attr) and value.func.name in SCALING:
+        yield from terms(value.args[0] if text_of(value.func.base) == "torch" and value.args else value.func.base)
+
+
+def steps(body: Sequence[Event]) -> bool:
+    """Whether a body updates parameters."""
+    return any(isinstance(node, ev.Call) and last_name(node.func) == "step" for _, node in deep(body))
+
+
+def takes_number(body: Sequence[Event], name: str) -> bool:
+    """Whether a body binds a name to what was taken off its graph: `loss = loss.item()`."""
+    made = [event.value for event in every(body) if isinstance(event, ev.Assign) and name in written(*event.targets)]
+    called = [last_name(node.func) for value in made for _, node in parts(value, "") if isinstance(node, ev.Call)]
+    return any(text in NUMBERS for text in called) or any("." in text and text.rsplit(".", 1)[-1] == "data" for text in reads(*made))
+
+
+def is_loss(text: str) -> bool:
+    """Whether a name ends in the word loss."""
+    return names.words(text.rsplit(".", 1)[-1])[-1:] in (("loss",), ("losses",))
 
 
 def start_of(node: Value | None) -> Value | None:
@@ -120,28 +164,64 @@ def start_of(node: Value | None) -> Value | None:
 
 
 def adds_to(value: Value, text: str) -> bool:
-    """`total + x` for `total`, `torch.cat([rows, x])` for `rows`."""
+    """`total + x` for `total`, `sums.get(k, 0) + x` for `sums[k]`, `torch.cat([rows, x])` for `rows`, on a condition as well."""
+    if isinstance(value, ev.IfValue):
+        return adds_to(value.then, text) or adds_to(value.other, text)
     if type(value) is ev.Mix:
-        return len(value.items) > 1 and any(isinstance(i, (ev.Name, ev.Attr)) and text_of(i) == text for i in value.items)
+        return len(value.items) > 1 and any(is_old(item, text) for item in value.items)
     if isinstance(value, ev.Call) and last_name(value.func) in JOINING and value.args and isinstance(value.args[0], ev.Seq):
         items = value.args[0].items
-        return len(items) > 1 and any(isinstance(i, (ev.Name, ev.Attr)) and text_of(i) == text for i in items)
+        return len(items) > 1 and any(is_old(item, text) for item in items)
     return False
+
+
+def is_old(value: Value, text: str) -> bool:
+    """What stands under a name or an index, or what `get` finds there."""
+    if isinstance(value, ev.Call) and isinstance(value.func, ev.Attr) and value.func.name == "get":
+        return f"{text_of(value.func.base)}[…]" == text
+    return isinstance(value, (ev.Name, ev.Attr, ev.Sub)) and text_of(value) == text
 
 
 def resets(body: Sequence[Event], text: str, rarely: bool = False) -> bool:
     """Whether a body gives a name a new value that does not come from its old one, or empties it.
 
     With `rarely`, it does not count that a condition sets it to a number: a sum that is shown now and then holds all rounds till then.
+    Nor does the first round count, which has nothing to add to: `if i == 0: rows = out`, with `rows = torch.cat([rows, out])` under `else`.
     """
     for event in body:
         if empties(event, text):
             return True
+        test = event.test if isinstance(event, ev.Branch) else None
+        if test is not None and begins(test, text) and not all(resets(arm, text) for arm in blocks(event)):
+            continue
         for block in blocks(event):
-            spared = rarely and isinstance(event, ev.Branch) and event.test is not None
-            if resets([e for e in block if not (spared and isinstance(e, ev.Assign) and is_number(e.value))], text, rarely):
+            if test is not None:
+                block = [e for e in block if not (rarely and isinstance(e, ev.Assign) and is_number(e.value))]
+            if resets(block, text, rarely):
                 return True
     return False
+
+
+def begins(test: Value, text: str) -> bool:
+    """A condition that only the first round meets: `rows is None`, `not rows`, `len(rows) == 0`, `step == 0`, `first`."""
+    if isinstance(test, ev.Not):
+        return begins(test.item, text)
+    if isinstance(test, ev.Compare) and isinstance(test.right, ev.Const):
+        counts = isinstance(test.left, (ev.Name, ev.Attr)) or text in reads(test.left)
+        return text_of(test.left) == text if test.right.value is None else test.right.value == 0 and counts
+    if isinstance(test, ev.Call):
+        return last_name(test.func) == "len" and text in reads(test.args)
+    return text_of(test) == text or not FIRST.isdisjoint(names.words(last_name(test)))
+
+
+def outgrown(body: Sequence[Event]) -> Iterator[Value]:
+    """What the first round of a loop finds in another state than all others: what it adds to, and flags that say which round it is."""
+    for event in every(body):
+        target = event.targets[0] if isinstance(event, ev.Assign) else None
+        if isinstance(event, ev.Assign) and isinstance(target, (ev.Name, ev.Attr)):
+            flag = isinstance(event.value, ev.Const) and not FIRST.isdisjoint(names.words(last_name(target)))
+            if flag or event.augmented or adds_to(event.value, text_of(target)):
+                yield target
 
 
 def is_number(value: Value) -> bool:

@@ -13,7 +13,7 @@ from evallint.meaning.values import NO_IDS, UNKNOWN, V, World, join, of
 
 LIVELY = frozenset(
     "loss losses logits logit output outputs out recon reconstruction z latent latents feature features feat feats embedding embeddings emb"
-    " embs".split()
+    " embs mu logvar prob probs".split()
 )
 """Words of what is a tensor with a graph, where a model hands out several things."""
 

@@ -101,13 +101,6 @@ def trains(body: Sequence[Event]) -> bool:
     return any(isinstance(value, Call) and last_name(value.func) == "backward" for value in values)
 
 
-def counters(body: Sequence[Event]) -> Iterator[Value]:
-    """What a body counts up: `step += 1`, `self.step += 1`."""
-    for event in every(body):
-        if isinstance(event, ev.Assign) and event.augmented and isinstance(event.targets[0], (Name, Attr)):
-            yield event.targets[0]
-
-
 def attributes_set(fn: Function) -> Iterator[str]:
     """The attributes of `self` that a function assigns."""
     if fn.glance is not None:

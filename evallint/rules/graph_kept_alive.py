@@ -62,8 +62,10 @@ class GraphKeptAlive(Rule):
     A graph is followed through operations that certainly carry it on: the forward, arithmetic, losses, PyTorch's functions
     and tensor methods; and whatever a loop calls `backward()` on has a graph there. `.item()`, `.detach()`, `.data`,
     `float()`, `argmax()`, comparisons, conversions to integers and arrays, `no_grad`, and functions that were not read end
-    it. The statement must be repeated by a loop that runs the forward as well, and that does not begin the sum anew, or
-    does so only now and then, when it has shown it. A function or a meter that was read counts as the sum itself where it
+    it. A loss that is computed into the one which is back-propagated, or handed out together with it, has a graph as well, where it
+    is named a loss. The statement must be repeated by a loop that runs the forward as well, and that does not begin the sum anew, or
+    does so only in its first round, or now and then, when it has shown it. A comprehension over batches is such a loop, and so is one
+    over a generator that runs the forward. A function or a meter that was read counts as the sum itself where it
     adds what it is handed, as it is. In an evaluation the finding is as sure as EVL002, whose cause is the same and whose
     cost is another: both stand, EVL002 at the loop. It is `low` where nothing but the use of its outputs says that a loop
     evaluates, and in most of a module's own methods, whose users may want the graph. In a training loop the step must have
@@ -372,20 +374,23 @@ def validate(path, loader):
     def check(self, facts: Facts) -> Iterator[Finding]:
         for claim in kept_graphs(facts):
             kept, forward = claim.kept, claim.forward
-            what = {"sum": "adds to", "list": "collects in", "item": "stores in"}[kept.how]
+            into = {"sum": "adds to `{}`", "list": "collects in `{}`", "item": "stores in `{}`", "gather": "collects"}[kept.how].format(
+                kept.text
+            )
             cure = "`.item()` or `.detach()`" if kept.how == "sum" else "`.detach()`"
             loop = "training" if claim.trains else "evaluation"
             message = (
-                f"this {what} `{kept.text}` a tensor with its graph, so the graph of every round of the {loop} loop stays alive: "
+                f"this {into} a tensor with its graph, so the graph of every round of the {loop} loop stays alive: "
                 f"take {cure} of it{'' if claim.trains else ', or record nothing'}"
             )
+            recorded = () if forward is None else (Step(place(forward.path, forward.span), f"the forward of `{forward.text}` is recorded"),)
             yield Finding(
                 place(kept.path, kept.span), self.code, self.name, message, confidence=claim.confidence,
-                severity="note" if claim.trains else "warning", function=kept.function, model=forward.text,
+                severity="note" if claim.trains else "warning", function=kept.function, model=forward.text if forward is not None else "",
                 trail=(
-                    Step(place(kept.loop.path, kept.loop.span), "the loop"),
-                    Step(place(forward.path, forward.span), f"the forward of `{forward.text}` is recorded"),
-                    Step(place(kept.path, kept.span), f"`{kept.text}` keeps its graph"),
+                    *(() if kept.how == "gather" else (Step(place(kept.loop.path, kept.loop.span), "the loop"),)),
+                    *recorded,
+                    Step(place(kept.path, kept.span), f"{f'`{kept.text}`' if kept.text else 'the collection'} keeps its graph"),
                 ),
                 repair=Repair("detach", sort=kept.how, text=kept.text, given=kept.given, doubtful=is_doubtful(kept)),
             )  # fmt: skip
