@@ -40,13 +40,20 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "attributes aliased: wrong/b09_no_parentheses.py",
     ),
     "a sum that keeps its graph is followed in the function of the loop alone": (
+        "loops split: wrong/b33_back_propagated.py",
+        "loops split: wrong/b33_codes_beside_outputs.py",
         "loops split: wrong/b33_epoch_loss.py",
+        "loops split: wrong/b33_generator_yields_it.py",
+        "loops split: wrong/b33_loss_of_a_part.py",
+        "loops split: wrong/b33_meter.py",
+        "loops split: wrong/b33_scheduler_reads_it.py",
         "loops split: wrong/b33_weighted_sum.py",
     ),
     "a layer that is built in a forward is not followed into another function, nor into a wrapper": (
         "tails split: wrong/b42_under_a_name.py",
         "DataParallel: wrong/b42_own_class.py",
     ),
+    "what a helper hands out beside other things is followed by its last statement": ("tails split: wrong/b43_helpers.py",),
     "`train()` after the last batch is understood in the loop itself only": ("loops split: right/a14_at_the_last_batch.py",),
     "a forward two calls below the loop is found both there and at the loop": ("loops split: wrong/b09_loader_feeds_helper.py",),
     "training step and evaluation in one helper, which a loop calls: the second round is not seen": (

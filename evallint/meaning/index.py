@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 from evallint.events import (
     Assign,
     Attr,
+    Branch,
     Call,
     Class,
     Const,
@@ -22,6 +23,7 @@ from evallint.events import (
     Name,
     Seq,
     Sub,
+    Try,
     Value,
     blocks,
 )
@@ -35,6 +37,17 @@ MODULE_ENDINGS = [("model",), ("module",), ("network",), ("net",), ("layer",)]
 USUAL = {"torch": "torch", "nn": "torch.nn", "F": "torch.nn.functional", "optim": "torch.optim"}
 """What names stand for that a `from utils import *` must bring, where its module is not in sight."""
 NO_MODULES = frozenset(("?.object", "?.ABC", "?.Protocol", "?.Generic", "?.Exception"))
+
+
+def run_always(body: Sequence[Event]) -> Iterator[Event]:
+    """The statements of a body that run whatever happens, those of `try` and `if True` among them."""
+    for event in body:
+        if isinstance(event, Try):
+            yield from run_always(event.body)
+        elif isinstance(event, Branch) and isinstance(event.test, Const) and event.test.value:
+            yield from run_always(event.then)
+        else:
+            yield event
 
 
 class Index:
@@ -117,7 +130,7 @@ class Index:
         """Where a file's body, or what that imports, turns recording off for whoever imports the file."""
         if path not in self._silent:
             self._silent[path] = None
-            for event in self.files[path].body.body:
+            for event in run_always(self.files[path].body.body):
                 self._silent[path] = self._silenced_after(path, event, self._silent[path])
         return self._silent[path]
 

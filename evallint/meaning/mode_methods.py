@@ -55,7 +55,8 @@ class ModeMethods:
         mets = list(calls_under(method))
         supers = [m for m in mets if is_super(m.call, method.name)]
         if any(p.kind in ("*", "**") for p in method.params) and method.name == "train" and not needed(method):
-            lost = supers and all(not m.tests and not m.call.args and not m.call.keywords for m in supers)
+            always = all(isinstance(test, ev.Const) for m in supers for test in m.tests)
+            lost = supers and always and not any(m.call.args or m.call.keywords for m in supers)
             return ("dropped", supers[0].call.span) if lost else ("", None)  # else it hands on what it is given
         if method.name == "eval":
             return self.sort_of_eval(cls, method, mets, supers)
