@@ -290,6 +290,8 @@ class Param:
 
 COLLECTIONS = frozenset(("list", "tuple", "set", "dict", "OrderedDict", "defaultdict"))
 """What makes a collection when it is called."""
+JOINING = frozenset("cat concat concatenate stack hstack vstack dstack".split())
+"""What makes one tensor of several, or one array."""
 ANY_METHOD = "<any>"
 """In `Function.called`: `getattr` with a name that is not written there."""
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from evallint.events import JOINING
 from evallint.finding import Applicability, Finding, Repair
 from evallint.fixes.code import Code, Codes, assigned, spot_at
-
-JOINING = frozenset("cat concat concatenate stack hstack vstack dstack".split())
 
 
 def proposals(finding: Finding, repair: Repair, code: Code, codes: Codes) -> Iterator[tuple[str, Applicability]]:

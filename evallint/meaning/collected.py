@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from evallint import events as ev
 from evallint.events import Class, Function, Value
-from evallint.meaning import names
+from evallint.meaning import names, slices
 from evallint.meaning.bound import EACH, Picked, elements_of, given_to
 from evallint.meaning.guarded import Met, calls_under, inside, items_of, values_in
 from evallint.meaning.layers import CONTAINERS, INDEPENDENT, PARAMETERLESS, Layers
@@ -341,20 +341,13 @@ class Collected:
 
 def is_overwritten(method: Function, value: Value) -> bool:
     """Whether a loop assigns an attribute anew in each turn and keeps it: `self.block = Block(); self.blocks.append(self.block)`."""
-    name = asked_of_self(value)
     for event in every(method.body):
         if isinstance(event, ev.Loop):
             inner = list(every(event.body))
-            assigned = any(isinstance(e, ev.Assign) and any(asked_of_self(t) == name for t in targets_in(e)) for e in inner)
+            assigned = any(isinstance(e, ev.Assign) and any(text_of(value) in slices.whole(t) for t in e.targets) for e in inner)
             if assigned and any(isinstance(e, ev.Do) and any(item is value for item in inside(e.value)) for e in inner):
                 return True
     return False
-
-
-def targets_in(event: ev.Assign) -> Iterator[Value]:
-    """The targets of an assignment, those of a tuple one by one."""
-    for target in event.targets:
-        yield from target.items if isinstance(target, ev.Seq) else (target,)
 
 
 def is_registered(method: Function, name: str, put: Met | None = None) -> bool:

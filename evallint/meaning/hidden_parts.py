@@ -189,7 +189,7 @@ class HiddenParts:
         """Whether a loop over a collection puts its parts elsewhere: `for layer in self.layers: parts.append(layer)`."""
         for event in every(method.body):
             if isinstance(event, ev.Loop) and event.source is not None and event.target is not None and holds(event.source, name):
-                targets = {item.id for item in inside(event.target) if isinstance(item, ev.Name)}
+                targets = names_in_target(event.target)
                 for met in calls_under(method):
                     put = last_name(met.call.func) in ADDING or last_name(met.call.func)[:1].isupper()
                     given = (*met.call.args, *(v for _, v in met.call.keywords)) if put else ()

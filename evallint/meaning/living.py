@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from typing import Any
 
 from evallint import events as ev
@@ -77,7 +78,7 @@ class Living(Objects):
         said = list(names.words(last_name(node.func)))
         while said and said[-1] in ("fn", "func", "function", "f"):
             said.pop()
-        return bool(said) and said[-1] in LOSSES and said[0] not in TELLING_OF
+        return returns_loss(said, LOSSES)
 
     def handed_out(self, value: V) -> V:
         """A part of what a forward returns, under whatever name: where a loss is taken of it, it is a tensor with its graph."""
@@ -91,13 +92,7 @@ class Living(Objects):
 
     def skipped(self, fn: Function, args: Args, node: Call | None, w: World, cls: Class | None) -> V:
         value = super().skipped(fn, args, node, w, cls)
-        if (
-            value.graph
-            and w.grad == ON
-            and node is not None
-            and (said := names.words(fn.name))[-1:] == ("loss",)
-            and said[0] not in TELLING_OF
-        ):
+        if value.graph and w.grad == ON and node is not None and returns_loss(names.words(fn.name), ("loss",)):
             return enlivened(value, args.all())
         return value
 
@@ -319,6 +314,11 @@ def enlivened(value: V, into: list[V]) -> V:
     """A value that carries on the graphs of what went into it."""
     live = NO_IDS.union(*map(alive, into)) & value.graph
     return V(value.atoms, value.data, value.graph, value.live | live) if live - value.live else value
+
+
+def returns_loss(said: Sequence[str], losses: Container[str]) -> bool:
+    """Whether a function, by the words of its name, returns one of these: not `log_loss`, which is handed it."""
+    return bool(said) and said[-1] in losses and said[0] not in TELLING_OF
 
 
 def is_deque(name: str, fn: Function) -> bool:

@@ -39,6 +39,7 @@ GETTERS = frozenset(
 NO_MODELS_THERE = frozenset("metric metrics loss losses data dataset datasets transform transforms optim util utils logger logging".split())
 """Words of modules whose classes are no models."""
 BOOKKEEPING = frozenset("manager logger meter tracker recorder handler counter monitor writer".split())
+"""Last words of classes that keep books of what models do."""
 
 
 def makes_no_model(node: Call, name: str) -> bool:

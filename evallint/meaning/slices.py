@@ -16,7 +16,6 @@ ITSELF = frozenset(("self", "cls"))
 SCHEDULERS = frozenset("scheduler sched plateau lr_scheduler".split())
 LOSSES = frozenset("loss losses criterion criterions crit cost objective entropy mse nll bce l1loss mseloss".split())
 """Words that names of losses end in."""
-JOINING = frozenset("cat concat concatenate stack hstack vstack dstack".split())
 NUMBERS = frozenset("item detach tolist numpy float".split())
 FIRST = frozenset(("first", "init", "initial", "started", "initialized", "initialised"))
 """Words of flags that tell the first round from the others."""
@@ -169,7 +168,7 @@ def adds_to(value: Value, text: str) -> bool:
         return adds_to(value.then, text) or adds_to(value.other, text)
     if type(value) is ev.Mix:
         return len(value.items) > 1 and any(is_old(item, text) for item in value.items)
-    if isinstance(value, ev.Call) and last_name(value.func) in JOINING and value.args and isinstance(value.args[0], ev.Seq):
+    if isinstance(value, ev.Call) and last_name(value.func) in ev.JOINING and value.args and isinstance(value.args[0], ev.Seq):
         items = value.args[0].items
         return len(items) > 1 and any(is_old(item, text) for item in items)
     return False

@@ -98,7 +98,7 @@ class Edit:
 
 def edits(before: Pieces | None, text: str) -> Iterator[Edit]:
     """What may have become of a text: lines between two pieces, which parse by themselves or the next is true; and the whole."""
-    if before is not None and "\r" not in before.text + text:
+    if before is not None and "\r" not in before.text and "\r" not in text:
         yield between_pieces(before, text)
     yield Edit((), 0, text, (), before.rows if before is not None else ())
 
