@@ -194,7 +194,7 @@ def test_marks_are_counted_by_function_as_well() -> None:
     ]
     tallies = beside.score(marks, [Said(FILE, line, "EVL201") for line in (10, 20, 30, 60, 70, 80)])
     tally = tallies["EVL201"]
-    assert [each.id for each in tally.found] == ["one", "two", "three"]
+    assert [each.id for each in tally.right] == ["one", "two", "three"]
     assert [each.id for each in tally.missed] == ["four"]
     assert [each.id for each in tally.false] == ["false"]
     assert [each.id for each in tally.quiet] == ["quiet"]

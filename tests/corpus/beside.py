@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.corpus.labels import Mark
-from tests.corpus.scoring import Said, share
+from tests.corpus.scoring import Said, Tally, share
 
 NEAR = 1
 """A finding may stand so many lines off."""
@@ -21,29 +20,15 @@ EVL203 = "EVL203"
 _HEAD = f"{'rule':8}{'bugs':>6}{'found':>7}{'recall':>8}{'right':>7}{'reported':>10}   by function: bugs, found, recall"
 
 
-@dataclass(slots=True)
-class Tally:
+class MarkTally(Tally[Mark]):
     """What one rule said of its marks."""
 
-    code: str
-    found: list[Mark] = field(default_factory=list)
-    """Bugs that are reported."""
-    missed: list[Mark] = field(default_factory=list)
-    """Bugs that are not."""
-    false: list[Mark] = field(default_factory=list)
-    """Right places that are reported."""
-    quiet: list[Mark] = field(default_factory=list)
-    """Right places that are not."""
-
-    @property
-    def recall(self) -> float:
-        """The share of the bugs that is reported."""
-        return share(len(self.found), len(self.found) + len(self.missed))
+    __slots__ = ()
 
     @property
     def functions(self) -> dict[tuple[str, str], bool]:
         """The functions (file and name) that have bugs, and whether all of those are reported."""
-        whole = {(each.file, each.function): True for each in self.found}
+        whole = {(each.file, each.function): True for each in self.right}
         return whole | {(each.file, each.function): False for each in self.missed}
 
 
@@ -61,35 +46,29 @@ def tells(said: Said, mark: Mark) -> bool:
     return first - near <= said.line <= last + near
 
 
-def score(marks: Sequence[Mark], findings: Iterable[Said]) -> dict[str, Tally]:
+def score(marks: Sequence[Mark], findings: Iterable[Said]) -> dict[str, MarkTally]:
     """The tally of each rule that has marks, by its code."""
     by_place: dict[tuple[str, str], list[Said]] = defaultdict(list)
     for said in findings:
         by_place[said.file, said.code].append(said)
-    tallies = {code: Tally(code) for code in sorted({each.code for each in marks})}
+    tallies = {code: MarkTally(code) for code in sorted({each.code for each in marks})}
     for each in marks:
         is_told = any(tells(said, each) for said in by_place[each.file, each.code])
-        _cell(tallies[each.code], is_bug=each.is_bug, is_told=is_told).append(each)
+        tallies[each.code].count(each, is_wrong=each.is_bug, is_reported=is_told)
     return tallies
 
 
-def _cell(tally: Tally, *, is_bug: bool, is_told: bool) -> list[Mark]:
-    if is_bug:
-        return tally.found if is_told else tally.missed
-    return tally.false if is_told else tally.quiet
-
-
-def table(tallies: Mapping[str, Tally]) -> Iterator[str]:
+def table(tallies: Mapping[str, MarkTally]) -> Iterator[str]:
     """The figures, one line a rule."""
     yield _HEAD
     for code, tally in sorted(tallies.items()):
-        bugs, right = len(tally.found) + len(tally.missed), len(tally.false) + len(tally.quiet)
+        bugs, right = len(tally.right) + len(tally.missed), len(tally.false) + len(tally.quiet)
         whole = list(tally.functions.values())
         by_function = f"{len(whole):17}{sum(whole):7}{share(sum(whole), len(whole)):8.3f}"
-        yield f"{code:8}{bugs:6}{len(tally.found):7}{tally.recall:8.3f}{right:7}{len(tally.false):10}   {by_function}"
+        yield f"{code:8}{bugs:6}{len(tally.right):7}{tally.recall:8.3f}{right:7}{len(tally.false):10}   {by_function}"
 
 
-def details(tally: Tally, root: Path) -> Iterator[str]:
+def details(tally: MarkTally, root: Path) -> Iterator[str]:
     """Every right place that is reported, and every missed bug."""
     for word, marks in (("FP", tally.false), ("FN", tally.missed)):
         for each in marks:

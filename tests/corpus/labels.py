@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 Verdict = Literal["ok", "missing", "na"]
 Needs = Literal["local", "file", "project"]
@@ -56,37 +56,34 @@ BESIDE = FOLDER / "beside.jsonl"
 """The marks; their code is kept with that of the second collection."""
 
 
-class Placed(Protocol):
-    """What is said about a file of a source."""
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What reading told of some lines of a function. Lines are 1-based, first and last included."""
 
-    @property
-    def root(self) -> str:
-        """The name of the folder that the source is unpacked to."""
-
-    @property
-    def source(self) -> str:
-        """The source's name, `pypi:` or `github:` first."""
-
-    @property
-    def commit(self) -> str:
-        """The SHA-256 of the wheel, or the commit."""
+    id: str
+    root: str
+    """The name of the folder that the source is unpacked to."""
+    source: str
+    """The source's name, `pypi:` or `github:` first."""
+    commit: str
+    """The SHA-256 of the wheel, or the commit."""
+    path: str
+    function: str
+    lines: Lines
 
     @property
     def file(self) -> str:
         """The file below the folder of sources, with slashes."""
+        return f"{self.root}/{self.path}"
+
+
+AnyLabel = TypeVar("AnyLabel", bound=Label)
 
 
 @dataclass(frozen=True, slots=True)
-class Region:
-    """One labelled evaluation region. Lines are 1-based, first and last included."""
+class Region(Label):
+    """One labelled evaluation region."""
 
-    id: str
-    root: str
-    source: str
-    commit: str
-    path: str
-    function: str
-    lines: Lines
     function_lines: Lines
     verdicts: dict[str, Verdict]
     """By the code of the rule."""
@@ -95,21 +92,19 @@ class Region:
     train_after_lines: tuple[Lines, ...] = ()
     """Where EVL003 may be reported as well."""
 
-    @property
-    def file(self) -> str:
-        """The file below the folder of its label file, with slashes."""
-        return f"{self.root}/{self.path}"
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    return (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+
+
+def _whereabouts(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("id", "root", "source", "commit", "path", "function")}
 
 
 def region(row: dict[str, Any]) -> Region:
     """A region from its row of a label file."""
     return Region(
-        id=row["id"],
-        root=row["root"],
-        source=row["source"],
-        commit=row["commit"],
-        path=row["path"],
-        function=row["function"],
+        **_whereabouts(row),
         lines=(row["start"], row["end"]),
         function_lines=(row["function_start"], row["function_end"]),
         verdicts={code: row[verdict] for code, verdict in VERDICTS.items()},
@@ -121,28 +116,16 @@ def region(row: dict[str, Any]) -> Region:
 
 def read_regions(path: Path) -> list[Region]:
     """The regions of a label file, in its order."""
-    return [region(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [region(row) for row in _rows(path)]
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A place where one rule should speak, or one alike where it should not. Lines are 1-based, first and last included."""
+class Mark(Label):
+    """A place where one rule should speak, or one alike where it should not."""
 
-    id: str
-    root: str
-    source: str
-    commit: str
-    path: str
-    function: str
-    lines: Lines
     code: str
     is_bug: bool
     why: str = ""
-
-    @property
-    def file(self) -> str:
-        """The file below the folder of sources, with slashes."""
-        return f"{self.root}/{self.path}"
 
     @property
     def subfolder(self) -> str:
@@ -152,27 +135,18 @@ class Mark:
 
 def read_marks(path: Path) -> list[Mark]:
     """The marks of a file such as `beside.jsonl`, in its order."""
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     return [
         Mark(
-            id=row["id"],
-            root=row["root"],
-            source=row["source"],
-            commit=row["commit"],
-            path=row["path"],
-            function=row["function"],
+            **_whereabouts(row),
             lines=(row["line"], row["end"]),
             code=row["code"],
             is_bug=IS_BUG[row["verdict"]],
             why=row["why"],
         )
-        for row in rows
+        for row in _rows(path)
     ]
 
 
-Anything = TypeVar("Anything", bound=Placed)
-
-
-def present(labels: Sequence[Anything], folder: Path) -> list[Anything]:
+def present(labels: Sequence[AnyLabel], folder: Path) -> list[AnyLabel]:
     """Those of the regions, or of the marks, whose file is below `folder`."""
     return [each for each in labels if (folder / each.file).is_file()]

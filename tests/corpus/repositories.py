@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tests.corpus.labels import Placed
+from tests.corpus.labels import Label
 from tests.corpus.packages import SUFFIXES
 
 SYMBOLIC_LINK = b"120000"
@@ -28,7 +28,7 @@ class Tree:
     """The name of the folder it is laid out in."""
 
 
-def trees_of(labels: Iterable[Placed]) -> list[Tree]:
+def trees_of(labels: Iterable[Label]) -> list[Tree]:
     """The commits that the labels, which are all of repositories, speak of."""
     return sorted({Tree(each.source.removeprefix("github:"), each.commit, each.root) for each in labels})
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Generic
 
-from tests.corpus.labels import VERDICTS, Lines, Region
+from tests.corpus.labels import VERDICTS, AnyLabel, Lines, Region
 
 EVL003 = "EVL003"
 
@@ -25,18 +26,36 @@ class Said:
 
 
 @dataclass(slots=True)
-class Score:
-    """The tally of one rule over one set of labels. Regions are counted once, however many findings they have."""
+class Tally(Generic[AnyLabel]):
+    """What one rule said of some labels, each of which is counted once, however many findings it has."""
 
     code: str
-    right: list[Region] = field(default_factory=list)
+    right: list[AnyLabel] = field(default_factory=list)
     """Labelled wrong, and reported."""
-    false: list[Region] = field(default_factory=list)
+    false: list[AnyLabel] = field(default_factory=list)
     """Reported, and labelled otherwise."""
-    missed: list[Region] = field(default_factory=list)
+    missed: list[AnyLabel] = field(default_factory=list)
     """Labelled wrong, and not reported."""
-    quiet: list[Region] = field(default_factory=list)
+    quiet: list[AnyLabel] = field(default_factory=list)
     """Neither."""
+
+    @property
+    def recall(self) -> float:
+        """The share of the wrong labels that is reported."""
+        return share(len(self.right), len(self.right) + len(self.missed))
+
+    def count(self, label: AnyLabel, *, is_wrong: bool, is_reported: bool) -> None:
+        """Count a label."""
+        if is_wrong:
+            (self.right if is_reported else self.missed).append(label)
+        else:
+            (self.false if is_reported else self.quiet).append(label)
+
+
+@dataclass(slots=True)
+class Score(Tally[Region]):
+    """The tally of one rule over one set of regions."""
+
     unlabelled: list[Said] = field(default_factory=list)
     """Findings of labelled files on no labelled region: neither right nor wrong until somebody reads them."""
     at: dict[str, int] = field(default_factory=dict)
@@ -46,11 +65,6 @@ class Score:
     def precision(self) -> float:
         """The share of the reported regions that is right."""
         return share(len(self.right), len(self.right) + len(self.false))
-
-    @property
-    def recall(self) -> float:
-        """The share of the wrong regions that is reported."""
-        return share(len(self.right), len(self.right) + len(self.missed))
 
     @property
     def f1(self) -> float:
@@ -113,14 +127,8 @@ def score(regions: Sequence[Region], findings: Iterable[Said]) -> dict[str, Scor
             scores[said.code].at[found.id] = said.line
     for code, tally in scores.items():
         for each in regions:
-            _cell(tally, is_wrong=each.verdicts[code] == "missing", is_reported=each.id in tally.at).append(each)
+            tally.count(each, is_wrong=each.verdicts[code] == "missing", is_reported=each.id in tally.at)
     return scores
-
-
-def _cell(tally: Score, *, is_wrong: bool, is_reported: bool) -> list[Region]:
-    if is_wrong:
-        return tally.right if is_reported else tally.missed
-    return tally.false if is_reported else tally.quiet
 
 
 def together(scores: Iterable[dict[str, Score]]) -> dict[str, Score]:
