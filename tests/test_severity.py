@@ -7,6 +7,8 @@ import pytest
 import evallint
 
 PROGRAM = """
+from functools import partial
+
 import torch
 from torch import nn
 
@@ -60,6 +62,8 @@ def test_note_where_no_layer_depends_on_the_mode(built: str) -> None:
         ("self.layers = nn.InstanceNorm2d(3, affine=True, track_running_stats=True)", "InstanceNorm2d with running statistics"),
         ("self.layers = nn.LSTM(8, 2, num_layers=2, dropout=0.3)", "LSTM"),
         ("parts = [nn.Linear(8, 8)]; parts.append(nn.BatchNorm1d(8)); self.layers = nn.Sequential(*parts)", "BatchNorm1d"),
+        ("norm = nn.BatchNorm1d if parts else nn.LayerNorm; self.layers = nn.Sequential(nn.Linear(8, 8), norm(8))", "BatchNorm1d"),
+        ("drop = partial(nn.Dropout, rate); self.layers = nn.Sequential(nn.Linear(8, 8), drop())", "Dropout"),
     ],
 )
 def test_warning_names_the_layer(built: str, layer: str) -> None:

@@ -59,3 +59,35 @@ def elements_of(value: Picked) -> Iterator[Value]:
         yield source.items[value.place]
     else:
         yield source
+
+
+def chosen(value: Value) -> Iterator[Value]:
+    """A value, or those between which a condition chooses."""
+    if isinstance(value, ev.IfValue):
+        yield from chosen(value.then)
+        yield from chosen(value.other)
+    else:
+        yield value
+
+
+def kinds_called(method: Function, name: str) -> Iterator[ev.Call | Function]:
+    """What a method calls by a local name: a class, as a call of it without its arguments or with those that a `partial` holds; or a
+    function that it defines.
+    """
+    for event in every(method.body):
+        if isinstance(event, ev.Define) and event.function.name == name:
+            yield event.function
+    default = next((p.default for p in method.params if p.name == name and p.default is not None), None)
+    for given in (*given_to(method, name), *((default,) if default is not None else ())):
+        for value in chosen(given):
+            if isinstance(value, ev.Lambda):
+                yield value.function
+            elif isinstance(value, ev.Attr) or (isinstance(value, ev.Name) and value.id != name):
+                yield ev.Call(value, (), (), ev.NOWHERE)
+            elif isinstance(value, ev.Call) and last_name(value.func) == "partial" and value.args:
+                yield ev.Call(value.args[0], value.args[1:], value.keywords, value.span)
+
+
+def called_with(kind: ev.Call, call: ev.Call) -> ev.Call:
+    """The call of a class that stands for the call of a local name: with the arguments that a `partial` holds, and those of the call."""
+    return ev.Call(kind.func, (*kind.args, *call.args), (*kind.keywords, *call.keywords), call.span)

@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from evallint import events as ev
 from evallint.events import Class, Event, Function, Value
 from evallint.meaning import names
+from evallint.meaning.bound import called_with, chosen, kinds_called
 from evallint.meaning.facts import Lapse
 from evallint.meaning.functional import is_meant, is_training, runs_in_forwards
 from evallint.meaning.guarded import Met, calls_under, named, speaks_of_mode, values_of_name
 from evallint.meaning.layers import CONTAINERS, DEPENDENT, WITH_DROPOUT, Layers, is_false
+from evallint.meaning.slices import reads, written
 from evallint.meaning.walk import asked_of_self, every, last_name, text_of
 
 BUILDING = frozenset("build make create init initialize setup set configure reset get new replace convert add lazy".split())
@@ -35,7 +37,8 @@ class BuiltInside:
     def lapses_in(self, functions: Sequence[Function]) -> Iterator[Lapse]:
         """The lapses in functions that are in no other function."""
         for f in functions:
-            if f.name != "__init__" and (f.called & (DEPENDENT | WITH_DROPOUT) or self.may_build(f)):
+            known = f.called & (DEPENDENT | WITH_DROPOUT)
+            if known and f.has_closures if f.name == "__init__" else known or self.may_build(f):
                 yield from self.lapses_of(f)
 
     def may_build(self, f: Function) -> bool:
@@ -46,7 +49,9 @@ class BuiltInside:
     def lapses_of(self, f: Function) -> Iterator[Lapse]:
         """The lapses in one function."""
         cls = self.project.class_of_method.get(id(f))
-        if is_meant(f.name) or is_training(f) or (cls is not None and is_meant(cls.name)) or set(names.words(f.name)[:1]) & BUILDING:
+        begins = f.name == "__init__"
+        builds = not begins and bool(set(names.words(f.name)[:1]) & BUILDING)
+        if is_meant(f.name) or is_training(f) or (cls is not None and is_meant(cls.name)) or builds:
             return
         module = cls is not None and self.project.is_module(cls)
         inside = module and cls is not None and self.is_run_by_forward(cls, f)
@@ -57,6 +62,8 @@ class BuiltInside:
             if not layer or any(map(speaks_of_mode, met.tests)):
                 continue
             nested = met.functions[1:]
+            if begins and not nested:  # of a constructor, what a function that it makes builds each time
+                continue
             if any(is_meant(inner.name) or is_training(inner) for inner in nested):
                 continue
             sort = self.sort_of(f, met, mets, called, inside)
@@ -73,7 +80,9 @@ class BuiltInside:
         """The layer that a call builds, if what it does depends on the mode; of a class of the program, the layer in it that does."""
         name = last_name(call.func)
         if name not in DEPENDENT | WITH_DROPOUT | self.own or isinstance(call.func, ev.Sub):
-            return ""
+            kinds = kinds_called(f, name) if isinstance(call.func, ev.Name) else ()
+            made = [called_with(kind, call) for kind in kinds if isinstance(kind, ev.Call) and last_name(kind.func) in DEPENDENT]
+            return next(filter(None, (self.dependent_layer(f, each) for each in made)), "")
         atom = self.project.dotted(f.path, call.func)
         if atom is not None and atom[0] == "k":
             off = any("drop" in key and is_false(value) for key, value in call.keywords)
@@ -119,12 +128,16 @@ class BuiltInside:
                 outer = parent
             elif last_name(func) in CONTAINERS:
                 outer = parent
+            elif isinstance(func, ev.Attr) and func.name in ("append", "insert") and isinstance(func.base, ev.Name):
+                return "local" if self.runs_each(f, func.base.id, mets, called) else ""
             else:
                 return ""
         event = met.event
         target = target_of(event, outer)
         if target is None:
-            return ""
+            listed = event.targets[0] if isinstance(event, ev.Assign) and isinstance(event.value, ev.Seq) else None
+            among = isinstance(event, ev.Assign) and any(item is outer for item in spread(event.value))
+            return "local" if among and isinstance(listed, ev.Name) and self.runs_each(f, listed.id, mets, called) else ""
         text = text_of(target)
         spelled = aliases(f, text)
         if any(self.is_switched(f, name) for name in spelled):
@@ -134,6 +147,18 @@ class BuiltInside:
         name = asked_of_self(target)
         lazily = any(name in named(test) or asks_for_presence(test) for test in met.tests)
         return "kept" if name and inside and not lazily else ""
+
+    def runs_each(self, f: Function, name: str, mets: Sequence[Met], called: dict[int, Met]) -> bool:
+        """Whether a function runs what is in a list of its own, one by one or as an `nn.Sequential`."""
+        spelled = aliases(f, name)
+        if any(self.is_switched(f, text) for text in spelled):
+            return False
+        made = [m for m in mets if any(isinstance(a, ev.Star) and text_of(a.item) in spelled for a in m.call.args)]
+        if any(last_name(m.call.func) in CONTAINERS and self.sort_of(f, m, mets, called, False) for m in made):
+            return True
+        loops = [event for event in every(f.body) if isinstance(event, ev.Loop) and not spelled.isdisjoint(reads(event.source))]
+        each = {one for loop in loops if loop.target is not None for one in written(loop.target)}
+        return any(text_of(m.call.func) in each and not self.is_switched(f, text_of(m.call.func)) for m in mets)
 
     def is_switched(self, f: Function, text: str) -> bool:
         """Whether a function sets the mode of what it calls `text` by hand."""
@@ -194,15 +219,6 @@ def spread(value: Value) -> Iterator[Value]:
 def holds(value: Value, wanted: Value) -> bool:
     """Whether a value is this one, or chooses it under a condition."""
     return any(item is wanted for item in chosen(value))
-
-
-def chosen(value: Value) -> Iterator[Value]:
-    """A value, or those between which a condition chooses."""
-    if isinstance(value, ev.IfValue):
-        yield from chosen(value.then)
-        yield from chosen(value.other)
-    else:
-        yield value
 
 
 def target_of(event: Event, wanted: Value) -> Value | None:

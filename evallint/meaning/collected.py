@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from evallint import events as ev
 from evallint.events import Class, Function, Value
 from evallint.meaning import names, slices
-from evallint.meaning.bound import EACH, Picked, elements_of, given_to
+from evallint.meaning.bound import EACH, Picked, called_with, elements_of, given_to, kinds_called
 from evallint.meaning.guarded import Met, calls_under, inside, items_of, values_in
 from evallint.meaning.layers import CONTAINERS, INDEPENDENT, PARAMETERLESS, Layers
 from evallint.meaning.walk import asked_of_self, every, is_collection, last_name, text_of
@@ -192,6 +192,12 @@ class Collected:
                 yield from self.part_made(spot.deeper(), ev.Call(value, call.args, call.keywords, call.span))
         elif (helper := self.helper(spot, call)) is not None:
             yield from self.parts_returned(spot, call, helper)
+        elif isinstance(func, ev.Name) and spot.depth < DEEPEST and (kinds := list(kinds_called(spot.method, func.id))):
+            for kind in kinds:
+                if isinstance(kind, Function):
+                    yield from self.parts_returned(spot, call, kind)
+                else:
+                    yield from self.part_made(spot.deeper(), called_with(kind, call))
         else:
             says, layer = self.says_of(spot, call)
             if says != "none":

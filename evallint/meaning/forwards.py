@@ -147,7 +147,7 @@ class Forwards(Layers, Contexts):
         modes: Modes = frozenset().union(*(self.mode_of(w, part) for part in parts))
         if any(m.mode not in ("eval", "given", "unknown") for m in modes):
             return None
-        own = [(c, node) for c in self.project.mro(cls) for _, node in built(c)]
+        own = [(c, node) for c in self.project.mro(cls) for _, _, node in built(c)]
         reads = any(isinstance(n, Attr) or (isinstance(n, Call) and last_name(n.func) in DEPENDENT | FUNCTIONAL) for _, n in own)
         made = [(c, n) for c, n in own if isinstance(n, Call) and last_name(n.func)[:1].isupper()]
         passes = bool(made) and all(last_name(n.func) in CONTAINERS and handed_to(c, n) for c, n in made)

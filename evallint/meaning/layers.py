@@ -9,6 +9,7 @@ from typing import Any
 from evallint import events as ev
 from evallint.events import Class, Event, Function, Value, blocks
 from evallint.meaning import names
+from evallint.meaning.bound import called_with, kinds_called
 from evallint.meaning.machine import Machine
 from evallint.meaning.project import GRAD_SWITCHES
 from evallint.meaning.walk import asked_of_self, decorator_names, deep, every, last_name, parts, values_of
@@ -223,8 +224,8 @@ class Layers(Machine):
             given = {p.name for p in init.params[1:]} if init is not None else set()
             if given & parts_run(owner) or any(names.is_model_name(name) for name in given):
                 verdict = "unknown"  # it runs what it is handed
-            for target, node in built(owner):
-                found, name = self.built_layer(owner, node, seen)
+            for method, target, node in built(owner):
+                found, name = self.built_layer(owner, method, node, seen)
                 if found == "some":
                     layer = f"{target} ({name})" if target else name
                     self.layer_cache[id(cls)] = ("some", layer)
@@ -247,14 +248,25 @@ class Layers(Machine):
         found = [self.written_layers(path, part) for part in inner]
         return next((f for f in found if f[0] == "some"), ("unknown" if any(f[0] == "unknown" for f in found) else "none", ""))
 
-    def built_layer(self, cls: Class, node: Value, seen: set[int]) -> tuple[str, str]:
-        """What one call or attribute read in a class says."""
+    def built_layer(self, cls: Class, method: Function, node: Value, seen: set[int]) -> tuple[str, str]:
+        """What one call or attribute read in a method of a class says."""
         if isinstance(node, ev.Attr):
             return ("some", "self.training") if node.name == "training" else ("none", "")
         assert isinstance(node, ev.Call)
         if last_name(node.func) in CONTAINERS and handed_to(cls, node):
             return "unknown", ""
+        if isinstance(node.func, ev.Name) and self.project.dotted(cls.path, node.func) is None:
+            return self.local_layer(cls, method, node, node.func.id, seen)
         return self.called_layer(cls.path, node, seen)
+
+    def local_layer(self, cls: Class, method: Function, node: ev.Call, name: str, seen: set[int]) -> tuple[str, str]:
+        """What the call of a local name says: `norm_layer(64)`, whose default is `nn.BatchNorm2d`."""
+        kinds = [kind for kind in kinds_called(method, name) if isinstance(kind, ev.Call) and last_name(kind.func) != name]
+        found = [self.called_layer(cls.path, called_with(kind, node), seen) for kind in kinds]
+        found.append(self.called_layer(cls.path, node, seen))
+        if not kinds and any(p.name == name for p in method.params[1:]) and names.words(name)[:1] not in (("act",), ("activation",)):
+            return "unknown", ""  # it is handed the class
+        return next((f for f in found if f[0] == "some"), next((f for f in found if f[0] == "unknown"), ("none", "")))
 
     def called_layer(self, path: str, node: ev.Call, seen: set[int]) -> tuple[str, str]:
         """What one call in a file says of the layer that it makes."""
@@ -397,7 +409,7 @@ def runs_part(node: Value, methods: Mapping[str, Function], quiet: frozenset[str
     return isinstance(base, ev.Name) and base.id == "self"
 
 
-def built(cls: Class) -> Iterator[tuple[str, Value]]:
+def built(cls: Class) -> Iterator[tuple[Function, str, Value]]:
     """Every call in `__init__` (with the attribute it is assigned to), and what the other methods say of dropout and `self.training`."""
     for name, method in cls.methods.items():
         if name in ("train", "eval"):
@@ -409,6 +421,6 @@ def built(cls: Class) -> Iterator[tuple[str, Value]]:
                     or name.startswith(("_make", "make_", "build", "_build", "init_"))
                     or last_name(node.func) in FUNCTIONAL
                 ):
-                    yield target, node
+                    yield method, target, node
             elif isinstance(node, ev.Attr) and node.name == "training" and name != "__init__":
-                yield "", node
+                yield method, "", node

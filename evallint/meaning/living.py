@@ -13,7 +13,7 @@ from evallint.meaning.keepers import Keeping, keepings
 from evallint.meaning.machine import Args, last_name, text_of
 from evallint.meaning.objects import Objects
 from evallint.meaning.slices import LOSSES, adds_to, differentiated, reads, resets, sources, started, steps, takes_number, terms, written
-from evallint.meaning.values import NO_IDS, ON, Hush, Ids, V, World, alive, flowed
+from evallint.meaning.values import NO_IDS, ON, Hush, Ids, V, World, alive, const, flowed
 from evallint.meaning.walk import every, names_in, parts
 
 OPERATIONS = frozenset(
@@ -92,8 +92,14 @@ class Living(Objects):
 
     def skipped(self, fn: Function, args: Args, node: Call | None, w: World, cls: Class | None) -> V:
         value = super().skipped(fn, args, node, w, cls)
-        if value.graph and w.grad == ON and node is not None and returns_loss(names.words(fn.name), ("loss",)):
-            return enlivened(value, args.all())
+        if value.graph and w.grad == ON and node is not None:
+            if returns_loss(names.words(fn.name), ("loss",)):
+                value = enlivened(value, args.all())
+            numbers = numbers_returned(fn)
+            if any(numbers):
+                made = [V((("o", self.child(value.atoms[0][1], f"#{i}")),), *flow(value)) for i in range(len(numbers))]
+                items = tuple(const(0.0) if number else item for number, item in zip(numbers, made, strict=True))
+                return V((("q", items),), *flow(value))
         return value
 
     # What is back-propagated has a graph, however it was computed
@@ -314,6 +320,26 @@ def enlivened(value: V, into: list[V]) -> V:
     """A value that carries on the graphs of what went into it."""
     live = NO_IDS.union(*map(alive, into)) & value.graph
     return V(value.atoms, value.data, value.graph, value.live | live) if live - value.live else value
+
+
+def flow(value: V) -> tuple[Ids, Ids, Ids]:
+    """The forwards whose outputs, and whose graphs, went into a value, and those whose graphs certainly did."""
+    return value.data, value.graph, value.live
+
+
+def numbers_returned(fn: Function) -> tuple[bool, ...]:
+    """For each value of the tuple that a function returns, whether it is a number that is written out; empty if it returns no tuple."""
+    returned = [event.value for event in every(fn.body) if isinstance(event, ev.Return)]
+    rows = [value.items for value in returned if isinstance(value, ev.Seq)]
+    if not rows or len(rows) < len(returned) or len({len(row) for row in rows}) > 1:
+        return ()
+    columns = list(zip(*rows, strict=True))
+    given = [(event.targets, event.value) for event in every(fn.body) if isinstance(event, ev.Assign)]
+    changed = frozenset(name for targets, value in given if not isinstance(value, ev.Const) for name in written(*targets))
+    set_ = frozenset(name for targets, value in given for name in written(*targets)) - changed
+    return tuple(
+        all(isinstance(item, ev.Const) or (isinstance(item, ev.Name) and item.id in set_) for item in column) for column in columns
+    )
 
 
 def returns_loss(said: Sequence[str], losses: Container[str]) -> bool:

@@ -1,7 +1,8 @@
 """Overrides of `train` and `eval` in modules: what becomes of `model.eval()` where a class has its own.
 
 Sorts of lapses: "procedure" (a method of that name that does something else), "dropped" (the mode that is asked for is not passed on),
-"unreached" (the mode of the module and its parts is never set), "none" (the override does not return the module).
+"unreached" (the mode of the module and its parts is never set), "none" (the override returns nothing), "part" (it returns a part of the
+module in its place).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from evallint.meaning.facts import Lapse
 from evallint.meaning.guarded import Met, calls_under, inside, named, values_in
 from evallint.meaning.index import Index
 from evallint.meaning.methods import is_abstract, is_mode_method
-from evallint.meaning.walk import every, last_name, text_of
+from evallint.meaning.walk import asked_of_self, every, last_name, text_of
 
 SETTING = frozenset("train eval apply set_training_mode".split())
 
@@ -72,12 +73,12 @@ class ModeMethods:
             return "dropped", blind[0].call.span
         if not supers and not sets_mode(method, mets):
             return ("unreached", None) if is_more_than_nothing(method) else ("", None)
-        return ("", None) if returns(method) else ("none", None)
+        return result_of(method), None
 
     def sort_of_eval(self, cls: Class, method: Function, mets: Sequence[Met], supers: Sequence[Met]) -> tuple[str, Span | None]:
         """`sort_of` for an override of `eval`."""
         if supers or sets_mode(method, mets):
-            return ("", None) if returns(method) or needed(method) else ("none", None)
+            return "" if needed(method) else result_of(method), None
         if needed(method) or is_more_than_nothing(method):
             return "procedure", None
         return "", None
@@ -119,9 +120,17 @@ def needed(method: Function) -> bool:
     return any(p.default is None and p.kind in ("pos", "kw") for p in method.params[1:])
 
 
-def returns(method: Function) -> bool:
-    """Whether a method returns anything."""
-    return any(isinstance(e, ev.Return) and e.value is not None and not is_none(e.value) for e in every(method.body))
+def result_of(method: Function) -> str:
+    """The sort of lapse in what a method returns, if any."""
+    returned = [event.value for event in every(method.body) if isinstance(event, ev.Return) and event.value is not None]
+    if all(map(is_none, returned)):
+        return "none"
+    return "part" if any(isinstance(value, ev.Call) and is_switch_of_part(value) for value in returned) else ""
+
+
+def is_switch_of_part(call: ev.Call) -> bool:
+    """`self.net.eval()`, which gives the part."""
+    return isinstance(call.func, ev.Attr) and call.func.name in ("train", "eval") and bool(asked_of_self(call.func.base))
 
 
 def is_none(value: Value) -> bool:

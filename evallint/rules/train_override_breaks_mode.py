@@ -28,6 +28,7 @@ class TrainOverrideBreaksMode(Rule):
     `model.eval()`: `model.training` is `True`, and 7.1 % of its predictions change from one call to the next.
 
     An override that returns nothing makes `model = Net().eval()` assign `None`. That fails at once where it happens, and is a `note`.
+    One that returns the part that it switches, `return self.net.eval()`, makes it that part, and nothing fails.
 
     ## Example
     ```python
@@ -62,7 +63,7 @@ class TrainOverrideBreaksMode(Rule):
 
     ## Fix safety
     The fix hands the mode on, `super().train(mode)`, or adds `return self`. It is unsafe where the class is not known to be a module,
-    and `return self` is for a note. An override that never sets a mode gets none: what it is for has to be known.
+    and `return self` is for a note. An override that never sets a mode, or returns a part, gets none: what it is for has to be known.
 
     ## References
     - [`torch.nn.Module.train`](https://pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.train)
@@ -341,6 +342,7 @@ class Talking(nn.Module):
                 "dropped": f"`{lapse.text}` drops the mode that it is asked for: `eval()` does not get through; call `super().train(mode)`",
                 "unreached": f"`{lapse.text}` sets the mode of nothing: call `super().train(mode)`",
                 "none": f"`{lapse.text}` does not return the module: `model = model.{method}()` assigns None; add `return self`",
+                "part": f"`{lapse.text}` returns a part of the module: `model = model.{method}()` loses the rest; add `return self`",
             }[lapse.sort]
             repair = Repair("override", sort=lapse.sort, doubtful=not lapse.sure)
             yield of_lapse(self, lapse, message, severity="note" if lapse.sort == "none" else "warning", repair=repair)

@@ -12,7 +12,8 @@ from evallint.rules.base import Rule
 from evallint.rules.words import place
 
 if TYPE_CHECKING:
-    from evallint.meaning.facts import Facts
+    from evallint.events import Span
+    from evallint.meaning.facts import Backward, Facts, Forward, Stop
 
 
 class TrainingWithoutGrad(Rule):
@@ -62,7 +63,8 @@ class TrainingWithoutGrad(Rule):
     turns recording off by a statement is called between two training steps and never undoes it. A statement of a file's
     body runs when the file is imported, and so holds for whoever imports it. A backward under `no_grad` of a loss that was
     recorded outside is right, and so are the forwards of teachers, targets and frozen backbones under `no_grad`, as long as
-    something recorded flows into the loss as well. The finding is at the forward call. It is an `error`.
+    something recorded flows into the loss as well. The finding is at the forward call, or where the function that
+    back-propagates calls what makes it. It is an `error`.
 
     ## Fix safety
     No fix is offered. Move the forward out of the block, or replace the statement that turns recording off by a `with`
@@ -380,12 +382,21 @@ def fit(train_loader):
             when = "" if claim.always else f" once {what} has turned it off"
             lost = f"`{backward.text}()` (line {backward.span[0]}) has no gradient to give it"
             message = f"`{forward.text}` runs with recording off{when}, so {lost}"
+            stop, call = nearest(forward, backward)
             yield Finding(
-                place(forward.path, forward.span), self.code, self.name, message, confidence=claim.confidence, severity="error",
-                function=forward.stops[-1].function, model=forward.text,
+                place(stop.path, call), self.code, self.name, message, confidence=claim.confidence, severity="error",
+                function=stop.function, model=forward.text,
                 trail=(
                     Step(place(path, span), "recording is turned off here"),
                     Step(place(forward.path, forward.span), f"the forward of `{forward.text}`: nothing is recorded"),
                     Step(place(backward.path, backward.span), f"`{backward.text}()` here"),
                 ),
             )  # fmt: skip
+
+
+def nearest(forward: Forward, backward: Backward) -> tuple[Stop, Span]:
+    """Where the function that back-propagates runs the forward, or calls what does; the forward itself if it does neither."""
+    for stop, entered in zip(forward.stops, forward.stops[1:], strict=False):
+        if (stop.path, stop.function) == (backward.path, backward.function) and entered.span is not None:
+            return stop, entered.span
+    return forward.stops[-1], forward.span

@@ -155,8 +155,8 @@ def calls_of(claim: Claim, observed: Observations, texts: Mapping[str, str]) -> 
 
 
 def spans(claim: Claim) -> list[tuple[str, Place]]:
-    """The parts of files in which the calls stand that the claim speaks of: its own, or for EVL301 that of the forward."""
-    if claim.finding.code != "EVL301":
+    """The parts of files in which the calls stand that the claim speaks of: its own, or for EVL102 and EVL301 that of the forward."""
+    if claim.finding.code not in ("EVL102", "EVL301"):
         return [(claim.path, claim.span)]
     return [(real(os.path.join(claim.folder, step.place.path)), step.place) for step in claim.finding.trail[1:2]]
 
