@@ -55,7 +55,11 @@ class Forwards(Layers, Contexts):
         holder = self.frames[-1].cls if self.frames else None
         if holder is not None and names.words(holder.name)[-1:] in NO_MODEL:
             return ""
-        return "named" if names.is_model_name(own) else ""
+        if names.is_model_name(own):
+            return "named"
+        whole = self.things.get(loc[1]) if loc[0] == "child" else None
+        kept = self.project.module_kept(whole.cls, loc[2]) if whole is not None and whole.cls is not None else None
+        return "known" if kept is not None and not self.is_empty(kept) else ""
 
     def forward(self, loc: Any, method: str, args: Args, node: Call, w: World, display: Value, known: bool) -> V:
         self.notice()

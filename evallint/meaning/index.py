@@ -30,7 +30,7 @@ from evallint.events import (
 from evallint.meaning import names
 from evallint.meaning.libraries import LIBRARIES, Libraries
 from evallint.meaning.values import Atom, Spot
-from evallint.meaning.walk import text_of
+from evallint.meaning.walk import asked_of_self, attributes_set, every, text_of
 from evallint.modules import Modules, plain_path
 
 MODULE_ENDINGS = [("model",), ("module",), ("network",), ("net",), ("layer",)]
@@ -92,6 +92,7 @@ class Index:
         self._holders: dict[int, bool] = {}
         self._modules: dict[tuple[str, str, int], str | None] = {}
         self._silent: dict[str, Spot | None] = {}
+        self._kept: dict[tuple[int, str], Class | None] = {}
 
     # Names
 
@@ -327,6 +328,24 @@ class Index:
                 for base in self.mro(cls)[1:]:
                     table[id(base)].append(cls)
         return table
+
+    def module_kept(self, cls: Class, name: str) -> Class | None:
+        """The module class of which the constructor of a class, or of one derived from it, makes what it keeps under a name."""
+        key = id(cls), name
+        if key not in self._kept:
+            family = (*self.mro(cls), *self.subclasses.get(id(cls), ()))
+            made = (self._module_made(c, init, name) for c in family if (init := c.methods.get("__init__")) is not None)
+            self._kept[key] = next(filter(None, made), None)
+        return self._kept[key]
+
+    def _module_made(self, cls: Class, init: Function, name: str) -> Class | None:
+        for event in every(init.body) if name in set(attributes_set(init)) else ():
+            if isinstance(event, Assign) and isinstance(call := event.value, Call) and any(asked_of_self(t) == name for t in event.targets):
+                made = self.dotted(cls.path, call.func)
+                if made is not None and made[0] == "k" and self.is_module(made[1]):
+                    kept: Class = made[1]
+                    return kept
+        return None
 
     @cached_property
     def part_classes(self) -> frozenset[str]:

@@ -422,5 +422,5 @@ def built(cls: Class) -> Iterator[tuple[Function, str, Value]]:
                     or last_name(node.func) in FUNCTIONAL
                 ):
                     yield method, target, node
-            elif isinstance(node, ev.Attr) and node.name == "training" and name != "__init__":
+            elif asked_of_self(node) == "training" and name != "__init__":
                 yield method, "", node

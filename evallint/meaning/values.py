@@ -25,6 +25,7 @@ A location is a tuple: ("new", site, chain), ("param", function, name), ("child"
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -42,6 +43,8 @@ GradAt = tuple[int, frozenset[Hush]]
 """Which of the running functions set the grad mode (its index), and with what, if that turned recording off for certain."""
 AT_START: GradAt = (-1, frozenset())
 NO_IDS: Ids = frozenset()
+PARAMETERS = ("<parameters>", "<parameter>")
+"""What stands for a module's parameters among its parts."""
 MOST_ATOMS = 6
 MOST_ADOPTED = 100
 
@@ -348,6 +351,7 @@ def meet(a: World, b: World, defaults: dict[Loc, Modes]) -> World:
     """The state after either of two paths. Consumes `a`."""
     if a is b:
         return a
+    again = made_again(a, b) | made_again(b, a) if a.modes != b.modes else {}
     a.vars.meet(b.vars)
     a.attrs.meet(b.attrs)
     for loc, value in b.stained.items():
@@ -360,6 +364,8 @@ def meet(a: World, b: World, defaults: dict[Loc, Modes]) -> World:
         for loc in a.modes.keys() | b.modes.keys():
             if loc[0] == "new" and (loc not in a.modes or loc not in b.modes):
                 both[loc] = a.modes[loc] if loc in a.modes else b.modes[loc]  # it exists on one path only
+            elif loc in again:
+                both[loc] = again[loc]
             else:
                 both[loc] = a.mode(loc, defaults) | b.mode(loc, defaults)
         a.modes = both
@@ -367,3 +373,41 @@ def meet(a: World, b: World, defaults: dict[Loc, Modes]) -> World:
     if a.grad_at[1] != b.grad_at[1]:
         a.grad_at = a.grad_at[0], a.grad_at[1] | b.grad_at[1]
     return a
+
+
+def made_again(here: World, there: World) -> dict[Loc, Modes]:
+    """The modes of objects that are new on one path, and on the other, where nothing holds them any longer, left from an earlier round."""
+    other = there.modes
+    new = {loc: mine for loc, mine in here.modes.items() if loc[0] == "new" and other.get(loc, mine) != mine}
+    new = {loc: modes for loc, modes in new.items() if all(mode.mode == "fresh" for mode in modes)}
+    if new:
+        for store in (there.vars, there.attrs):
+            for row in store.rows.values():
+                for value in row.values():
+                    for loc in held(value):
+                        new.pop(loc, None)
+                if not new:
+                    break
+    return new
+
+
+def held(value: V) -> Iterator[Loc]:
+    """The objects that a value is or holds, and those that they are parts of; a module's parameters by themselves run nothing."""
+    for atom in value.atoms:
+        if atom[0] == "o":
+            loc = atom[1]
+            while loc[0] == "child" and loc[2] not in PARAMETERS:
+                loc = loc[1]
+            yield loc
+        else:
+            for part in atom:
+                yield from held_in(part)
+
+
+def held_in(part: Any) -> Iterator[Loc]:
+    """`held` for what is inside an atom."""
+    if isinstance(part, V):
+        yield from held(part)
+    elif isinstance(part, tuple):
+        for inner in part:
+            yield from held_in(inner)
