@@ -303,6 +303,15 @@ class Facts:
             for place in places:
                 place.trains &= id(place) in kept
 
+    def mark_outer(self) -> None:
+        """Tell of a loop around others that it trains, if it does so under other answers to the conditions in it: it is no evaluation."""
+        trained = [f for f in self.forwards if f.trained]
+        places = {(f.path, f.span) for f in trained}
+        training = {(loop.path, loop.span) for f in trained for loop in f.loops}
+        phases = {id(f.loops[-1]) for f in self.forwards if f.loops and not f.trained and (f.path, f.span) in places}
+        for loop in {id(loop): loop for f in self.forwards for loop in f.loops[:-1] if id(loop) not in phases}.values():
+            loop.trains |= (loop.path, loop.span) in training
+
     def mark_shared(self) -> None:
         """Tell of every function on a stack whether training runs its forward as well."""
         shared = {(s.path, s.function) for f in self.forwards if f.trained and "on" in f.grad for s in f.stops if not s.trains}

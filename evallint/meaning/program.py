@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import chain
 from typing import Any
@@ -19,6 +19,7 @@ from evallint.meaning.regions import PARTS
 from evallint.meaning.states import States, self_loc, strip
 from evallint.meaning.survey import survey
 from evallint.meaning.values import UNKNOWN, Mode, V, World, const, of
+from evallint.meaning.vocabulary import FLAGS, PHASES
 from evallint.meaning.walk import decorator_names, steps_environment
 
 MOST_RUNS = 8
@@ -83,6 +84,7 @@ class Program(States):
                     self.hooks_of(cls)
         self.facts.turned = idle_switches(self.project, self.facts.turned)
         self.facts.mark_probed()
+        self.facts.mark_outer()
         self.facts.mark_shared()
         self.facts.take(self.survey())
         return self.facts
@@ -399,6 +401,7 @@ class Program(States):
         runs = spent = 0
         stale = False
         may_fork, joined = self.may_fork, False
+        met: list[tuple[dict[Any, bool], list[Forward]]] = []
         while waiting and not joined:
             joined = runs >= MOST_RUNS or stale  # the broadest of what is left is run as it comes
             assumptions = waiting.pop(0 if joined else -1)
@@ -432,6 +435,8 @@ class Program(States):
             self.told |= new
             self.facts.forwards += self.forwards
             self.hand_in()
+            met.append((assumptions, self.forwards))
+        mark_steps_left_out(met)
         self.may_fork = may_fork
 
     def hand_in(self) -> None:
@@ -453,6 +458,29 @@ class Program(States):
         if key[0] == "true":
             return bool(value) != answer
         return bool((value == key[2]) != answer)
+
+
+def mark_steps_left_out(met: Sequence[tuple[dict[Any, bool], list[Forward]]]) -> None:
+    """Tell of a call whose loop trains under some answers that it evaluates under none, unless an answer speaks of the phase."""
+    training = {called_by(f) for _, forwards in met for f in forwards if f.trained and len(f.stops) > 1}
+    for assumptions, forwards in met if training else ():
+        if not any(PHASES & {*words_in(key[1])} or FLAGS & {*words_in(key[1])} for key in assumptions):
+            for forward in forwards:
+                forward.spoiled |= not forward.trained and called_by(forward) in training
+
+
+def called_by(forward: Forward) -> tuple[Any, ...]:
+    """By which calls, in which rounds, the loop of a forward is reached, or the forward where there is none."""
+    inside = bool(forward.loops) and forward.depth_of_loop[-1] == len(forward.stops) - 1
+    return forward.path, forward.loops[-1].span if inside else forward.span, tuple(stop.span for stop in forward.stops), forward.rounds
+
+
+def words_in(loc: tuple[Any, ...]) -> Iterator[str]:
+    """The words of the names in a location: of a parameter, of an attribute and what it is one of."""
+    while loc[0] == "child":
+        yield from names.words(str(loc[2]))
+        loc = loc[1]
+    yield from names.words(str(loc[-1]))
 
 
 def switches_grad(f: Function) -> bool:
