@@ -135,7 +135,8 @@ class Flow(Machine):
         truth = self.truth(event.test, w, id(event), matters, switches, self.guards_training(event))
         if switches:
             self.mark_chosen(event, truth is None or self.supposed)
-        last = event.then[-1] if truth and event.then and self.frame.function.name != "__init__" else None
+        certain = truth and not self.supposed
+        last = event.then[-1] if certain and event.then and self.frame.function.name != "__init__" else None
         if isinstance(last, ev.Exit) and last.kind == "raise":
             truth = False  # a guard against what was left out: users see to it that it passes
         if truth is False:

@@ -462,11 +462,12 @@ class Program(States):
 
 def mark_steps_left_out(met: Sequence[tuple[dict[Any, bool], list[Forward]]]) -> None:
     """Tell of a call whose loop trains under some answers that it evaluates under none, unless an answer speaks of the phase."""
-    training = {called_by(f) for _, forwards in met for f in forwards if f.trained and len(f.stops) > 1}
-    for assumptions, forwards in met if training else ():
-        if not any(PHASES & {*words_in(key[1])} or FLAGS & {*words_in(key[1])} for key in assumptions):
+    training = [{called_by(f) for f in forwards if f.trained and len(f.stops) > 1} for _, forwards in met]
+    somewhere = frozenset[Any]().union(*training)
+    for (assumptions, forwards), here in zip(met, training, strict=True) if somewhere else ():
+        if not any((PHASES | FLAGS) & {*words_in(key[1])} for key in assumptions):
             for forward in forwards:
-                forward.spoiled |= not forward.trained and called_by(forward) in training
+                forward.spoiled |= not forward.trained and called_by(forward) in somewhere - here
 
 
 def called_by(forward: Forward) -> tuple[Any, ...]:
