@@ -86,7 +86,7 @@ class Layers(Machine):
             return True
         for owner in self.project.mro(cls):
             init = owner.methods.get("__init__")
-            given = {p.name for p in init.params[1:]} if init is not None else set()
+            given = {p.name for p in init.params[1:] if not self.is_empty_by_default(owner, p)} if init is not None else set()
             if any(names.is_model_name(n) or n in ("module", "modules", "layers") for n in given):
                 return True
             run = parts_run(owner)
@@ -98,6 +98,11 @@ class Layers(Machine):
                     if isinstance(node, ev.Call) and self.is_part_call(owner, node, given if name == "__init__" else set()):
                         return True
         return False
+
+    def is_empty_by_default(self, cls: Class, param: ev.Param) -> bool:
+        """Whether what a constructor is handed by default is a module that owns nothing: `kernel=RBFKernel()`."""
+        made = self.project.dotted(cls.path, param.default.func) if isinstance(param.default, ev.Call) else None
+        return made is not None and made[0] == "k" and self.project.is_module(made[1]) and self.is_empty(made[1])
 
     def is_factory_call(self, cls: Class, target: str, node: Value, run: set[str]) -> bool:
         """Whether a constructor fills an attribute that is `run` later with what a function of the project, or a local one, makes."""
