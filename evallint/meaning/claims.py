@@ -318,11 +318,14 @@ def open_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     return "medium" if region.used and data and forward.known else "low"
 
 
-def toned(confidence: Confidence | None, forward: Forward, region: Region) -> Confidence | None:
-    """Low where only a name says that the object is a model, or where the code computes a loss."""
+def toned(confidence: Confidence | None, forward: Forward, region: Region, *, recording: bool = False) -> Confidence | None:
+    """Low where only a name says that the object is a model, where the code computes a loss, or where others of the class enter.
+
+    Whether `recording` is asked for is told as well by what a method itself does with the output.
+    """
     if confidence is None:
         return None
-    if forward.midway and not forward.stops[0].trains:
+    if forward.midway and not forward.stops[0].trains and not (recording and region.switched and is_converted(forward, region)):
         return "low"  # what trains is entered in no other state than the one that training needs
     free = free_stops(forward)
     spoken = [own_name(s) for s in free]
@@ -362,8 +365,12 @@ def grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[
             continue
         if region.loop is not None and (region.path, region.span) in attacked:
             continue  # the loop needs gradients
-        confidence = toned(grad_confidence(forward, region, learns), forward, region)
-        if confidence is not None and forward.offered and (forward.path, forward.span, region.path, region.function) in hushed:
+        confidence = toned(grad_confidence(forward, region, learns), forward, region, recording=True)
+        if (
+            confidence is not None
+            and (forward.offered or forward.midway)
+            and (forward.path, forward.span, region.path, region.function) in hushed
+        ):
             confidence = "low"  # who calls it in sight has turned recording off
         if confidence is not None and ((forward.path, forward.span) in differentiated or not (learns or is_known(forward, region))):
             confidence = "low"  # what may run there as well differentiates, or is no module at all

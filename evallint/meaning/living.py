@@ -105,6 +105,11 @@ class Living(Objects):
     # What is back-propagated has a graph, however it was computed
 
     def bind(self, target: Value, value: V, w: World) -> None:
+        if isinstance(target, ev.Seq) and any(text_of(item) != "_" for item in target.items):
+            before = self.thrown
+            super().bind(target, value, w)
+            self.thrown = before  # somebody takes a part of the output
+            return
         if isinstance(target, ev.Name) and target.id == "_":
             self.thrown |= value.graph
         elif w.grad == ON and isinstance(target, (ev.Name, ev.Attr)) and (value.graph or self.thrown):
