@@ -11,7 +11,7 @@ from evallint.meaning import names
 from evallint.meaning.machine import Args, last_name, made, text_of
 from evallint.meaning.methods import NO_FORWARD_PREFIXES, computes, delegated_to, fits, is_abstract, is_mode_method, is_stand_in
 from evallint.meaning.torch_calls import TorchCalls
-from evallint.meaning.values import UNKNOWN, Mode, Modes, V, World, flowed, join, of
+from evallint.meaning.values import UNKNOWN, GradAt, Mode, Modes, V, World, flowed, join, of
 from evallint.meaning.vocabulary import COMMON_METHODS, FORWARD_METHODS, NOT_FORWARDS, SAME_OBJECT
 
 MODE_METHODS = frozenset(("eval", "train"))
@@ -91,7 +91,9 @@ class Owned(TorchCalls):
             return value
         bare = all(self.forwards[n].layers == "bare" for n in self.frame.forwards[before:])
         if bare and computes(fn, owner) and isinstance(node.func, ev.Attr):
+            outside = self.enter_decorators(fn, w)
             ran = self.forward(loc, method, args, node, w, node.func.base, True)
+            w.grad, w.grad_at = outside
             value = V(value.atoms, value.data | ran.data, value.graph | ran.graph, value.live | ran.live)
         return value
 
@@ -105,10 +107,7 @@ class Owned(TorchCalls):
     def forward_own(self, loc: Any, fn: Function, owner: Class, method: str, args: Args, node: Call, w: World, shown: Value) -> V:
         """A forward whose code can be read: it may switch its own mode or carry its own no_grad."""
         touched = fn.called & {"train", "eval"} and any(r == "self" and m in MODE_METHODS for r, m in fn.receivers)
-        settings = [v for k, v in self.decorated(fn, 0, w) if k == "grad"]
-        before = w.grad, w.grad_at
-        for setting in settings:
-            self.set_grad(w, setting)
+        before = self.enter_decorators(fn, w)
         if touched and sum(f.function is fn for f in self.frames) == 0:
             self.muted += 1  # its parts are no forwards of their own
             try:
@@ -118,6 +117,14 @@ class Owned(TorchCalls):
         value = self.forward(loc, method, args, node, w, shown, True)
         w.grad, w.grad_at = before
         return value
+
+    def enter_decorators(self, fn: Function, w: World) -> tuple[frozenset[str], GradAt]:
+        """Set the grad mode that a function's decorators ask for; what it was before."""
+        before = w.grad, w.grad_at
+        for kind, setting in self.decorated(fn, 0, w):
+            if kind == "grad":
+                self.set_grad(w, setting)
+        return before
 
     def overrides(self, cls: Class, method: str) -> list[tuple[Class, Function]]:
         """What subclasses make of a method."""
@@ -169,7 +176,9 @@ class Owned(TorchCalls):
         before = len(self.frame.forwards)
         value = self.any_of(found, loc, args, node, w)
         if len(self.frame.forwards) == before and any(computes(f, c) for c, f in found) and isinstance(node.func, ev.Attr):
+            outside = self.enter_decorators(found[0][1], w) if all(f.decorators for _, f in found) else (w.grad, w.grad_at)
             ran = self.forward(loc, method, args, node, w, node.func.base, True)
+            w.grad, w.grad_at = outside
             value = V(value.atoms, value.data | ran.data, value.graph | ran.graph, value.live | ran.live)
         return value
 
