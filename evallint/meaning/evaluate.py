@@ -209,8 +209,8 @@ class Evaluate(Conditions):
     def sub(self, node: ev.Sub, w: World) -> V:
         base = self.value(node.base, w)
         index = self.value(node.index, w)
-        if isinstance(node.base, ev.Attr) and node.base.name == "_modules":
-            return self.part_by_name(base, constants(index), w)
+        if isinstance(node.base, ev.Attr) and node.base.name in ("_modules", "__dict__"):
+            return self.part_by_name(base, constants(index), w, modules=node.base.name == "_modules")
         found: V | None = None
         slices = isinstance(node.index, ev.Mix) and isinstance(first := next(iter(node.index.items), None), ev.Mix) and not first.items
         for atom in base.atoms:
@@ -220,15 +220,15 @@ class Evaluate(Conditions):
         flow = base.data | index.data
         return V(found.atoms, found.data | flow, found.graph | base.graph, found.live | base.live) if flow else found
 
-    def part_by_name(self, table: V, keys: list[Any] | None, w: World) -> V:
-        """`self._modules[key]`: the attribute of that name, or a part that is not known."""
+    def part_by_name(self, table: V, keys: list[Any] | None, w: World, modules: bool) -> V:
+        """`self._modules[key]`, `self.__dict__[key]`: the attribute of that name, or a part that is not known."""
         found = UNKNOWN
         for loc in (a[1] for a in table.atoms if a[0] == "o"):
             if keys and all(isinstance(key, str) for key in keys):
                 found = reduce(join, (self.attribute_of_object(loc[1], key, w) for key in keys), found)
             else:
                 found = join(found, of(("o", self.child(loc, "[]"))))
-        for atom in found.atoms:
+        for atom in found.atoms if modules else ():
             if atom[0] == "o" and self.thing(atom[1]).cls is None:
                 self.thing(atom[1]).kind = "model"
         return found

@@ -9,7 +9,7 @@ from evallint.meaning import names
 from evallint.meaning.contexts import Contexts
 from evallint.meaning.facts import Forward
 from evallint.meaning.layers import CONTAINERS, DEPENDENT, FUNCTIONAL, Layers, built, handed_to
-from evallint.meaning.machine import Args, Thing, is_below, last_name, text_of, top_of
+from evallint.meaning.machine import Args, Thing, holder, is_below, last_name, text_of, top_of
 from evallint.meaning.project import GRAD_SWITCHES
 from evallint.meaning.values import NO_IDS, OFF, ON, UNKNOWN, UNKNOWN_MODE, Modes, V, World, alive, const, flowed
 from evallint.meaning.walk import decorator_names, names_in
@@ -165,6 +165,8 @@ class Forwards(Layers, Contexts):
             return UNKNOWN
         if any(k[0] == "x" and k[1].endswith(".Module") for k in kinds) and all(self.modelness(t, name) for t in things):
             return const(True)
+        if any(k[0] == "x" and k[1].endswith(".Module") for k in kinds) and all(holder(t) is not None for t in things):
+            return const(True)  # of what an object holds, the modules are asked for
         classes = [self.thing(t).cls for t in things]
         lines = [self.project.mro(c) if c is not None else [] for c in classes]
         if all(any(k[0] == "k" and k[1] in line for k in kinds) for line in lines):

@@ -383,6 +383,14 @@ class Machine(ABC):
         """A backward ran through the graphs of these forwards."""
 
 
+def holder(loc: Any) -> Any | None:
+    """The object of which something is a part that is picked by a name which is not known: `self.__dict__[name]`, `vars(self).values()`."""
+    inner = loc[1] if loc[0] == "child" else None
+    if inner is not None and inner[0] == "child" and inner[2] == "__dict__":
+        return inner[1]
+    return inner if inner is not None and loc[2] == "<part>" else None
+
+
 def is_below(loc: Loc, top: Loc) -> bool:
     """Whether `loc` is a descendant of `top`."""
     while loc[0] == "child":
@@ -404,4 +412,4 @@ def made(mode: str, path: str, span: Span | None, function: str = "", text: str 
     return frozenset((Mode(mode, path, span, function, text, over, chosen),))
 
 
-__all__ = ["Args", "Fork", "Frame", "Machine", "Thing", "TooLong", "is_below", "last_name", "made", "names", "text_of"]
+__all__ = ["Args", "Fork", "Frame", "Machine", "Thing", "TooLong", "holder", "is_below", "last_name", "made", "names", "text_of"]

@@ -10,7 +10,7 @@ from evallint.meaning import names
 from evallint.meaning.absence import SETTERS
 from evallint.meaning.evaluate import SELF_ATTRIBUTES
 from evallint.meaning.forwards import MADE_UP
-from evallint.meaning.machine import Args, Thing, last_name, made, text_of
+from evallint.meaning.machine import Args, Thing, holder, last_name, made, text_of
 from evallint.meaning.methods import (
     NO_FORWARD_PREFIXES,
     computes,
@@ -225,7 +225,7 @@ class Objects(Owned):
         values = args.all()
         name = last_name(node.func.base) if isinstance(node.func, ev.Attr) else ""
         misnamed = names.is_optimizer_name(name) or (names.is_not_model_name(name) and not names.is_model_name(name))
-        part = loc[0] == "child" and self.thing(loc[1]).kind == "model"
+        part = (loc[0] == "child" and self.thing(loc[1]).kind == "model") or holder(loc) is not None
         if misnamed and thing.kind != "model" and not part:
             return False
         if method == "eval":

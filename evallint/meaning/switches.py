@@ -9,7 +9,7 @@ from evallint.events import Call, Value
 from evallint.meaning import names
 from evallint.meaning.facts import Turned
 from evallint.meaning.handed import Handed
-from evallint.meaning.machine import Args, last_name, made
+from evallint.meaning.machine import Args, holder, last_name, made
 from evallint.meaning.values import Mode, Modes, V, World, of
 
 
@@ -48,6 +48,8 @@ class Switches(Handed):
             self.turned[Turned(self.path, node.span, text, function, loc)] = None
         if flag is not None and loc[0] == "child" and loc[2] == "<child>" and any(a[0] == "s" for a in flag.atoms):
             self.set_mode(w, loc[1], modes)  # each of its modules is put back as it was
+        if (owner := holder(loc)) is not None and self.thing(owner).cls is not None:
+            self.set_mode(w, owner, modes)  # `getattr(self, name).eval()` for name after name: all that it holds
         if loc[0] == "child" and loc[2] in ("model", "net", "network") and (whole := self.thing(loc[1])).cls is None:
             if whole.kind == "model" or names.is_model_name(whole.name):  # a wrapper, and all that it holds
                 w.modes[loc[1]] = modes

@@ -231,8 +231,10 @@ class TorchCalls(Switches):
             keys = constants(args.pos[1])
             if keys and len(keys) == 1 and isinstance(keys[0], str):
                 return self.attribute(first, keys[0], w)
-            parts = tuple(("o", self.child(a[1], "<part>")) for a in first.atoms if a[0] == "o" and self.thing(a[1]).kind == "model")
+            parts = tuple(("o", self.child(a[1], "<part>")) for a in first.atoms if a[0] == "o" and self.may_hold_modules(a[1]))
             return V(parts) if parts else self.result(node, args)
+        if tail == "vars" and len(args.pos) == 1:
+            return self.attribute(first, "__dict__", w)
         if tail == "isinstance" and len(args.pos) == 2:
             return self.is_instance(first, args.pos[1], last_name(node.args[0]))
         if tail == "setattr" and len(args.pos) == 3:
@@ -252,6 +254,11 @@ class TorchCalls(Switches):
             held = [a[1] if a[0] == "q" else (a[1],) for v in args.pos for a in v.atoms if a[0] in ("q", "l")]
             return flowed([*args.all(), *(item for row in held for item in row)])
         return V((), *(lambda f: (f.data, f.graph))(flowed(args.all()))) if tail != "type" else UNKNOWN
+
+    def may_hold_modules(self, loc: Any) -> bool:
+        """Whether an object is a module, or of a class of the program that keeps some."""
+        thing = self.thing(loc)
+        return thing.kind == "model" or (thing.cls is not None and self.project.holds_something(thing.cls))
 
     def optimizer(self, dotted: str, args: Args, node: Call) -> V:
         loc = ("new", self.path, node.span, self.chain())
