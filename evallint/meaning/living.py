@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from dataclasses import replace
 from typing import Any
 
 from evallint import events as ev
@@ -291,11 +292,12 @@ class Living(Objects):
         """Whether nothing flows into a loss but these models' outputs, data, and known operations on tensors."""
         into, values, grown = set[str](), [start], True
         while grown:
-            into.update(name for value in values for name in reads(value) if name not in models)
+            into.update(name for value in values for name in reads(without(value, models)) if name not in models)
             flowing = [e for e in every(self.frame.function.body) if isinstance(e, ev.Assign) and into & {*written(*e.targets)}]
             grown = len(flowing) + 1 > len(values)
             values = [start, *(event.value for event in flowing)]
-        if not all(self.is_plain_call(call, models) for value in values for _, call in parts(value, "") if isinstance(call, ev.Call)):
+        made = [call for value in values for _, call in parts(without(value, models), "") if isinstance(call, ev.Call)]
+        if not all(self.is_plain_call(call, models) for call in made):
             return False
         given = {p.name for p in self.frame.function.params} | {name for name in into if name.startswith("self.")}
         return all(names.is_loss_name(name) or names.has_words(name, DATA) for name in into & given if name not in HANDY)
@@ -310,15 +312,27 @@ class Living(Objects):
         atom = self.project.dotted(self.path, call.func)
         if atom is not None:
             return bool(atom[0] == "x" and atom[1].startswith(("torch.", "builtins.")))
-        return isinstance(call.func, ev.Attr) and name in OPERATIONS | {"item", "detach", "size", "long", "scale"}
+        return isinstance(call.func, ev.Attr) and name in OPERATIONS | HARMLESS
 
 
 NO_HUSH: frozenset[Hush] = frozenset()
+HARMLESS = frozenset("item detach size long scale type requires_grad_".split())
+"""Further methods of tensors in which nothing is recorded that was not before."""
 HANDY = frozenset(("self.device", "self.optimizer", "self.scaler", "self.args", "self.config", "self.cfg"))
 DATA = frozenset(
     "x y z input inputs image images img imgs target targets label labels data batch features feature gt mask masks src tgt text"
     " device args config cfg opt weight weights alpha beta gamma lam lambda idx index step epoch".split()
 )
+
+
+def without(value: Value, models: set[str]) -> Value:
+    """A value whose calls of models stand without what the models are handed: it goes through a forward that records nothing."""
+    if isinstance(value, Call):
+        func = replace(value.func, base=without(value.func.base, models)) if isinstance(value.func, ev.Attr) else value.func
+        handed = text_of(value.func) not in models
+        args = tuple(without(arg, models) for arg in value.args) if handed else ()
+        return Call(func, args, tuple((k, without(v, models)) for k, v in value.keywords) if handed else (), value.span)
+    return value
 
 
 def enlivened(value: V, into: list[V]) -> V:

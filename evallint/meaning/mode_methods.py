@@ -2,7 +2,7 @@
 
 Sorts of lapses: "procedure" (a method of that name that does something else), "dropped" (the mode that is asked for is not passed on),
 "unreached" (the mode of the module and its parts is never set), "none" (the override returns nothing), "part" (it returns a part of the
-module in its place).
+module in its place), "attribute" (no override, but a flag that is kept under that name).
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from evallint.meaning.facts import Lapse
 from evallint.meaning.guarded import Met, calls_under, inside, named, values_in
 from evallint.meaning.index import Index
 from evallint.meaning.methods import is_abstract, is_mode_method
-from evallint.meaning.walk import asked_of_self, every, last_name, text_of
+from evallint.meaning.walk import asked_of_self, attributes_set, every, last_name, text_of
 
 SETTING = frozenset("train eval apply set_training_mode".split())
+HIDDEN = frozenset(("train", "eval"))
+FLAGS = frozenset("train eval training is_train is_training istrain mode phase split is_eval evaluate".split())
+"""Names of parameters and settings that hold a flag."""
 
 
 class ModeMethods:
@@ -33,6 +36,20 @@ class ModeMethods:
             if own and self.project.is_module(cls):
                 for method in own:
                     yield from self.lapses_of(cls, method)
+            if any(not HIDDEN.isdisjoint(attributes_set(m)) for m in cls.methods.values()) and self.project.is_module(cls):
+                yield from self.flags_of(cls)
+
+    def flags_of(self, cls: Class) -> Iterator[Lapse]:
+        """Flags that a class keeps under the name of a method: `self.train = train`."""
+        for method in cls.methods.values():
+            for event in every(method.body) if not HIDDEN.isdisjoint(attributes_set(method)) else ():
+                if isinstance(event, ev.Assign) and is_flag(method, event.value):
+                    for name in (asked_of_self(target) for target in event.targets):
+                        if name in HIDDEN:
+                            step = cls.path, event.span, f"`self.{name}` is no method from here on"
+                            text = f"self.{name}"
+                            sure = self.project.is_known_module(cls)
+                            yield Lapse("override", "attribute", cls.path, event.span, method.qualname, text, sure, (step,), name)
 
     def lapses_of(self, cls: Class, method: Function) -> Iterator[Lapse]:
         """The lapse in one override, if there is one."""
@@ -90,6 +107,18 @@ class ModeMethods:
         if any(mode in named(test) for test in met.tests):
             return False
         return not given or (isinstance(given[0], ev.Const) and given[0].value is True)
+
+
+def is_flag(method: Function, value: Value) -> bool:
+    """Whether a value is a flag, and not something that can be called: a constant, a comparison, a parameter or setting of such a name."""
+    if isinstance(value, (ev.Const, ev.Compare, ev.Not)):
+        return True
+    if isinstance(value, ev.Attr):
+        return not asked_of_self(value) and value.name in FLAGS and not asked_of_self(value.base)
+    param = next((p for p in method.params[1:] if p.name == text_of(value)), None)
+    if param is None or (param.annotation is not None and last_name(param.annotation) not in ("bool", "str", "int")):
+        return False
+    return param.name in FLAGS and (param.default is None or isinstance(param.default, ev.Const))
 
 
 def sets_mode(method: Function, mets: Sequence[Met]) -> bool:

@@ -17,7 +17,8 @@ class TrainOverrideBreaksMode(Rule):
     """
     ## What it does
     Finds an override of `train()` or `eval()` in an `nn.Module` that drops the mode that it is asked for, reaches neither
-    `super().train(mode)` nor the parts, or does not return the module; and a procedure (a training loop, an evaluation) of that name.
+    `super().train(mode)` nor the parts, or does not return the module; a procedure (a training loop, an evaluation) of that name; and a
+    flag that a module keeps as `self.train` or `self.eval`.
 
     ## Why is this bad?
     `model.eval()` is `model.train(False)`, and a parent switches its parts by `part.train(mode)`. An override that calls
@@ -57,13 +58,14 @@ class TrainOverrideBreaksMode(Rule):
     ## How it decides
     It reads the `train` and `eval` that a module's class defines itself. The mode arrives if it is handed to `super().train`, to the
     parts' `train`, or to `self.training`, or if conditions ask for it. A method that takes other arguments is a procedure.
-    The finding is at the call of `super().train` that drops the mode, else at the `def`.
+    The finding is at the call of `super().train` that drops the mode, at the assignment of a flag, else at the `def`.
 
     Confidence is `high` in classes that are known to be modules and `medium` elsewhere.
 
     ## Fix safety
     The fix hands the mode on, `super().train(mode)`, or adds `return self`. It is unsafe where the class is not known to be a module,
-    and `return self` is for a note. An override that never sets a mode, or returns a part, gets none: what it is for has to be known.
+    and `return self` is for a note. An override that never sets a mode, or returns a part, gets none, nor does a flag: what it is for has
+    to be known.
 
     ## References
     - [`torch.nn.Module.train`](https://pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.train)
@@ -342,6 +344,7 @@ class Talking(nn.Module):
                 "dropped": f"`{lapse.text}` drops the mode that it is asked for: `eval()` does not get through; call `super().train(mode)`",
                 "unreached": f"`{lapse.text}` sets the mode of nothing: call `super().train(mode)`",
                 "none": f"`{lapse.text}` does not return the module: `model = model.{method}()` assigns None; add `return self`",
+                "attribute": f"`{lapse.text}` hides `nn.Module.{method}`, so `eval()` raises: give the flag another name",
                 "part": f"`{lapse.text}` returns a part of the module: `model = model.{method}()` loses the rest; add `return self`",
             }[lapse.sort]
             repair = Repair("override", sort=lapse.sort, doubtful=not lapse.sure)
