@@ -240,6 +240,8 @@ def hushed_places(facts: Facts) -> set[Site]:
 
 def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: bool) -> Confidence | None:
     """How sure a missing eval is; None where nothing says that this is an evaluation."""
+    if hands_out_loss(forward, region):
+        return None
     proven = [m for m in bad if m.mode != "unknown"]
     signs = region.silent + region.strongly + region.loader + region.used
     watched = region.loader and region.silent and region.loop is not None
@@ -276,6 +278,14 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
     if region.loop is None and not (trained or forward.loaded or region.named) and all(m.mode == "fresh" for m in bad):
         return "low"  # a network of random weights is looked at
     return "medium" if forward.known and (region.used or region.named or is_inference(forward, region)) else "low"
+
+
+def hands_out_loss(forward: Forward, region: Region) -> bool:
+    """Whether a method returns a loss with its graph to callers that cannot be seen: somebody back-propagates it."""
+    told = region.strongly or region.silent or region.loader or region.loop is not None
+    own = {s.function for s in forward.stops}
+    switched = any(m.mode == "eval" and m.function in own for m in forward.modes)
+    return forward.escapes and "metric" in forward.uses and not (told or switched)
 
 
 def open_confidence(forward: Forward, region: Region, trained: bool) -> Confidence | None:
@@ -389,6 +399,8 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     """How sure a missing no_grad is; None where nothing says that this is an evaluation."""
     if region.switched and region_is_own_method(forward) and all(is_built_in(m) for m in forward.modes if m.mode in ("eval", "given")):
         region = replace(region, switched=False)  # a module that is built in eval mode may be trained all the same
+    if hands_out_loss(forward, region):
+        return None
     if region.training and not region.switched and not (region.used and (region.loop is not None or trained)):
         return None
     if region.training and region.loop is None and region.used and trained:

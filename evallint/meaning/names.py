@@ -150,9 +150,13 @@ def speaks_of(name: str, vocabulary: frozenset[str]) -> bool:
         said -= {"generate", "generation", "sample", "sampling"}
     if said & {"action", "actions"}:
         said -= {"evaluate", "eval", "evaluation"}  # what a policy thinks of its actions: training asks
+    if said & FIELDS:
+        said -= {"inference"}
     return bool(said & vocabulary)
 
 
+FIELDS = frozenset("language variational causal bayesian amortized amortised statistical textual".split())
+"""Words before "inference" where it is a task or a field, and no prediction."""
 SHOWING = frozenset("image images imshow plot save figure grid video audio embedding".split())
 
 

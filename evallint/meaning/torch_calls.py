@@ -119,7 +119,7 @@ class TorchCalls(Switches):
             made_here = self.new_model(dotted, "fresh", args, node, w)
             if tail == "create_model_and_transforms":
                 return of(("q", (made_here, UNKNOWN, UNKNOWN)))
-            if dotted.startswith("esm.pretrained."):  # and the alphabet
+            if dotted.startswith("esm.pretrained.") and "fold" not in tail:  # and the alphabet
                 return of(("q", (made_here, UNKNOWN)))
             return made_here
         if (
