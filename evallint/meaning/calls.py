@@ -74,6 +74,8 @@ class Calls(Constructors):
                     args.kw.update({str(k): v for k, v in table})
                 else:
                     args.open = True
+                    if value.data:
+                        args.kw.setdefault(f"*{len(args.kw)}", value)
             else:
                 args.kw[key] = value
         return args
@@ -371,6 +373,9 @@ class Calls(Constructors):
         if self._self_value is not None and frame.cls is not None:
             rest.insert(0, self._self_value)
         kw = {k: v for k, v in args.kw.items() if not k.startswith("*")}
+        spread = flowed(
+            [v for k, v in args.kw.items() if k.startswith("*")]
+        )  # which parameters get it is not known: all that get nothing else
         for param in fn.params:
             key = (frame.act, param.name)
             if param.kind == "pos" and rest:
@@ -387,7 +392,7 @@ class Calls(Constructors):
             else:
                 loc = ("param", fn.path, fn.qualname, param.name, self.chain())
                 self.thing(loc).name = param.name
-                w.vars[key] = of(("o", loc))
+                w.vars[key] = V((("o", loc),), spread.data, spread.graph)
             if self.annotate(w.vars[key], param, fn.path):  # one of several callees, and not the one that is meant
                 w.vars[key] = self.parameter(fn, param)
 

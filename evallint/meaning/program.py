@@ -476,12 +476,13 @@ def called_by(forward: Forward) -> tuple[Any, ...]:
     return forward.path, forward.loops[-1].span if inside else forward.span, tuple(stop.span for stop in forward.stops), forward.rounds
 
 
-def words_in(loc: tuple[Any, ...]) -> Iterator[str]:
-    """The words of the names in a location: of a parameter, of an attribute and what it is one of."""
-    while loc[0] == "child":
-        yield from names.words(str(loc[2]))
-        loc = loc[1]
-    yield from names.words(str(loc[-1]))
+def words_in(asked: Any) -> Iterator[str]:
+    """The words of the names in what a condition asks about: a parameter, a global name, an attribute and what it is one of."""
+    while isinstance(asked, tuple) and asked[:1] == ("child",):
+        yield from names.words(str(asked[2]))
+        asked = asked[1]
+    if isinstance(asked, tuple) and asked[:1] in (("param",), ("class",), ("global",)):
+        yield from names.words(str(asked[2 if asked[0] == "global" else 3]))
 
 
 def switches_grad(f: Function) -> bool:
