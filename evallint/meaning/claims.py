@@ -16,11 +16,14 @@ from evallint.meaning.signs import (
     DOING,
     chosen,
     explores,
+    hands_out_loss,
     is_after_training,
     is_api,
+    is_before_training,
     is_botched,
     is_built_in,
     is_construction,
+    is_converted,
     is_deliberate,
     is_dry_run,
     is_foreign,
@@ -92,8 +95,6 @@ class Switch:
 """First words of functions that make a model."""
 TOLD_USES = frozenset("item tolist numpy metric show".split())
 """Uses that tell a person or a log about an output, rather than go on computing with it."""
-ACTION_WORDS = frozenset("act action actions".split())
-"""Words of functions by which an agent acts, mostly to train on what comes of it."""
 HOOKS = frozenset(("prediction_step", "evaluation_step"))
 """Hooks that a library hands its model to."""
 TEACHERS = frozenset(("teacher", "teachers"))
@@ -140,6 +141,7 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
     minded, tended = switched_places(facts)
     serving = {(m.path, m.where) for f in facts.forwards if f.trained for m in f.modes}
     feeding = {f.loc for f in facts.forwards if f.trained and f.feeds & trained}
+    teaching = {s.function for f in facts.forwards if f.trained for s in f.stops if s.owner}
     wishing = [f for f in facts.forwards if is_wished(f, serving)]
     wished = {maker(f) or id(f) for f in wishing}
     for forward in usual(facts):
@@ -183,6 +185,8 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
             confidence = "low"  # who calls it in sight has switched the model, or what it is a part of is switched as a whole
         if confidence is not None and not learns and is_harmless_look(forward, region):
             confidence = "low"  # it would change nothing
+        if confidence is not None and is_before_training(forward, bad, teaching):
+            confidence = "low"
         if confidence is not None:
             yield from ((place, forward, confidence, bad) for place in regions_around(forward, region))
 
@@ -278,14 +282,6 @@ def eval_confidence(forward: Forward, region: Region, bad: list[Mode], trained: 
     if region.loop is None and not (trained or forward.loaded or region.named) and all(m.mode == "fresh" for m in bad):
         return "low"  # a network of random weights is looked at
     return "medium" if forward.known and (region.used or region.named or is_inference(forward, region)) else "low"
-
-
-def hands_out_loss(forward: Forward, region: Region) -> bool:
-    """Whether a method returns a loss with its graph to callers that cannot be seen: somebody back-propagates it."""
-    told = region.strongly or region.silent or region.loader or region.loop is not None
-    own = {s.function for s in forward.stops}
-    switched = any(m.mode == "eval" and m.function in own for m in forward.modes)
-    return forward.escapes and "metric" in forward.uses and not (told or switched)
 
 
 def open_confidence(forward: Forward, region: Region, trained: bool) -> Confidence | None:
@@ -448,13 +444,6 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     if region.used or forward.uses & WEAK_USES or region.loop is not None:
         return "medium"
     return "low" if not region.switched else "medium"
-
-
-def is_converted(forward: Forward, region: Region) -> bool:
-    """Whether all that becomes of an output is an array, taken out of the graph by hand, in code that trains nothing."""
-    acts = names.has_words(region.function, ACTION_WORDS)
-    out_of_graph = "numpy" in forward.uses and "detach" in forward.uses and not (forward.escapes or forward.stored)
-    return out_of_graph and not acts and not region.training
 
 
 def train_claims(facts: Facts) -> list[Switch]:

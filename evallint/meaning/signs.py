@@ -25,6 +25,8 @@ SWITCHING = frozenset("eval train start set mode to switch on off test val phase
 """Words of methods that do nothing but switch the mode: who calls one knows what follows."""
 BUILDING = frozenset("__init__ build build_model init_model create_model init initialize".split())
 """Methods that build a model: a constructor, or what it is divided into."""
+ACTION_WORDS = frozenset("act action actions".split())
+"""Words of functions by which an agent acts, mostly to train on what comes of it."""
 TEST_FOLDERS = frozenset(("tests", "testing", "test", "unittests"))
 FOREIGN = (
     "xgboost",
@@ -290,3 +292,27 @@ def is_botched(mode: Mode, serving: set[tuple[Any, ...]]) -> bool:
     """Whether a method that evaluates ends with an `eval()` under which it evaluates nothing: meant to put the mode back."""
     own = {where for path, function, where in serving if (path, function) == (mode.path, mode.function)}
     return bool(own) and mode.where not in own
+
+
+def hands_out_loss(forward: Forward, region: Region) -> bool:
+    """Whether a method returns a loss with its graph to callers that cannot be seen: somebody back-propagates it."""
+    told = region.strongly or region.silent or region.loader or region.loop is not None
+    own = {s.function for s in forward.stops}
+    switched = any(m.mode == "eval" and m.function in own for m in forward.modes)
+    return forward.escapes and "metric" in forward.uses and not (told or switched)
+
+
+def is_converted(forward: Forward, region: Region) -> bool:
+    """Whether all that becomes of an output is an array, taken out of the graph by hand, in code that trains nothing."""
+    acts = names.has_words(region.function, ACTION_WORDS)
+    out_of_graph = "numpy" in forward.uses and "detach" in forward.uses and not (forward.escapes or forward.stored)
+    return out_of_graph and not acts and not region.training
+
+
+def is_before_training(forward: Forward, bad: list[Mode], teaching: set[str]) -> bool:
+    """Whether a model is in training mode only where nobody has called the method that trains it and leaves it in eval mode.
+
+    Before that its weights are random. `teaching` are the methods that train.
+    """
+    fresh = all(m.mode == "fresh" for m in bad)
+    return fresh and any(m.mode == "eval" and m.left and m.function in teaching for m in forward.modes)
