@@ -28,7 +28,7 @@ NOT_MODEL_WORDS = frozenset(
     " loader dataloader fn func function name path dir file cfg config args kwargs params param id ids type cls class output outputs"
     " out input inputs size dim info dict state weights weight hook logger writer saver url key keys list init factory builder version"
     " summary step time device dtype callback hparams evaluator iterator iter batch sample samples env environment trainer test arch"
-    " validate dump json fields"
+    " validate dump json fields preprocessor postprocessor"
     " wrapper spec signature kind str shape mean std accuracy acc count vocab processor preprocess collate timer".split()
 )
 EVALUATION_WORDS = frozenset(
