@@ -181,7 +181,9 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
         confidence = toned(eval_confidence(forward, region, bad, learns), forward, region)
         site = (forward.path, forward.span, region.path, region.function)
         open_ = all(m.mode == "unknown" for m in bad)
-        if confidence is not None and ((open_ and (site in minded or forward.stops[0].part)) or (forward.offered and site in tended)):
+        if confidence is not None and (
+            (open_ and (site in minded or (forward.stops[0].part and not forward.stops[0].trains))) or (forward.offered and site in tended)
+        ):
             confidence = "low"  # who calls it in sight has switched the model, or what it is a part of is switched as a whole
         if confidence is not None and not learns and is_harmless_look(forward, region):
             confidence = "low"  # it would change nothing
