@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -284,13 +285,15 @@ def test_mutation_leaves_the_file_alone(tmp_path: Path) -> None:
 
 
 def test_only_python_files_are_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pin = Pin("pkg==1.0", "0", "pkg.whl")
+    wheel = tmp_path / "pkg-1.0-py2.py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name in ("pkg/train.py", "pkg/demo.ipynb", "pkg/weights.bin", "../outside.py"):
+            archive.writestr(name, "x = 1\n")
+    pin = Pin("pkg==1.0", sha256(wheel.read_bytes()).hexdigest())
 
     def download(command: list[str], *, check: bool) -> None:
         assert check and "--require-hashes" in command
-        with zipfile.ZipFile(Path(command[command.index("--dest") + 1], pin.filename), "w") as wheel:
-            for name in ("pkg/train.py", "pkg/demo.ipynb", "pkg/weights.bin", "../outside.py"):
-                wheel.writestr(name, "x = 1\n")
+        wheel.rename(Path(command[command.index("--dest") + 1], wheel.name))
 
     monkeypatch.setattr(subprocess, "run", download)
     assert bring_packages([pin], tmp_path / "pypi") == 1
@@ -299,7 +302,7 @@ def test_only_python_files_are_unpacked(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_two_versions_are_two_rounds() -> None:
-    one, two, other = Pin("a==1", "", ""), Pin("a==2", "", ""), Pin("b==1", "", "")
+    one, two, other = Pin("a==1", ""), Pin("a==2", ""), Pin("b==1", "")
     assert rounds([one, two, other]) == [[one, other], [two]]
 
 

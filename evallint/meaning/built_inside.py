@@ -37,8 +37,12 @@ class BuiltInside:
     def lapses_in(self, functions: Sequence[Function]) -> Iterator[Lapse]:
         """The lapses in functions that are in no other function."""
         for f in functions:
-            known = f.called & (DEPENDENT | WITH_DROPOUT)
-            if known and f.has_closures if f.name == "__init__" else known or self.may_build(f):
+            builds = bool(f.called & (DEPENDENT | WITH_DROPOUT))
+            if f.name == "__init__":
+                builds = builds and f.has_closures  # what it builds itself is built once
+            elif not builds:
+                builds = self.may_build(f)
+            if builds:
                 yield from self.lapses_of(f)
 
     def may_build(self, f: Function) -> bool:

@@ -373,9 +373,8 @@ class Calls(Constructors):
         if self._self_value is not None and frame.cls is not None:
             rest.insert(0, self._self_value)
         kw = {k: v for k, v in args.kw.items() if not k.startswith("*")}
-        spread = flowed(
-            [v for k, v in args.kw.items() if k.startswith("*")]
-        )  # which parameters get it is not known: all that get nothing else
+        # which parameters get what is spread is not known: all that get nothing else
+        spread = flowed([v for k, v in args.kw.items() if k.startswith("*")])
         for param in fn.params:
             key = (frame.act, param.name)
             if param.kind == "pos" and rest:

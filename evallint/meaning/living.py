@@ -98,9 +98,9 @@ class Living(Objects):
                 value = enlivened(value, args.all())
             numbers = numbers_returned(fn)
             if any(numbers):
-                made = [V((("o", self.child(value.atoms[0][1], f"#{i}")),), *flow(value)) for i in range(len(numbers))]
+                made = [V((("o", self.child(value.atoms[0][1], f"#{i}")),), *flows_of(value)) for i in range(len(numbers))]
                 items = tuple(const(0.0) if number else item for number, item in zip(numbers, made, strict=True))
-                return V((("q", items),), *flow(value))
+                return V((("q", items),), *flows_of(value))
         return value
 
     # What is back-propagated has a graph, however it was computed
@@ -341,7 +341,7 @@ def enlivened(value: V, into: list[V]) -> V:
     return V(value.atoms, value.data, value.graph, value.live | live) if live - value.live else value
 
 
-def flow(value: V) -> tuple[Ids, Ids, Ids]:
+def flows_of(value: V) -> tuple[Ids, Ids, Ids]:
     """The forwards whose outputs, and whose graphs, went into a value, and those whose graphs certainly did."""
     return value.data, value.graph, value.live
 
@@ -354,11 +354,10 @@ def numbers_returned(fn: Function) -> tuple[bool, ...]:
         return ()
     columns = list(zip(*rows, strict=True))
     given = [(event.targets, event.value) for event in every(fn.body) if isinstance(event, ev.Assign)]
-    changed = frozenset(name for targets, value in given if not isinstance(value, ev.Const) for name in written(*targets))
-    set_ = frozenset(name for targets, value in given for name in written(*targets)) - changed
-    return tuple(
-        all(isinstance(item, ev.Const) or (isinstance(item, ev.Name) and item.id in set_) for item in column) for column in columns
-    )
+    plain = {name for targets, value in given if isinstance(value, ev.Const) for name in written(*targets)}
+    plain -= {name for targets, value in given if not isinstance(value, ev.Const) for name in written(*targets)}
+    plain -= {p.name for p in fn.params}
+    return tuple(all(isinstance(item, ev.Const) or text_of(item) in plain for item in column) for column in columns)
 
 
 def returns_loss(said: Sequence[str], losses: Container[str]) -> bool:

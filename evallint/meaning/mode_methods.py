@@ -44,12 +44,10 @@ class ModeMethods:
         for method in cls.methods.values():
             for event in every(method.body) if not HIDDEN.isdisjoint(attributes_set(method)) else ():
                 if isinstance(event, ev.Assign) and is_flag(method, event.value):
-                    for name in (asked_of_self(target) for target in event.targets):
-                        if name in HIDDEN:
-                            step = cls.path, event.span, f"`self.{name}` is no method from here on"
-                            text = f"self.{name}"
-                            sure = self.project.is_known_module(cls)
-                            yield Lapse("override", "attribute", cls.path, event.span, method.qualname, text, sure, (step,), name)
+                    for name in HIDDEN.intersection(map(asked_of_self, event.targets)):
+                        text, sure = f"self.{name}", self.project.is_known_module(cls)
+                        step = cls.path, event.span, f"`{text}` is no method from here on"
+                        yield Lapse("override", "attribute", cls.path, event.span, method.qualname, text, sure, (step,), name)
 
     def lapses_of(self, cls: Class, method: Function) -> Iterator[Lapse]:
         """The lapse in one override, if there is one."""

@@ -12,6 +12,7 @@ import tempfile
 import zipfile
 from collections import defaultdict
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 SUFFIXES = frozenset({".py", ".ipynb"})
@@ -19,11 +20,10 @@ SUFFIXES = frozenset({".py", ".ipynb"})
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """One version of one package: a line `name==version sha256 filename` of `packages.txt`."""
+    """One version of one package: a line `name==version sha256` of `packages.txt`; what follows on the line is for readers."""
 
     requirement: str
     sha256: str
-    filename: str
 
     @property
     def name(self) -> str:
@@ -38,7 +38,7 @@ class Pin:
 
 def read_pins(path: Path) -> list[Pin]:
     """The pins of a file such as `packages.txt`."""
-    return [Pin(*line.split()) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [Pin(*line.split()[:2]) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def rounds(pins: list[Pin]) -> list[list[Pin]]:
@@ -60,8 +60,9 @@ def bring_packages(pins: list[Pin], folder: Path) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         for group in rounds(wanted):
             _download(group, Path(scratch))
+        wheels = {sha256(wheel.read_bytes()).hexdigest(): wheel for wheel in Path(scratch).glob("*.whl")}
         for pin in wanted:
-            _unpack(Path(scratch, pin.filename), folder / pin.root)
+            _unpack(wheels[pin.sha256], folder / pin.root)
     return len(wanted)
 
 
