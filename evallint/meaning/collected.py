@@ -198,6 +198,8 @@ class Collected:
                     yield from self.parts_returned(spot, call, kind)
                 else:
                     yield from self.part_made(spot.deeper(), called_with(kind, call))
+        elif self.is_handed_class(spot, call):
+            yield Part("handed", call.span, text_of(func))
         else:
             says, layer = self.says_of(spot, call)
             if says != "none":
@@ -268,6 +270,15 @@ class Collected:
             return spot.free or self.says_module(spot.method.path, said) or self.asks_for_module(spot.method)
         inner = [item.index for item in inside(said) if isinstance(item, ev.Sub) and last_name(item) in MANY] if said is not None else []
         return any(self.says_module(spot.method.path, item) for item in inner)
+
+    def is_handed_class(self, spot: Spot, call: ev.Call) -> bool:
+        """Whether a constructor calls, with sizes, what it is handed: `self.cell(before, after)`. That is a part, if the class runs it."""
+        kept = asked_of_self(call.func)
+        given = list(given_to(spot.method, f"self.{kept}")) if kept else [call.func]
+        said = {item.id for item in given if isinstance(item, ev.Name)}
+        handed = {p.name for p in spot.method.params[1:] if p.default is None and p.kind in ("pos", "kw")}
+        begins = spot.method.name == "__init__" and bool(call.args)
+        return begins and bool(said) and said <= handed and not any(map(is_no_part, said | {kept}))
 
     def asks_for_module(self, method: Function) -> bool:
         """Whether a function asks of what it is handed if it is a module: `isinstance(layer, nn.Module)`."""
