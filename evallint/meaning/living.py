@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from evallint import events as ev
-from evallint.events import Call, Class, Function, Span, Value
+from evallint.events import Call, Class, Event, Function, Span, Value
 from evallint.meaning import names
 from evallint.meaning.facts import Backward, Kept, LoopFact
 from evallint.meaning.keepers import Keeping, keepings
 from evallint.meaning.machine import Args, last_name, text_of
 from evallint.meaning.objects import Objects
-from evallint.meaning.slices import LOSSES, adds_to, differentiated, reads, resets, sources, started, steps, takes_number, terms, written
+from evallint.meaning.slices import (
+    LOSSES,
+    adds_to,
+    differentiated,
+    handed_back,
+    reads,
+    resets,
+    sources,
+    started,
+    steps,
+    takes_number,
+    terms,
+    written,
+)
 from evallint.meaning.values import NO_IDS, ON, Hush, Ids, V, World, alive, const, flowed
-from evallint.meaning.walk import every, names_in, parts
+from evallint.meaning.walk import asked_of_self, deep, every, names_in, parts
 
 OPERATIONS = frozenset(
     "abs add amax amin avg_pool2d bmm cat cdist chunk clamp clip clone concat contiguous cosine_similarity cpu cuda cumsum diag div dot"
@@ -131,7 +144,7 @@ class Living(Objects):
         place = event if event is not None else self.frame.function
         found = self.started_names.get(id(place))
         if found is None:
-            found = self.started_names[id(place)] = started(place.body)
+            found = self.started_names[id(place)] = started(place.body) | frozenset(self.given_back(place.body))
         return found
 
     # What keeps graphs
@@ -155,11 +168,50 @@ class Living(Objects):
 
     def is_bare(self, value: V, node: Value) -> bool:
         """Whether the innermost loop trains on what is added, as it is written, though no forward was seen that made it."""
-        if value.data or not self.loops or any(atom[0] == "c" for atom in value.atoms):
+        returned = isinstance(node, Call) and self.losses_of(node) == (True,)
+        if value.data or not self.loops or (not returned and any(atom[0] == "c" for atom in value.atoms)):
             return False
         found = self.started_here().intersection(terms(node))
-        event = self.loop_events.get(id(self.loops[-1][0])) if found else None
-        return event is not None and steps(event.body) and not any(takes_number(event.body, name) for name in found)
+        event = self.loop_events.get(id(self.loops[-1][0])) if found or returned else None
+        if event is None or any(takes_number(event.body, name) for name in found):
+            return False
+        around = (self.loop_events.get(id(fact)) for fact, depth in self.loops if depth == len(self.frames) - 1)
+        stepped = any(steps(each.body) for each in around if each is not None)  # perhaps once for several batches
+        return stepped or any("step" in fn.called for fn in self.trainers_in(event.body))
+
+    def given_back(self, body: Sequence[Event]) -> Iterator[str]:
+        """The names that a body gives to losses which the functions that it calls have back-propagated."""
+        for event in every(body):
+            if isinstance(event, ev.Assign) and isinstance(event.value, Call) and any(losses := self.losses_of(event.value)):
+                for target in event.targets:
+                    items = target.items if isinstance(target, ev.Seq) else (target,)
+                    yield from (text_of(item) for item, is_loss in zip(items, losses, strict=False) if is_loss)
+
+    def trainers_in(self, body: Sequence[Event]) -> Iterator[Function]:
+        """The functions that a body calls and that back-propagate themselves."""
+        found = (self.trainer(node) for _, node in deep(body) if isinstance(node, Call))
+        yield from (fn for fn in found if fn is not None)
+
+    def losses_of(self, call: Call) -> tuple[bool, ...]:
+        """For each value that a call returns, whether it is a loss that the called function has back-propagated."""
+        fn = self.trainer(call)
+        if fn is None:
+            return ()
+        known = self.losses_back.get(id(fn))
+        if known is None:
+            known = self.losses_back[id(fn)] = handed_back(fn)
+        return known
+
+    def trainer(self, call: Call) -> Function | None:
+        """The function that is called, if it can be told and back-propagates something itself."""
+        name = asked_of_self(call.func)
+        if name:
+            found = self.project.method(self.frame.cls, name) if self.frame.cls is not None else None
+            fn = found[1] if found is not None else None
+        else:
+            atom = self.project.dotted(self.path, call.func) if isinstance(call.func, ev.Name) else None
+            fn = atom[1] if atom is not None and atom[0] == "f" else None
+        return fn if fn is not None and not BACKWARD.isdisjoint(fn.called) else None
 
     def is_numbered(self, index: Value) -> bool:
         """Whether an index is another in each round of the innermost loop."""

@@ -122,6 +122,8 @@ class Machine(ABC):
         self._guards: dict[int, bool] = {}
         self.started_names: dict[int, frozenset[str]] = {}
         """For each loop and function, what it back-propagates."""
+        self.losses_back: dict[int, tuple[bool, ...]] = {}
+        """For each function, which of the values that it returns it has back-propagated."""
         self.keepers: dict[int, tuple[Keeping, ...]] = {}
         """For each function, what it keeps of what it is handed."""
         self.owners_of_wrapped: dict[int, V] = {}

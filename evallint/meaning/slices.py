@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 
 from evallint import events as ev
-from evallint.events import Event, Value, blocks
+from evallint.events import Event, Function, Value, blocks
 from evallint.meaning import names
 from evallint.meaning.walk import deep, every, last_name, parts, text_of
 
@@ -115,6 +115,16 @@ def akin(target: Value, value: Value, found: set[str]) -> frozenset[str]:
         together = [text_of(item) for item in target.items]
         return frozenset(name for name in together if is_loss(name)) if found & set(together) else frozenset()
     return frozenset(text for text in terms(value) if is_loss(text)) if text_of(target) in found else frozenset()
+
+
+def handed_back(fn: Function) -> tuple[bool, ...]:
+    """For each value that a function returns, whether it is a loss that the function has back-propagated, with its graph still."""
+    begun = frozenset(name for name in started(fn.body) if not takes_number(fn.body, name))
+    returned = [event.value for event in every(fn.body) if isinstance(event, ev.Return) and event.value is not None] if begun else []
+    rows = [value.items if isinstance(value, ev.Seq) else (value,) for value in returned if not isinstance(value, ev.Const)]
+    if len({len(row) for row in rows}) != 1:
+        return ()
+    return tuple(all(not begun.isdisjoint(terms(item)) for item in column) for column in zip(*rows, strict=True))
 
 
 def terms(value: Value) -> Iterator[str]:
