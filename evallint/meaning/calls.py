@@ -75,7 +75,7 @@ class Calls(Constructors):
                 else:
                     args.open = True
                     if value.data:
-                        args.kw.setdefault(f"*{len(args.kw)}", value)
+                        args.kw.setdefault(f"**{len(args.kw)}", value)
             else:
                 args.kw[key] = value
         return args
@@ -373,8 +373,8 @@ class Calls(Constructors):
         if self._self_value is not None and frame.cls is not None:
             rest.insert(0, self._self_value)
         kw = {k: v for k, v in args.kw.items() if not k.startswith("*")}
-        # which parameters get what is spread is not known: all that get nothing else
-        spread = flowed([v for k, v in args.kw.items() if k.startswith("*")])
+        # which parameters get what `**fields` spreads is not known: all that get nothing else
+        spread = flowed([v for k, v in args.kw.items() if k.startswith("**")])
         for param in fn.params:
             key = (frame.act, param.name)
             if param.kind == "pos" and rest:
