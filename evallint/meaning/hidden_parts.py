@@ -167,7 +167,8 @@ class HiddenParts:
         if self.is_gathered_anew(method, name):
             return True
         for other in (m for c in family for m in c.methods.values()):
-            if name in other.called and (other.called & CONTAINERS or any(n[:1].isupper() for n in other.called)):
+            said = name in other.called or (name, "values") in other.receivers
+            if said and (other.called & CONTAINERS or any(n[:1].isupper() for n in other.called)):
                 if is_handed_on(other, f"self.{name}", made=other is not method):
                     return True
             wanted = (
