@@ -91,11 +91,20 @@ class Owned(TorchCalls):
             return value
         bare = all(self.forwards[n].layers == "bare" for n in self.frame.forwards[before:])
         if bare and computes(fn, owner) and isinstance(node.func, ev.Attr):
-            outside = self.enter_decorators(fn, w)
-            ran = self.forward(loc, method, args, node, w, node.func.base, True)
-            w.grad, w.grad_at = outside
-            value = V(value.atoms, value.data | ran.data, value.graph | ran.graph, value.live | ran.live)
+            return self.stands_for(value, [fn], loc, method, args, node, w, node.func.base)
         return value
+
+    def stands_for(self, value: V, fns: list[Function], loc: Any, method: str, args: Args, node: Call, w: World, shown: Value) -> V:
+        """What a call of one of several methods gives, which stands for the forward, as what they run cannot be seen.
+
+        The grad mode is what the decorators say, unless one is the program's own: that may set the mode as well.
+        """
+        kinds = {kind for fn in fns for kind, _ in self.decorated(fn, 0, w)}
+        silent = kinds == {"grad"} and all(fn.decorators for fn in fns)
+        outside = self.enter_decorators(fns[0], w) if silent else (w.grad, w.grad_at)
+        ran = self.forward(loc, method, args, node, w, shown, True)
+        w.grad, w.grad_at = outside
+        return V(value.atoms, value.data | ran.data, value.graph | ran.graph, value.live | ran.live)
 
     def delegate(self, loc: Any, cls: Class, w: World) -> Any | None:
         """What `__getattr__` asks for what the object lacks, where it is an attribute of the object: `getattr(self.model, name)`."""
@@ -176,10 +185,7 @@ class Owned(TorchCalls):
         before = len(self.frame.forwards)
         value = self.any_of(found, loc, args, node, w)
         if len(self.frame.forwards) == before and any(computes(f, c) for c, f in found) and isinstance(node.func, ev.Attr):
-            outside = self.enter_decorators(found[0][1], w) if all(f.decorators for _, f in found) else (w.grad, w.grad_at)
-            ran = self.forward(loc, method, args, node, w, node.func.base, True)
-            w.grad, w.grad_at = outside
-            value = V(value.atoms, value.data | ran.data, value.graph | ran.graph, value.live | ran.live)
+            return self.stands_for(value, [fn for _, fn in found], loc, method, args, node, w, node.func.base)
         return value
 
     def call_wrapper(self, loc: Any, method: str, args: Args, node: Call, w: World) -> V | None:
