@@ -382,15 +382,18 @@ class Flow(Machine):
     def try_(self, event: ev.Try, w: World) -> World | None:
         frame = self.frame
         marks = (len(frame.returns), [len(b) for b in frame.breaks], [len(c) for c in frame.continues])
-        troubled = w.copy()
+        troubled, known, last = w.copy(), frozenset(w.modes), w.modes
         frame.raised.append([])
         after: World | None = w
         for inner in event.body:
             after = self.run((inner,), after) if after is not None else None
             if after is None:
                 break
+            last = after.modes
             if event.handlers and after.modes != troubled.modes:
                 troubled = meet(troubled, after.copy(), self.defaults)
+        for loc in troubled.modes.keys() - known & last.keys():  # a constructor and the switch after it fail together, or not at all
+            troubled.modes[loc] = last[loc]
         for world in frame.raised.pop():
             troubled = meet(troubled, world, self.defaults)
         if after is not None and event.other:
