@@ -237,8 +237,6 @@ class Index:
                 while isinstance(base, Sub):  # `Model[Sentence]`
                     base = base.base
                 atom = self.dotted(cls.path, base)
-                if atom is not None and atom[0] == "k" and atom[1].path == cls.path and atom[1].span[0] > cls.span[0]:
-                    atom = self.imported_before(cls, base) or atom
                 if atom is not None and atom[0] == "k" and atom[1] is not cls:
                     ours.append(atom[1])
                 elif atom is not None and atom[0] == "x":
@@ -246,13 +244,6 @@ class Index:
                 elif isinstance(base, (Name, Attr)):
                     others.append("?." + (base.id if isinstance(base, Name) else base.name))
         return self._bases[id(cls)]
-
-    def imported_before(self, cls: Class, base: Value) -> Atom | None:
-        """What a base's name stands for where the class is made, if an import binds it there and a class only further below."""
-        name = text_of(base)
-        events = (e for e in self.files[cls.path].body.body if isinstance(e, Import) and e.bound == name and e.name not in (None, "*"))
-        found = next(events, None)
-        return self.imported(cls.path, found, 0) if found is not None else None
 
     def mro(self, cls: Class) -> list[Class]:
         """The class and its bases of the project, nearest first. Not to be changed."""
