@@ -31,6 +31,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "attributes aliased: wrong/b04_episodes_told_apart.py",
         "attributes aliased: wrong/b12_loaded_from_checkpoint.py",
         "attributes aliased: wrong/b20_decoding.py",
+        "attributes aliased: wrong/b44_part_returned.py",
     ),
     "a switch of what does not run is told in the function that runs the other alone, and outside of `try`": (
         "tails split: wrong/b07_wrong_object.py",
@@ -51,6 +52,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
     ),
     "a layer that is built in a forward is not followed into another function, nor into a wrapper": (
         "tails split: wrong/b42_under_a_name.py",
+        "tails split: wrong/b42_listed.py",
         "DataParallel: wrong/b42_own_class.py",
     ),
     "what a helper hands out beside other things is followed by its last statement": ("tails split: wrong/b43_helpers.py",),
@@ -64,6 +66,13 @@ KNOWN: dict[str, tuple[str, ...]] = {
     ),
     "a decorator of torch under another one is seen, a home-made one is not": (
         "decorator: an own decorator: right/a10_stacked_decorators.py",
+        "decorator: an own decorator: right/a10_method_of_own_layers.py",
+    ),
+    "what a derived class makes is told by the constructor alone, not by a wrapper around it": (
+        "DataParallel: wrong/b04_made_by_a_derived_class",
+    ),
+    "a model that each round makes anew is told by the constructor's own assignment": (
+        "what is built aliased: right/a16_another_in_each_round.py",
     ),
     "an own context manager is no sign of an evaluation, as `no_grad` is": (
         "with: an own context manager: wrong/b03_caller_without_torch",
