@@ -61,9 +61,8 @@ class Modules:
         if level:
             target = here[: len(here) - level + 1] + wanted
             return next((f for d, f in self._by_stem.get(target[-1], ()) if d == target), None) if target else None
-        if (
-            not wanted or wanted[-1] not in self._by_stem or wanted[0] == "torch"
-        ):  # a folder of that name is never what `import torch` means
+        # a folder called torch is never what `import torch` means
+        if not wanted or wanted[-1] not in self._by_stem or wanted[0] == "torch":
             return None
         best: str | None = None
         score = -1

@@ -139,9 +139,10 @@ class BuiltInside:
         event = met.event
         target = target_of(event, outer)
         if target is None:
-            listed = event.targets[0] if isinstance(event, ev.Assign) and isinstance(event.value, ev.Seq) else None
-            among = isinstance(event, ev.Assign) and any(item is outer for item in spread(event.value))
-            return "local" if among and isinstance(listed, ev.Name) and self.runs_each(f, listed.id, mets, called) else ""
+            if not isinstance(event, ev.Assign) or not isinstance(event.value, ev.Seq) or not isinstance(event.targets[0], ev.Name):
+                return ""
+            among = any(item is outer for item in spread(event.value))
+            return "local" if among and self.runs_each(f, event.targets[0].id, mets, called) else ""
         text = text_of(target)
         spelled = aliases(f, text)
         if any(self.is_switched(f, name) for name in spelled):

@@ -374,11 +374,8 @@ def grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[
         if region.loop is not None and (region.path, region.span) in attacked:
             continue  # the loop needs gradients
         confidence = toned(grad_confidence(forward, region, learns), forward, region, recording=True)
-        if (
-            confidence is not None
-            and (forward.offered or forward.midway)
-            and (forward.path, forward.span, region.path, region.function) in hushed
-        ):
+        site = forward.path, forward.span, region.path, region.function
+        if confidence is not None and (forward.offered or forward.midway) and site in hushed:
             confidence = "low"  # who calls it in sight has turned recording off
         if confidence is not None and ((forward.path, forward.span) in differentiated or not (learns or is_known(forward, region))):
             confidence = "low"  # what may run there as well differentiates, or is no module at all

@@ -164,10 +164,9 @@ class Forwards(Layers, Contexts):
         kinds = [k for a in kind.atoms for k in ((x for v in a[1] for x in v.atoms) if a[0] == "q" else (a,))]
         if not things or len(things) < len(value.atoms) or not kinds:
             return UNKNOWN
-        if any(k[0] == "x" and k[1].endswith(".Module") for k in kinds) and all(self.modelness(t, name) for t in things):
-            return const(True)
-        if any(k[0] == "x" and k[1].endswith(".Module") for k in kinds) and all(holder(t) is not None for t in things):
-            return const(True)  # of what an object holds, the modules are asked for
+        if any(k[0] == "x" and k[1].endswith(".Module") for k in kinds):
+            if all(self.modelness(t, name) for t in things) or all(holder(t) is not None for t in things):
+                return const(True)  # of what an object holds, the modules are asked for
         classes = [self.thing(t).cls for t in things]
         lines = [self.project.mro(c) if c is not None else [] for c in classes]
         if all(any(k[0] == "k" and k[1] in line for k in kinds) for line in lines):

@@ -11,9 +11,9 @@ from evallint.meaning import names
 from evallint.meaning.facts import Idle, Turned
 from evallint.meaning.project import Project
 from evallint.meaning.signs import is_unit_test
+from evallint.meaning.vocabulary import MODE_METHODS
 from evallint.meaning.walk import every, last_name, text_of
 
-MODE_METHODS = frozenset(("eval", "train"))
 CONTEXTS = frozenset(("no_grad", "inference_mode", "enable_grad"))
 SIGNS = frozenset("parameters named_parameters state_dict load_state_dict zero_grad eval".split())
 """Methods that are called on modules."""

@@ -334,18 +334,16 @@ class Index:
         key = id(cls), name
         if key not in self._kept:
             family = (*self.mro(cls), *self.subclasses.get(id(cls), ()))
-            made = (self._module_made(c, init, name) for c in family if (init := c.methods.get("__init__")) is not None)
-            self._kept[key] = next(filter(None, made), None)
+            self._kept[key] = next((k for c in family for k in self.made_in_init(c, name) if k is not None and self.is_module(k)), None)
         return self._kept[key]
 
-    def _module_made(self, cls: Class, init: Function, name: str) -> Class | None:
-        for event in every(init.body) if name in set(attributes_set(init)) else ():
+    def made_in_init(self, cls: Class, name: str) -> Iterator[Class | None]:
+        """For each call whose result a class's own constructor keeps under a name: the class that it calls, None if it calls no class."""
+        init = cls.methods.get("__init__")
+        for event in every(init.body) if init is not None and name in set(attributes_set(init)) else ():
             if isinstance(event, Assign) and isinstance(call := event.value, Call) and any(asked_of_self(t) == name for t in event.targets):
                 made = self.dotted(cls.path, call.func)
-                if made is not None and made[0] == "k" and self.is_module(made[1]):
-                    kept: Class = made[1]
-                    return kept
-        return None
+                yield made[1] if made is not None and made[0] == "k" else None
 
     @cached_property
     def part_classes(self) -> frozenset[str]:

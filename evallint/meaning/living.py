@@ -18,6 +18,7 @@ from evallint.meaning.slices import (
     adds_to,
     differentiated,
     handed_back,
+    numbers_returned,
     reads,
     resets,
     sources,
@@ -396,20 +397,6 @@ def enlivened(value: V, into: list[V]) -> V:
 def flows_of(value: V) -> tuple[Ids, Ids, Ids]:
     """The forwards whose outputs, and whose graphs, went into a value, and those whose graphs certainly did."""
     return value.data, value.graph, value.live
-
-
-def numbers_returned(fn: Function) -> tuple[bool, ...]:
-    """For each value of the tuple that a function returns, whether it is a number that is written out; empty if it returns no tuple."""
-    returned = [event.value for event in every(fn.body) if isinstance(event, ev.Return)]
-    rows = [value.items for value in returned if isinstance(value, ev.Seq)]
-    if not rows or len(rows) < len(returned) or len({len(row) for row in rows}) > 1:
-        return ()
-    columns = list(zip(*rows, strict=True))
-    given = [(event.targets, event.value) for event in every(fn.body) if isinstance(event, ev.Assign)]
-    plain = {name for targets, value in given if isinstance(value, ev.Const) for name in written(*targets)}
-    plain -= {name for targets, value in given if not isinstance(value, ev.Const) for name in written(*targets)}
-    plain -= {p.name for p in fn.params}
-    return tuple(all(isinstance(item, ev.Const) or text_of(item) in plain for item in column) for column in columns)
 
 
 def returns_loss(said: Sequence[str], losses: Container[str]) -> bool:

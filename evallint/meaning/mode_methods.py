@@ -15,10 +15,10 @@ from evallint.meaning.facts import Lapse
 from evallint.meaning.guarded import Met, calls_under, inside, named, values_in
 from evallint.meaning.index import Index
 from evallint.meaning.methods import is_abstract, is_mode_method
+from evallint.meaning.vocabulary import MODE_METHODS
 from evallint.meaning.walk import asked_of_self, attributes_set, every, last_name, text_of
 
 SETTING = frozenset("train eval apply set_training_mode".split())
-HIDDEN = frozenset(("train", "eval"))
 FLAGS = frozenset("train eval training is_train is_training istrain mode phase split is_eval evaluate".split())
 """Names of parameters and settings that hold a flag."""
 
@@ -36,15 +36,15 @@ class ModeMethods:
             if own and self.project.is_module(cls):
                 for method in own:
                     yield from self.lapses_of(cls, method)
-            if any(not HIDDEN.isdisjoint(attributes_set(m)) for m in cls.methods.values()) and self.project.is_module(cls):
+            if any(not MODE_METHODS.isdisjoint(attributes_set(m)) for m in cls.methods.values()) and self.project.is_module(cls):
                 yield from self.flags_of(cls)
 
     def flags_of(self, cls: Class) -> Iterator[Lapse]:
         """Flags that a class keeps under the name of a method: `self.train = train`."""
         for method in cls.methods.values():
-            for event in every(method.body) if not HIDDEN.isdisjoint(attributes_set(method)) else ():
+            for event in every(method.body) if not MODE_METHODS.isdisjoint(attributes_set(method)) else ():
                 if isinstance(event, ev.Assign) and is_flag(method, event.value):
-                    for name in HIDDEN.intersection(map(asked_of_self, event.targets)):
+                    for name in MODE_METHODS.intersection(map(asked_of_self, event.targets)):
                         text, sure = f"self.{name}", self.project.is_known_module(cls)
                         step = cls.path, event.span, f"`{text}` is no method from here on"
                         yield Lapse("override", "attribute", cls.path, event.span, method.qualname, text, sure, (step,), name)
@@ -157,7 +157,7 @@ def result_of(method: Function) -> str:
 
 def is_switch_of_part(call: ev.Call) -> bool:
     """`self.net.eval()`, which gives the part."""
-    return isinstance(call.func, ev.Attr) and call.func.name in ("train", "eval") and bool(asked_of_self(call.func.base))
+    return isinstance(call.func, ev.Attr) and call.func.name in MODE_METHODS and bool(asked_of_self(call.func.base))
 
 
 def is_none(value: Value) -> bool:

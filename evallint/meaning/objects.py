@@ -21,10 +21,19 @@ from evallint.meaning.methods import (
     is_stand_in,
     thing_like,
 )
-from evallint.meaning.owned import MODE_METHODS, Owned
+from evallint.meaning.owned import Owned
 from evallint.meaning.torch_calls import takes_parameters
 from evallint.meaning.values import OFF, UNKNOWN, V, World, constants, flowed, join, of
-from evallint.meaning.vocabulary import CLUSTERING, COMMON_METHODS, CUTTING, FORWARD_METHODS, METRICS, NOT_FORWARDS, SAME_OBJECT
+from evallint.meaning.vocabulary import (
+    CLUSTERING,
+    COMMON_METHODS,
+    CUTTING,
+    FORWARD_METHODS,
+    METRICS,
+    MODE_METHODS,
+    NOT_FORWARDS,
+    SAME_OBJECT,
+)
 from evallint.meaning.walk import has_branch
 
 SUBMODULES = frozenset(

@@ -12,9 +12,8 @@ from evallint.meaning.machine import Args, last_name, made, text_of
 from evallint.meaning.methods import NO_FORWARD_PREFIXES, computes, delegated_to, fits, is_abstract, is_mode_method, is_stand_in
 from evallint.meaning.torch_calls import TorchCalls
 from evallint.meaning.values import UNKNOWN, GradAt, Mode, Modes, V, World, flowed, join, of
-from evallint.meaning.vocabulary import COMMON_METHODS, FORWARD_METHODS, NOT_FORWARDS, SAME_OBJECT
+from evallint.meaning.vocabulary import COMMON_METHODS, FORWARD_METHODS, MODE_METHODS, NOT_FORWARDS, SAME_OBJECT
 
-MODE_METHODS = frozenset(("eval", "train"))
 MOST_GUESSES = 3
 
 

@@ -29,7 +29,7 @@ from evallint.meaning.absence import frameworks_switch, switches_to_eval
 from evallint.meaning.index import Index
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.signs import is_check, is_unit_test
-from evallint.meaning.walk import asked_of_self, attributes_set, calls_parameter, deep, every
+from evallint.meaning.walk import attributes_set, calls_parameter, deep, every
 from evallint.modules import connected
 
 MODE_CALLS = frozenset(
@@ -185,20 +185,9 @@ class Project(Index):
         """The class, no module, of which a constructor makes the object that a class keeps under a name, if that is plain to see."""
         key = id(cls), name
         if key not in self._helpers:
-            inits = [(c, c.methods["__init__"]) for c in self.mro(cls) if "__init__" in c.methods]
-            self._helpers[key] = next((k for owner, init in inits if (k := self._helper_made(owner, init, name)) is not None), None)
+            first = (next(self.made_in_init(c, name), None) for c in self.mro(cls))
+            self._helpers[key] = next((k for k in first if k is not None and not self.is_module(k)), None)
         return self._helpers[key]
-
-    def _helper_made(self, owner: Class, init: Function, name: str) -> Class | None:
-        for event in every(init.body):
-            if (
-                isinstance(event, Assign)
-                and isinstance(event.value, Call)
-                and any(asked_of_self(target) == name for target in event.targets)
-            ):
-                found = self.dotted(owner.path, event.value.func)
-                return found[1] if found is not None and found[0] == "k" and not self.is_module(found[1]) else None
-        return None
 
     @cached_property
     def _helpers(self) -> dict[tuple[int, str], Class | None]:

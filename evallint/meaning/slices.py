@@ -122,9 +122,25 @@ def handed_back(fn: Function) -> tuple[bool, ...]:
     begun = frozenset(name for name in started(fn.body) if not takes_number(fn.body, name))
     returned = [event.value for event in every(fn.body) if isinstance(event, ev.Return) and event.value is not None] if begun else []
     rows = [value.items if isinstance(value, ev.Seq) else (value,) for value in returned if not isinstance(value, ev.Const)]
-    if len({len(row) for row in rows}) != 1:
+    return tuple(all(not begun.isdisjoint(terms(item)) for item in column) for column in columns(rows))
+
+
+def numbers_returned(fn: Function) -> tuple[bool, ...]:
+    """For each value of the tuple that a function returns, whether it is a number that is written out; empty if it returns no tuple."""
+    returned = [event.value for event in every(fn.body) if isinstance(event, ev.Return)]
+    rows = [value.items for value in returned if isinstance(value, ev.Seq)]
+    if len(rows) < len(returned):
         return ()
-    return tuple(all(not begun.isdisjoint(terms(item)) for item in column) for column in zip(*rows, strict=True))
+    given = [(event.targets, event.value) for event in every(fn.body) if isinstance(event, ev.Assign)]
+    plain = {name for targets, value in given if isinstance(value, ev.Const) for name in written(*targets)}
+    plain -= {name for targets, value in given if not isinstance(value, ev.Const) for name in written(*targets)}
+    plain -= {p.name for p in fn.params}
+    return tuple(all(isinstance(item, ev.Const) or text_of(item) in plain for item in column) for column in columns(rows))
+
+
+def columns(rows: Sequence[Sequence[Value]]) -> list[tuple[Value, ...]]:
+    """The values that stand in the same place of each row; none if the rows are not equally long."""
+    return list(zip(*rows, strict=True)) if len({len(row) for row in rows}) == 1 else []
 
 
 def terms(value: Value) -> Iterator[str]:
