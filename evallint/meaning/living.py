@@ -24,6 +24,7 @@ from evallint.meaning.slices import (
     sources,
     started,
     steps,
+    summands,
     takes_number,
     terms,
     written,
@@ -81,6 +82,8 @@ class Living(Objects):
             elif value.graph and w.grad == ON:
                 made_by = self.thing(loc).made_by
                 if self.is_loss_call(loc, method, node):
+                    if not flowed(args.all()).data:
+                        return V(value.atoms, value.data, value.graph, value.graph)  # it has run a model that it was handed
                     return enlivened(value, [*args.all(), *map(self.handed_out, args.all())])
                 if method in OPERATIONS and base.live and not is_other(method, args, node) and not made_by.startswith("numpy"):
                     return enlivened(value, [base, *args.all()])
@@ -128,9 +131,12 @@ class Living(Objects):
         if isinstance(target, ev.Name) and target.id == "_":
             self.thrown |= value.graph
         elif w.grad == ON and isinstance(target, (ev.Name, ev.Attr)) and (value.graph or self.thrown):
-            if text_of(target) in self.started_here():
+            begun = self.started_here()
+            if text_of(target) in begun:
                 left = self.left_behind() if not value.data and not any(atom[0] == "c" for atom in value.atoms) else NO_IDS
                 value = V(value.atoms, value.data | left, value.graph | left, value.graph | left)
+            elif value.graph and text_of(target) in self.summed_here(begun):
+                value = V(value.atoms, value.data, value.graph, value.graph)
         super().bind(target, value, w)
 
     def left_behind(self) -> Ids:
@@ -140,19 +146,31 @@ class Living(Objects):
 
     def started_here(self) -> frozenset[str]:
         """What the innermost loop of the running function back-propagates, or the function where no loop of its own is around."""
-        events = (self.loop_events.get(id(fact)) for fact, depth in reversed(self.loops) if depth == len(self.frames) - 1)
-        event = next((e for e in events if e is not None), None)
-        place = event if event is not None else self.frame.function
+        place = self.innermost()
         found = self.started_names.get(id(place))
         if found is None:
             found = self.started_names[id(place)] = started(place.body) | frozenset(self.given_back(place.body))
         return found
 
+    def summed_here(self, begun: frozenset[str]) -> frozenset[str]:
+        """What the losses that are back-propagated here are the sum of."""
+        place = self.innermost()
+        found = self.summed_names.get(id(place))
+        if found is None:
+            found = self.summed_names[id(place)] = summands(place.body, begun)
+        return found
+
+    def innermost(self) -> ev.Loop | Function:
+        """The innermost loop of the running function, or the function where no loop of its own is around."""
+        events = (self.loop_events.get(id(fact)) for fact, depth in reversed(self.loops) if depth == len(self.frames) - 1)
+        event = next((e for e in events if e is not None), None)
+        return event if event is not None else self.frame.function
+
     # What keeps graphs
 
     def call_container(self, atom: Any, base: V, func: ev.Attr, args: Args, node: Call, w: World) -> V:
         if func.name in GROWING and args.pos and ((live := alive(args.pos[-1])) or self.is_bare(args.pos[-1], node.args[-1])):
-            self.keep(text_of(func.base), "list", node.span, node, live, w)
+            self.keep(base_text(node), "list", node.span, node, live, w)
         return super().call_container(atom, base, func, args, node, w)
 
     def grows(self, event: ev.Assign, added: V, w: World) -> None:
@@ -172,7 +190,8 @@ class Living(Objects):
         returned = isinstance(node, Call) and self.losses_of(node) == (True,)
         if value.data or not self.loops or (not returned and any(atom[0] == "c" for atom in value.atoms)):
             return False
-        found = self.started_here().intersection(terms(node))
+        begun = self.started_here()
+        found = {name for name in terms(node) if name in begun or f"{name}[…]" in begun}  # the loss, or what it is an item of
         event = self.loop_events.get(id(self.loops[-1][0])) if found or returned else None
         if event is None or any(takes_number(event.body, name) for name in found):
             return False
@@ -279,7 +298,7 @@ class Living(Objects):
 
     def keep(self, text: str, how: str, span: Span, node: ev.Assign | Call, live: Ids, w: World, given: str = "") -> None:
         """Note that a statement adds recorded outputs to what outlives a round of a loop around it, or a function that it hands `given`."""
-        if self.muted or "…" in text.split("[")[0] or names.has_words(text.split("[")[0], FLEETING):
+        if self.muted or "…" in text.split("[")[0] or self.is_fleeting(text.split("[")[0]):
             return
         key = (id(node), self.context())
         fact = self.kept.get(key)
@@ -293,6 +312,13 @@ class Living(Objects):
                 self.path, span, text, how, self.frame.stop.function, loop, fed, given, id(loop) in self.streams, not live
             )
         fact.numbers |= live
+
+    def is_fleeting(self, name: str) -> bool:
+        """Whether what has this name forgets what is old, or is what training draws on: not a history that a function or class begins."""
+        said = FLEETING.intersection(names.words(name))
+        cls = self.frame.cls if name.startswith("self.") else None
+        bodies = [self.frame.function.body, *(m.body for m in cls.methods.values())] if cls is not None else [self.frame.function.body]
+        return bool(said) and not (said == {"history"} and any(name in targets for body in bodies for targets in made_empty(body)))
 
     def carrying(self, text: str, live: Ids, summed: bool) -> LoopFact | None:
         """The innermost loop of the function that runs these forwards in every round and does not begin anew with `text`."""
@@ -404,6 +430,13 @@ def returns_loss(said: Sequence[str], losses: Container[str]) -> bool:
     return bool(said) and said[-1] in losses and said[0] not in TELLING_OF
 
 
+def made_empty(body: Sequence[Event]) -> Iterator[set[str]]:
+    """The names of the lists and dicts that a body begins."""
+    for event in every(body):
+        if isinstance(event, ev.Assign) and not event.augmented and isinstance(event.value, (ev.Seq, ev.Map)):
+            yield {text_of(target) for target in event.targets if not isinstance(target, ev.Seq)}
+
+
 def is_deque(name: str, fn: Function) -> bool:
     """Whether a function makes a deque of that name, which forgets what is old."""
     made = [e for e in every(fn.body) if isinstance(e, ev.Assign) and isinstance(e.value, Call) and last_name(e.value.func) == "deque"]
@@ -424,5 +457,8 @@ def is_other(method: str, args: Args, node: Call) -> bool:
 
 
 def base_text(node: Call) -> str:
-    """What a method is called on, as written."""
-    return text_of(node.func.base) if isinstance(node.func, ev.Attr) else "…"
+    """What a method is called on, as written; `rows[…]` for `rows.setdefault(key, [])`."""
+    base = node.func.base if isinstance(node.func, ev.Attr) else ev.NOTHING
+    if isinstance(base, Call) and isinstance(base.func, ev.Attr) and base.func.name == "setdefault":
+        return f"{text_of(base.func.base)}[…]"
+    return text_of(base)

@@ -121,6 +121,7 @@ class Machine(ABC):
         self._matters: dict[int, tuple[bool, bool]] = {}
         self._guards: dict[int, bool] = {}
         self.started_names: dict[int, frozenset[str]] = {}
+        self.summed_names: dict[int, frozenset[str]] = {}
         """For each loop and function, what it back-propagates."""
         self.losses_back: dict[int, tuple[bool, ...]] = {}
         """For each function, which of the values that it returns it has back-propagated."""

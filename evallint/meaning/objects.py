@@ -36,6 +36,8 @@ from evallint.meaning.vocabulary import (
 )
 from evallint.meaning.walk import has_branch
 
+STEPPING = frozenset(("step", "zero_grad"))
+"""What nothing but an optimizer, or an engine around one, has both of."""
 SUBMODULES = frozenset(
     "base body neck fc bottleneck nn net extractor trunk head heads tower stem projector projection features layers blocks".split()
 )
@@ -211,14 +213,15 @@ class Objects(Owned):
         return bool(self.loops) and source in self.loops[-1][0].source.split() and name in self.loops[-1][0].target.split()
 
     def runs_argument(self, args: Args, node: Call, w: World, name: str) -> V:
-        """An unknown callable that is handed a model by keyword (an inferer), or runs one by its name."""
+        """An unknown callable that runs a model which it is handed: an inferer, or a loss that is handed no output with it."""
         found = UNKNOWN
-        if "inferer" in name.lower() or "inference" in name.lower():
+        losses = names.is_loss_name(name) and len(args.all()) > 1 and not flowed(args.all()).data
+        if losses or "inferer" in name.lower() or "inference" in name.lower():
             for value, shown in self.shown(args, node):
                 for atom in value.atoms:
                     if atom[0] == "o" and self.modelness(atom[1], last_name(shown)):
                         found = join(found, self.forward(atom[1], "__call__", Args([], {}), node, w, shown, True))
-                    elif atom[0] in ("f", "p"):
+                    elif atom[0] in ("f", "p") and not losses:
                         found = join(found, self.call_later(of(atom), Args([], {}, open=True), node, w))
         return found
 
@@ -252,6 +255,7 @@ class Objects(Owned):
         name = self.thing(loc).name or (loc[2] if loc[0] == "child" else "")
         return (
             names.is_optimizer_name(name)
+            or self.project.uses(self.path, name) >= STEPPING
             or name in ("scaler", "grad_scaler", "amp_scaler", "accelerator", "engine", "model_engine")
             or any(
                 a[0] == "o" and (self.thing(a[1]).kind == "optimizer" or names.is_optimizer_name(self.thing(a[1]).name))

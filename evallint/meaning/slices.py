@@ -16,6 +16,10 @@ ITSELF = frozenset(("self", "cls"))
 SCHEDULERS = frozenset("scheduler sched plateau lr_scheduler".split())
 LOSSES = frozenset("loss losses criterion criterions crit cost objective entropy mse nll bce l1loss mseloss".split())
 """Words that names of losses end in."""
+PENALTIES = frozenset("penalty reg regularization regularizer kl kld bce mse nll ce".split())
+SCORES = frozenset(
+    "acc accuracy num n count counts correct total_num iou f1 precision recall auc score metric lr step epoch time size".split()
+)
 NUMBERS = frozenset("item detach tolist numpy float".split())
 FIRST = frozenset(("first", "init", "initial", "started", "initialized", "initialised"))
 """Words of flags that tell the first round from the others."""
@@ -99,8 +103,11 @@ def started(body: Sequence[Event]) -> frozenset[str]:
     for _, node in deep(body):
         if isinstance(node, ev.Call) and last_name(node.func) in ("backward", "manual_backward"):
             held = isinstance(node.func, ev.Attr) and not node.args
-            start = start_of(node.func.base if held and isinstance(node.func, ev.Attr) else node.args[0] if node.args else None)
+            whole = node.func.base if held and isinstance(node.func, ev.Attr) else node.args[0] if node.args else None
+            start = start_of(whole)
             found.update((text_of(start),) if start is not None else ())
+            if whole is not None:
+                found.update(text for text in terms(whole) if is_part_of_loss(text))
     made = [(event.targets, event.value) for event in every(body) if isinstance(event, ev.Assign)] if found else []
     while True:
         grown = found.union(*(akin(target, value, found) for targets, value in made for target in targets))
@@ -109,12 +116,24 @@ def started(body: Sequence[Event]) -> frozenset[str]:
         found = grown
 
 
+def summands(body: Sequence[Event], begun: frozenset[str]) -> frozenset[str]:
+    """What the losses that a body back-propagates are computed from by nothing but arithmetic, whatever it is called."""
+    back = [node for _, node in deep(body) if isinstance(node, ev.Call) and last_name(node.func) in ("backward", "manual_backward")]
+    bases = [node.func.base for node in back if isinstance(node.func, ev.Attr)]
+    found = grown = begun.union(*map(terms, bases), *(terms(node.args[0]) for node in back if node.args))
+    while grown:
+        made = (event.value for event in every(body) if isinstance(event, ev.Assign) and grown & set(map(text_of, event.targets)))
+        grown = frozenset(text for value in made for text in terms(value)) - found
+        found |= grown
+    return found
+
+
 def akin(target: Value, value: Value, found: set[str]) -> frozenset[str]:
     """The losses that one which is back-propagated was handed out with, or is computed from by nothing but arithmetic."""
     if isinstance(target, ev.Seq):
         together = [text_of(item) for item in target.items]
         return frozenset(name for name in together if is_loss(name)) if found & set(together) else frozenset()
-    return frozenset(text for text in terms(value) if is_loss(text)) if text_of(target) in found else frozenset()
+    return frozenset(text for text in terms(value) if is_part_of_loss(text)) if text_of(target) in found else frozenset()
 
 
 def handed_back(fn: Function) -> tuple[bool, ...]:
@@ -145,13 +164,18 @@ def columns(rows: Sequence[Sequence[Value]]) -> list[tuple[Value, ...]]:
 
 def terms(value: Value) -> Iterator[str]:
     """The variables in arithmetic and reductions: `a` and `b` in `(0.5 * a + torch.mean(b)).sum()`."""
-    if isinstance(value, (ev.Name, ev.Attr)):
+    if isinstance(value, (ev.Name, ev.Attr)) or (isinstance(value, ev.Sub) and not is_score(value.index)):
         yield text_of(value)
     elif type(value) is ev.Mix:
         for item in value.items:
             yield from terms(item)
     elif isinstance(value, ev.Call) and isinstance(value.func, ev.Attr) and value.func.name in SCALING:
         yield from terms(value.args[0] if text_of(value.func.base) == "torch" and value.args else value.func.base)
+
+
+def is_score(key: Value) -> bool:
+    """Whether an item of a table of losses is, by its key, a number beside them: `losses["acc"]`."""
+    return isinstance(key, ev.Const) and isinstance(key.value, str) and not SCORES.isdisjoint(names.words(key.value))
 
 
 def steps(body: Sequence[Event]) -> bool:
@@ -169,6 +193,11 @@ def takes_number(body: Sequence[Event], name: str) -> bool:
 def is_loss(text: str) -> bool:
     """Whether a name ends in the word loss."""
     return names.words(text.rsplit(".", 1)[-1])[-1:] in (("loss",), ("losses",))
+
+
+def is_part_of_loss(text: str) -> bool:
+    """Whether what has this name is a loss itself where a loss is computed from it."""
+    return is_loss(text) or not PENALTIES.isdisjoint(names.words(text.rsplit(".", 1)[-1])[-1:])
 
 
 def start_of(node: Value | None) -> Value | None:
