@@ -164,7 +164,7 @@ class HiddenParts:
             if isinstance(event, ev.Assign) and any(asked_of_self(t) == name for t in event.targets):
                 if isinstance(event.value, ev.Name) and is_handed_on(method, event.value.id):
                     return True
-        if self.is_gathered_anew(method, name):
+        if self.is_gathered_anew(method, name) or self.is_menu(family, method, name):
             return True
         for other in (m for c in family for m in c.methods.values()):
             said = name in other.called or (name, "values") in other.receivers
@@ -185,6 +185,14 @@ class HiddenParts:
             if other is not method and name in set(attributes_set(other)) and name not in set(attributes_collected(other)):
                 return True  # it is something else later
         return False
+
+    def is_menu(self, family: Sequence[Class], init: Function, name: str) -> bool:
+        """Whether the constructor chooses from a collection, by a method that nothing else calls, and no other method reads it."""
+        methods = [m for c in family for m in c.methods.values() if m is not init]
+        readers = [m for m in methods if self.mentions(m, name)]
+        if init.name != "__init__" or not readers or any(("self", m.name) not in init.receivers for m in readers):
+            return False
+        return not any(("self", reader.name) in m.receivers for reader in readers for m in methods)
 
     def is_gathered_anew(self, method: Function, name: str) -> bool:
         """Whether a loop over a collection puts its parts elsewhere: `for layer in self.layers: parts.append(layer)`."""

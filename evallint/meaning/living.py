@@ -16,6 +16,7 @@ from evallint.meaning.objects import Objects
 from evallint.meaning.slices import (
     LOSSES,
     adds_to,
+    detached,
     differentiated,
     handed_back,
     numbers_returned,
@@ -169,9 +170,19 @@ class Living(Objects):
     # What keeps graphs
 
     def call_container(self, atom: Any, base: V, func: ev.Attr, args: Args, node: Call, w: World) -> V:
-        if func.name in GROWING and args.pos and ((live := alive(args.pos[-1])) or self.is_bare(args.pos[-1], node.args[-1])):
-            self.keep(base_text(node), "list", node.span, node, live, w)
+        if func.name in GROWING and args.pos:
+            live = alive(args.pos[-1]) or (args.pos[-1].graph if self.is_detached_later(base_text(node)) else NO_IDS)
+            if live or self.is_bare(args.pos[-1], node.args[-1]):
+                self.keep(base_text(node), "list", node.span, node, live, w)
         return super().call_container(atom, base, func, args, node, w)
+
+    def is_detached_later(self, name: str) -> bool:
+        """Whether the running function takes what becomes of a list off its graph, so that what is collected there has one."""
+        fn = self.frame.function
+        found = self.detached_names.get(id(fn))
+        if found is None:
+            found = self.detached_names[id(fn)] = detached(fn.body)
+        return name in found
 
     def grows(self, event: ev.Assign, added: V, w: World) -> None:
         live = alive(added)
@@ -307,7 +318,8 @@ class Living(Objects):
             loop = self.carrying(name, live, how == "sum")
             if loop is None or self.is_state(name, node, loop) or is_deque(name, self.frame.function):
                 return
-            fed = not self.starts_from(given.split("[")[0]) if given else name in differentiated(self.frame.function.body)
+            part = given in self.summed_here(self.started_here())
+            fed = not (part or self.starts_from(given.split("[")[0])) if given else name in differentiated(self.frame.function.body)
             fact = self.kept[key] = Kept(
                 self.path, span, text, how, self.frame.stop.function, loop, fed, given, id(loop) in self.streams, not live
             )

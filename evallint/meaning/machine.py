@@ -121,8 +121,11 @@ class Machine(ABC):
         self._matters: dict[int, tuple[bool, bool]] = {}
         self._guards: dict[int, bool] = {}
         self.started_names: dict[int, frozenset[str]] = {}
-        self.summed_names: dict[int, frozenset[str]] = {}
         """For each loop and function, what it back-propagates."""
+        self.summed_names: dict[int, frozenset[str]] = {}
+        """For each loop and function, what that is computed from."""
+        self.detached_names: dict[int, frozenset[str]] = {}
+        """For each function, the lists that it stacks, and takes off their graph."""
         self.losses_back: dict[int, tuple[bool, ...]] = {}
         """For each function, which of the values that it returns it has back-propagated."""
         self.keepers: dict[int, tuple[Keeping, ...]] = {}

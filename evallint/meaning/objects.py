@@ -36,6 +36,7 @@ from evallint.meaning.vocabulary import (
 )
 from evallint.meaning.walk import has_branch
 
+LOSSES = frozenset("loss losses criterion criterions crit objective".split())
 STEPPING = frozenset(("step", "zero_grad"))
 """What nothing but an optimizer, or an engine around one, has both of."""
 SUBMODULES = frozenset(
@@ -215,7 +216,7 @@ class Objects(Owned):
     def runs_argument(self, args: Args, node: Call, w: World, name: str) -> V:
         """An unknown callable that runs a model which it is handed: an inferer, or a loss that is handed no output with it."""
         found = UNKNOWN
-        losses = names.is_loss_name(name) and len(args.all()) > 1 and not flowed(args.all()).data
+        losses = names.has_words(name, LOSSES) and not is_class_name(name) and len(args.all()) > 1 and not flowed(args.all()).data
         if losses or "inferer" in name.lower() or "inference" in name.lower():
             for value, shown in self.shown(args, node):
                 for atom in value.atoms:

@@ -27,6 +27,10 @@ SCALING = frozenset("mean sum scale div mul float".split())
 """Methods between a loss and its backward."""
 
 
+SMOOTH = frozenset("logsumexp exp log abs sqrt pow clamp relu sigmoid tanh softplus norm neg square max min squeeze view reshape".split())
+"""Further functions and methods of tensors through which a gradient flows."""
+
+
 def reads(*values: object) -> Iterator[str]:
     """Every name and dotted name in values, as it is written: `out.loss` gives `out.loss` and `out`."""
     stack = list(values)
@@ -120,12 +124,20 @@ def summands(body: Sequence[Event], begun: frozenset[str]) -> frozenset[str]:
     """What the losses that a body back-propagates are computed from by nothing but arithmetic, whatever it is called."""
     back = [node for _, node in deep(body) if isinstance(node, ev.Call) and last_name(node.func) in ("backward", "manual_backward")]
     bases = [node.func.base for node in back if isinstance(node.func, ev.Attr)]
-    found = grown = begun.union(*map(terms, bases), *(terms(node.args[0]) for node in back if node.args))
+    found = grown = begun.union(*map(inputs, bases), *(inputs(node.args[0]) for node in back if node.args))
     while grown:
         made = (event.value for event in every(body) if isinstance(event, ev.Assign) and grown & set(map(text_of, event.targets)))
-        grown = frozenset(text for value in made for text in terms(value)) - found
+        grown = frozenset(text for value in made for text in inputs(value)) - found
         found |= grown
     return found
+
+
+def detached(body: Sequence[Event]) -> frozenset[str]:
+    """The lists that a body stacks or concatenates and then takes off the graph: `torch.cat(rows).detach()`, by other names as well."""
+    calls = [node for _, node in deep(body) if isinstance(node, ev.Call)]
+    taken = [node.func.base for node in calls if isinstance(node.func, ev.Attr) and node.func.name == "detach"]
+    wanted = sources((name for value in taken for name in reads(value)), body) if taken else frozenset()
+    return frozenset(text_of(node.args[0]) for node in calls if last_name(node.func) in ev.JOINING and node.args) & wanted
 
 
 def akin(target: Value, value: Value, found: set[str]) -> frozenset[str]:
@@ -162,15 +174,20 @@ def columns(rows: Sequence[Sequence[Value]]) -> list[tuple[Value, ...]]:
     return list(zip(*rows, strict=True)) if len({len(row) for row in rows}) == 1 else []
 
 
-def terms(value: Value) -> Iterator[str]:
+def terms(value: Value, through: frozenset[str] = SCALING) -> Iterator[str]:
     """The variables in arithmetic and reductions: `a` and `b` in `(0.5 * a + torch.mean(b)).sum()`."""
     if isinstance(value, (ev.Name, ev.Attr)) or (isinstance(value, ev.Sub) and not is_score(value.index)):
         yield text_of(value)
     elif type(value) is ev.Mix:
         for item in value.items:
-            yield from terms(item)
-    elif isinstance(value, ev.Call) and isinstance(value.func, ev.Attr) and value.func.name in SCALING:
-        yield from terms(value.args[0] if text_of(value.func.base) == "torch" and value.args else value.func.base)
+            yield from terms(item, through)
+    elif isinstance(value, ev.Call) and isinstance(value.func, ev.Attr) and value.func.name in through:
+        yield from terms(value.args[0] if text_of(value.func.base) == "torch" and value.args else value.func.base, through)
+
+
+def inputs(value: Value) -> Iterator[str]:
+    """The variables in arithmetic, reductions and functions of each element: `a` in `torch.logsumexp(a, dim=0).mean()`."""
+    return terms(value, SCALING | SMOOTH)
 
 
 def is_score(key: Value) -> bool:
