@@ -27,6 +27,8 @@ Counts = Counter[tuple[str, str]]
 KNOWN: dict[str, tuple[str, ...]] = {
     "what is known of an attribute or parameter by its name is lost where a local name of another spelling stands for it": (
         "models aliased: wrong/b03_package",
+        "models aliased: wrong/b33_loss_runs_the_model.py",
+        "models aliased: wrong/b33_parts_of_a_loss.py",
         "attributes aliased: right/a10_part_with_a_silent_method.py",
         "attributes aliased: wrong/b04_episodes_told_apart.py",
         "attributes aliased: wrong/b12_loaded_from_checkpoint.py",
@@ -45,6 +47,8 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "loops split: wrong/b33_codes_beside_outputs.py",
         "loops split: wrong/b33_epoch_loss.py",
         "loops split: wrong/b33_generator_yields_it.py",
+        "loops split: wrong/b33_histories.py",
+        "tails split: wrong/b33_histories.py",
         "loops split: wrong/b33_loss_of_a_part.py",
         "loops split: wrong/b33_meter.py",
         "loops split: wrong/b33_scheduler_reads_it.py",
