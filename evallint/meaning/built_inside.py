@@ -177,8 +177,7 @@ class BuiltInside:
 
     def is_run_by_forward(self, cls: Class, f: Function) -> bool:
         """Whether a method is a module's forward, or one that it calls, on any object of the class."""
-        family = (cls, *self.project.subclasses.get(id(cls), ()), *self.project.mro(cls)[1:])
-        methods = [m for c in family for m in c.methods.values()]
+        methods = [m for c in self.project.family(cls) for m in c.methods.values()]
         reached = {"forward", "__call__", "training_step", "validation_step"}
         queue = list(reached)
         while queue:

@@ -182,12 +182,9 @@ class Functional:
             return True
         if isinstance(rate, ev.Name):
             if any(p.name == rate.id for f in met.functions for p in f.params):
-                return not (
-                    depth < 3
-                    and cls is not None
-                    and len(met.functions) == 1
-                    and self.is_handed_rates(met.functions[0], rate.id, cls, depth)
-                )
+                if cls is None or depth > 2 or len(met.functions) > 1:
+                    return True
+                return not self.is_handed_rates(met.functions[0], rate.id, cls, depth)
             given = list(values_of_name(met.functions, rate.id))
             return any(any(speaks_of_mode(t) for t in tests) for _, tests in given) or (
                 depth < 3 and any(self.is_gated(value, met, cls, depth + 1) for value, _ in given)
@@ -201,20 +198,19 @@ class Functional:
 
     def is_handed_rates(self, f: Function, name: str, cls: Class, depth: int) -> bool:
         """Whether a class's own methods call another with rates that do not depend on the mode, and with one that is not 0."""
-        handed = [(inner, rate) for inner, call in self.own_calls(cls, f) if (rate := handed_over(f, call, name)) is not None]
+        handed = [(met, rate) for met in self.own_calls(cls, f) if (rate := handed_over(f, met.call, name)) is not None]
         rates = [rate for _, rate in handed if not self.is_off(rate, cls)]
         gated = any(any(map(speaks_of_mode, met.tests)) or self.is_gated(rate, met, cls, depth + 1) for met, rate in handed)
         return bool(rates) and not gated
 
-    def own_calls(self, cls: Class, f: Function) -> Iterator[tuple[Met, ev.Call]]:
+    def own_calls(self, cls: Class, f: Function) -> Iterator[Met]:
         """The calls of a method on the object itself, in the class's methods and those of its family."""
-        family = (*self.project.mro(cls), *self.project.subclasses.get(id(cls), ()))
-        for method in (m for owner in family for m in owner.methods.values() if ("self", f.name) in m.receivers):
-            yield from ((met, met.call) for met in calls_under(method) if asked_of_self(met.call.func) == f.name)
+        for method in (m for owner in self.project.family(cls) for m in owner.methods.values() if ("self", f.name) in m.receivers):
+            yield from (met for met in calls_under(method) if asked_of_self(met.call.func) == f.name)
 
     def is_set_by_mode(self, cls: Class, name: str) -> bool:
         """Whether a class computes an attribute or method from the mode, or sets it where the mode changes."""
-        for owner in (*self.project.mro(cls), *self.project.subclasses.get(id(cls), ())):
+        for owner in self.project.family(cls):
             own = owner.methods.get(name)
             if own is not None and "training" in own.called:
                 return True
@@ -229,8 +225,8 @@ class Functional:
 
 def handed_over(f: Function, call: ev.Call, name: str) -> Value | None:
     """What a call on the object itself hands a method for a parameter."""
-    place = [p.name for p in f.params if p.kind == "pos"][1:]
-    return argument(call, place.index(name), name) if name in place else argument(call, len(call.args), name)
+    places = [p.name for p in f.params if p.kind == "pos"][1:]
+    return argument(call, places.index(name) if name in places else len(call.args), name)
 
 
 def reached_from(table: Mapping[str, Function], first: Sequence[str]) -> set[str]:

@@ -159,12 +159,12 @@ class HiddenParts:
 
     def is_cared_for(self, cls: Class, method: Function, name: str, says: str) -> bool:
         """Whether the class registers the parts of a collection after all, or visits them itself."""
-        family = (*self.project.mro(cls), *self.project.subclasses.get(id(cls), ()))
+        family = self.project.family(cls)
         for event in every(method.body):
             if isinstance(event, ev.Assign) and any(asked_of_self(t) == name for t in event.targets):
                 if isinstance(event.value, ev.Name) and is_handed_on(method, event.value.id):
                     return True
-        if self.is_gathered_anew(method, name) or self.is_menu(family, method, name):
+        if self.is_gathered_anew(method, name) or self.is_menu(cls, method, name):
             return True
         for other in (m for c in family for m in c.methods.values()):
             said = name in other.called or (name, "values") in other.receivers
@@ -186,13 +186,13 @@ class HiddenParts:
                 return True  # it is something else later
         return False
 
-    def is_menu(self, family: Sequence[Class], init: Function, name: str) -> bool:
+    def is_menu(self, cls: Class, init: Function, name: str) -> bool:
         """Whether the constructor chooses from a collection, by a method that nothing else calls, and no other method reads it."""
-        methods = [m for c in family for m in c.methods.values() if m is not init]
-        readers = [m for m in methods if self.mentions(m, name)]
-        if init.name != "__init__" or not readers or any(("self", m.name) not in init.receivers for m in readers):
+        if init.name != "__init__":
             return False
-        return not any(("self", reader.name) in m.receivers for reader in readers for m in methods)
+        others = [m for c in self.project.family(cls) for m in c.methods.values() if m is not init]
+        asked = [("self", m.name) for m in others if self.mentions(m, name)]
+        return bool(asked) and all(a in init.receivers and not any(a in m.receivers for m in others) for a in asked)
 
     def is_gathered_anew(self, method: Function, name: str) -> bool:
         """Whether a loop over a collection puts its parts elsewhere: `for layer in self.layers: parts.append(layer)`."""

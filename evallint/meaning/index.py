@@ -329,12 +329,16 @@ class Index:
                     table[id(base)].append(cls)
         return table
 
+    def family(self, cls: Class) -> tuple[Class, ...]:
+        """A class, its bases in the order in which methods are looked up, and the classes derived from it."""
+        return (*self.mro(cls), *self.subclasses.get(id(cls), ()))
+
     def module_kept(self, cls: Class, name: str) -> Class | None:
         """The module class of which the constructor of a class, or of one derived from it, makes what it keeps under a name."""
         key = id(cls), name
         if key not in self._kept:
-            family = (*self.mro(cls), *self.subclasses.get(id(cls), ()))
-            self._kept[key] = next((k for c in family for k in self.made_in_init(c, name) if k is not None and self.is_module(k)), None)
+            made = (k for c in self.family(cls) for k in self.made_in_init(c, name))
+            self._kept[key] = next((k for k in made if k is not None and self.is_module(k)), None)
         return self._kept[key]
 
     def made_in_init(self, cls: Class, name: str) -> Iterator[Class | None]:

@@ -14,6 +14,7 @@ from evallint.meaning.keepers import Keeping, keepings
 from evallint.meaning.machine import Args, last_name, text_of
 from evallint.meaning.objects import Objects
 from evallint.meaning.slices import (
+    BACKWARD,
     LOSSES,
     adds_to,
     detached,
@@ -51,7 +52,6 @@ FLEETING = frozenset("deque buffer queue window memory history replay pool".spli
 """Words of lists that forget what is old, or that training draws on."""
 TELLING_OF = frozenset("from log record report print format update add".split())
 """How the names of functions begin that are handed a loss, and return none."""
-BACKWARD = frozenset(("backward", "manual_backward"))
 ENGINES = frozenset("accelerator fabric engine scaler trainer self strategy model_engine".split())
 """Whose `backward(loss)` is the loss's own."""
 
@@ -132,11 +132,11 @@ class Living(Objects):
         if isinstance(target, ev.Name) and target.id == "_":
             self.thrown |= value.graph
         elif w.grad == ON and isinstance(target, (ev.Name, ev.Attr)) and (value.graph or self.thrown):
-            begun = self.started_here()
+            begun, summed = self.begun_here()
             if text_of(target) in begun:
                 left = self.left_behind() if not value.data and not any(atom[0] == "c" for atom in value.atoms) else NO_IDS
                 value = V(value.atoms, value.data | left, value.graph | left, value.graph | left)
-            elif value.graph and text_of(target) in self.summed_here(begun):
+            elif value.graph and text_of(target) in summed:
                 value = V(value.atoms, value.data, value.graph, value.graph)
         super().bind(target, value, w)
 
@@ -147,33 +147,27 @@ class Living(Objects):
 
     def started_here(self) -> frozenset[str]:
         """What the innermost loop of the running function back-propagates, or the function where no loop of its own is around."""
-        place = self.innermost()
-        found = self.started_names.get(id(place))
-        if found is None:
-            found = self.started_names[id(place)] = started(place.body) | frozenset(self.given_back(place.body))
-        return found
+        return self.begun_here()[0]
 
-    def summed_here(self, begun: frozenset[str]) -> frozenset[str]:
-        """What the losses that are back-propagated here are the sum of."""
-        place = self.innermost()
-        found = self.summed_names.get(id(place))
-        if found is None:
-            found = self.summed_names[id(place)] = summands(place.body, begun)
-        return found
-
-    def innermost(self) -> ev.Loop | Function:
-        """The innermost loop of the running function, or the function where no loop of its own is around."""
+    def begun_here(self) -> tuple[frozenset[str], frozenset[str]]:
+        """What is back-propagated here, and all that it is the sum of."""
         events = (self.loop_events.get(id(fact)) for fact, depth in reversed(self.loops) if depth == len(self.frames) - 1)
         event = next((e for e in events if e is not None), None)
-        return event if event is not None else self.frame.function
+        place = event if event is not None else self.frame.function
+        found = self.started_names.get(id(place))
+        if found is None:
+            begun = started(place.body) | frozenset(self.given_back(place.body))
+            found = self.started_names[id(place)] = begun, summands(place.body, begun)
+        return found
 
     # What keeps graphs
 
     def call_container(self, atom: Any, base: V, func: ev.Attr, args: Args, node: Call, w: World) -> V:
         if func.name in GROWING and args.pos:
-            live = alive(args.pos[-1]) or (args.pos[-1].graph if self.is_detached_later(base_text(node)) else NO_IDS)
-            if live or self.is_bare(args.pos[-1], node.args[-1]):
-                self.keep(base_text(node), "list", node.span, node, live, w)
+            added, text = args.pos[-1], base_text(node)
+            live = alive(added) or (added.graph if added.graph and self.is_detached_later(text) else NO_IDS)
+            if live or self.is_bare(added, node.args[-1]):
+                self.keep(text, "list", node.span, node, live, w)
         return super().call_container(atom, base, func, args, node, w)
 
     def is_detached_later(self, name: str) -> bool:
@@ -318,8 +312,10 @@ class Living(Objects):
             loop = self.carrying(name, live, how == "sum")
             if loop is None or self.is_state(name, node, loop) or is_deque(name, self.frame.function):
                 return
-            part = given in self.summed_here(self.started_here())
-            fed = not (part or self.starts_from(given.split("[")[0])) if given else name in differentiated(self.frame.function.body)
+            if given:
+                fed = given not in self.begun_here()[1] and not self.starts_from(given.split("[")[0])
+            else:
+                fed = name in differentiated(self.frame.function.body)
             fact = self.kept[key] = Kept(
                 self.path, span, text, how, self.frame.stop.function, loop, fed, given, id(loop) in self.streams, not live
             )
@@ -328,9 +324,11 @@ class Living(Objects):
     def is_fleeting(self, name: str) -> bool:
         """Whether what has this name forgets what is old, or is what training draws on: not a history that a function or class begins."""
         said = FLEETING.intersection(names.words(name))
+        if said != {"history"}:
+            return bool(said)
         cls = self.frame.cls if name.startswith("self.") else None
-        bodies = [self.frame.function.body, *(m.body for m in cls.methods.values())] if cls is not None else [self.frame.function.body]
-        return bool(said) and not (said == {"history"} and any(name in targets for body in bodies for targets in made_empty(body)))
+        bodies = (self.frame.function.body, *(m.body for m in (cls.methods.values() if cls is not None else ())))
+        return not any(name in targets for body in bodies for targets in made_empty(body))
 
     def carrying(self, text: str, live: Ids, summed: bool) -> LoopFact | None:
         """The innermost loop of the function that runs these forwards in every round and does not begin anew with `text`."""

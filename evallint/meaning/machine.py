@@ -120,10 +120,8 @@ class Machine(ABC):
         self.asking: dict[int, bool] = {}
         self._matters: dict[int, tuple[bool, bool]] = {}
         self._guards: dict[int, bool] = {}
-        self.started_names: dict[int, frozenset[str]] = {}
-        """For each loop and function, what it back-propagates."""
-        self.summed_names: dict[int, frozenset[str]] = {}
-        """For each loop and function, what that is computed from."""
+        self.started_names: dict[int, tuple[frozenset[str], frozenset[str]]] = {}
+        """For each loop and function, what it back-propagates, and what that is the sum of."""
         self.detached_names: dict[int, frozenset[str]] = {}
         """For each function, the lists that it stacks, and takes off their graph."""
         self.losses_back: dict[int, tuple[bool, ...]] = {}

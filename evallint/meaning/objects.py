@@ -37,6 +37,7 @@ from evallint.meaning.vocabulary import (
 from evallint.meaning.walk import has_branch
 
 LOSSES = frozenset("loss losses criterion criterions crit objective".split())
+"""Words of functions that compute a loss, and may run the model for it."""
 STEPPING = frozenset(("step", "zero_grad"))
 """What nothing but an optimizer, or an engine around one, has both of."""
 SUBMODULES = frozenset(

@@ -138,7 +138,7 @@ class Program(States):
         cls = self.project.class_of_method.get(id(f))
         if cls is None or not f.name.startswith("_") or f.name.startswith("__") or self.has_callers(f) or "eval" in f.called:
             return False
-        family = (*self.project.mro(cls), *self.project.subclasses.get(id(cls), ()))
+        family = self.project.family(cls)
         outside = [b for c in family for b in self.project.outside_bases(c) if not b.endswith((".Module", "object", ".ABC", ".Generic"))]
         return not outside and not any(ANY_METHOD in m.called for c in family for m in c.methods.values())
 
@@ -147,7 +147,7 @@ class Program(States):
         cls = self.project.class_of_method.get(id(f))
         if cls is None or not f.name.startswith("_"):
             return False
-        family = (*self.project.mro(cls), *self.project.subclasses.get(id(cls), ()))
+        family = self.project.family(cls)
         if not self.project.is_module(cls) and any(not b.endswith(PLAIN_BASES) for b in self.project.outside_bases(cls)):
             return True
         return any(f.name in m.called for c in family for m in c.methods.values() if m is not f)
@@ -233,7 +233,7 @@ class Program(States):
         """Whether a framework's hook on the same object calls the method, itself or through others."""
         if not self.project.is_a(cls, "framework_classes"):
             return False
-        methods = [(c, m) for c in (*self.project.mro(cls), *self.project.subclasses.get(id(cls), ())) for m in c.methods.values()]
+        methods = [(c, m) for c in self.project.family(cls) for m in c.methods.values()]
         reached, queue = {fn.name}, [fn.name]
         while queue:
             name = queue.pop()
@@ -282,7 +282,7 @@ class Program(States):
         cls = self.project.class_of_method.get(id(f))
         if cls is None or not f.name.startswith("_") or f.name.startswith("__"):
             return False
-        family = (*self.project.mro(cls), *self.project.subclasses.get(id(cls), ()))
+        family = self.project.family(cls)
         return any(ANY_METHOD in m.called for c in family for m in c.methods.values())
 
     def is_switched_beside(self, f: Function) -> bool:

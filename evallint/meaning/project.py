@@ -162,7 +162,7 @@ class Project(Index):
 
     def is_switched_from_outside(self, cls: Class, name: str) -> bool:
         """Whether others put an attribute of this name, of an object that they hold, in eval mode: `run.model.eval()`."""
-        family = (*self.mro(cls), *self.subclasses.get(id(cls), ()))
+        family = self.family(cls)
         return any(
             self.connected(f.path, cls.path) and self.class_of_method.get(id(f)) not in family for f in self._outside_switches.get(name, ())
         )

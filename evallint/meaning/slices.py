@@ -17,16 +17,15 @@ SCHEDULERS = frozenset("scheduler sched plateau lr_scheduler".split())
 LOSSES = frozenset("loss losses criterion criterions crit cost objective entropy mse nll bce l1loss mseloss".split())
 """Words that names of losses end in."""
 PENALTIES = frozenset("penalty reg regularization regularizer kl kld bce mse nll ce".split())
-SCORES = frozenset(
-    "acc accuracy num n count counts correct total_num iou f1 precision recall auc score metric lr step epoch time size".split()
-)
+"""Further words that names of the parts of a loss end in."""
+SCORES = frozenset("acc accuracy num n count counts correct iou f1 precision recall auc score metric lr step epoch time size".split())
+"""Words of the keys of what is a number in a table of losses."""
+BACKWARD = frozenset(("backward", "manual_backward"))
 NUMBERS = frozenset("item detach tolist numpy float".split())
 FIRST = frozenset(("first", "init", "initial", "started", "initialized", "initialised"))
 """Words of flags that tell the first round from the others."""
 SCALING = frozenset("mean sum scale div mul float".split())
 """Methods between a loss and its backward."""
-
-
 SMOOTH = frozenset("logsumexp exp log abs sqrt pow clamp relu sigmoid tanh softplus norm neg square max min squeeze view reshape".split())
 """Further functions and methods of tensors through which a gradient flows."""
 
@@ -104,14 +103,11 @@ def differentiated(body: Sequence[Event]) -> frozenset[str]:
 def started(body: Sequence[Event]) -> frozenset[str]:
     """What a body itself calls `backward` on, or hands to one: it has a graph, or that fails. And the losses that it is made of."""
     found = set[str]()
-    for _, node in deep(body):
-        if isinstance(node, ev.Call) and last_name(node.func) in ("backward", "manual_backward"):
-            held = isinstance(node.func, ev.Attr) and not node.args
-            whole = node.func.base if held and isinstance(node.func, ev.Attr) else node.args[0] if node.args else None
-            start = start_of(whole)
-            found.update((text_of(start),) if start is not None else ())
-            if whole is not None:
-                found.update(text for text in terms(whole) if is_part_of_loss(text))
+    for node in backwards(body):
+        whole = node.args[0] if node.args else node.func.base if isinstance(node.func, ev.Attr) else ev.NOTHING
+        start = start_of(whole)
+        found.update((text_of(start),) if start is not None else ())
+        found.update(text for text in terms(whole) if is_part_of_loss(text))
     made = [(event.targets, event.value) for event in every(body) if isinstance(event, ev.Assign)] if found else []
     while True:
         grown = found.union(*(akin(target, value, found) for targets, value in made for target in targets))
@@ -120,9 +116,14 @@ def started(body: Sequence[Event]) -> frozenset[str]:
         found = grown
 
 
+def backwards(body: Sequence[Event]) -> Iterator[ev.Call]:
+    """The calls of a body that back-propagate: `loss.backward()`, `accelerator.backward(loss)`."""
+    return (node for _, node in deep(body) if isinstance(node, ev.Call) and last_name(node.func) in BACKWARD)
+
+
 def summands(body: Sequence[Event], begun: frozenset[str]) -> frozenset[str]:
     """What the losses that a body back-propagates are computed from by nothing but arithmetic, whatever it is called."""
-    back = [node for _, node in deep(body) if isinstance(node, ev.Call) and last_name(node.func) in ("backward", "manual_backward")]
+    back = list(backwards(body))
     bases = [node.func.base for node in back if isinstance(node.func, ev.Attr)]
     found = grown = begun.union(*map(inputs, bases), *(inputs(node.args[0]) for node in back if node.args))
     while grown:

@@ -10,6 +10,7 @@ SAME_OBJECT = frozenset(
 )
 """Methods that return the module that they are called on."""
 MODE_METHODS = frozenset(("eval", "train"))
+"""Methods of modules that switch the mode."""
 NOT_FORWARDS = frozenset(
     "to cuda cpu half float double bfloat16 type"
     " requires_grad_ apply share_memory add_module register_module parameters named_parameters modules named_modules"
