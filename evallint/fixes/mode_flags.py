@@ -31,7 +31,7 @@ def proposals(finding: Finding, repair: Repair, code: Code, codes: Codes) -> Ite
             yield code.replaced(flag.value if flag is not None else rest[0], FLAG), "unsafe"
     elif repair.sort == "rate":
         named = _keyword(call, RATES)
-        written = [arg for arg in call.args if repair.text and ast.unparse(arg) == repair.text]
+        written = [arg for arg in given if repair.text and ast.unparse(arg) == repair.text]
         rate = named.value if named is not None else written[-1] if written else None
         if isinstance(rate, (ast.Name, ast.Attribute, ast.Constant, ast.Call)):
             yield code.surrounded(rate, "", f" if {FLAG} else 0.0"), "safe"

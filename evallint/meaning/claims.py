@@ -415,7 +415,7 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
         return "low"  # who takes what is collected may well train
     if "raw" in forward.uses and not region.switched:
         return None  # `.numpy()` on the output as it is: it would raise if anything were recorded
-    if region_is_own_method(forward) and forward.escapes and (forward.stored or not region.switched):
+    if region_is_own_method(forward) and forward.escapes and (forward.stored or not (region.switched or is_over_batches(region))):
         return None
     if region_is_own_method(forward) and not region.switched and not names.has_words(own_name(forward.stops[0]), API_WORDS):
         return None
@@ -443,6 +443,18 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     if region.used or forward.uses & WEAK_USES or region.loop is not None:
         return "medium"
     return "low" if not region.switched else "medium"
+
+
+def is_over_batches(region: Region) -> bool:
+    """Whether a region is named for evaluation and runs over all that a loader hands out."""
+    said = region.loop.source if region.loop is not None and not region.loop.inline else ""
+    return region.named and (
+        names.has_words(said, names.LOADER_WORDS) or any(names.words(word)[-1:] in SHORT_LOADERS for word in said.split())
+    )
+
+
+SHORT_LOADERS = (("dl",), ("batches",))
+"""How names of what hands out batches end, beside `loader`."""
 
 
 def train_claims(facts: Facts) -> list[Switch]:

@@ -10,7 +10,7 @@ from evallint.events import Class, Function, Value
 from evallint.meaning import names, slices
 from evallint.meaning.bound import EACH, Picked, called_with, elements_of, given_to, kinds_called
 from evallint.meaning.guarded import Met, calls_under, inside, items_of, values_in
-from evallint.meaning.layers import CONTAINERS, INDEPENDENT, PARAMETERLESS, Layers
+from evallint.meaning.layers import CONTAINERS, INDEPENDENT, PARAMETERLESS, Layers, is_false
 from evallint.meaning.walk import asked_of_self, every, is_collection, last_name, text_of
 
 REGISTERING = frozenset("add_module register_module setattr __setattr__ register_parameter extra_modules".split())
@@ -346,13 +346,15 @@ class Collected:
         if any(base.startswith("torch.nn.") and is_owner(base.rpartition(".")[2]) for base in self.project.outside_bases(cls)):
             return True
         init = cls.methods.get("__init__")
-        for met in calls_under(init) if init is not None else ():
-            name = last_name(met.call.func)
-            if name in ("Parameter", "register_parameter"):
-                if not any(k == "requires_grad" for k, _ in met.call.keywords):
+        called = [m for m in cls.methods.values() if init is not None and ("self", m.name) in init.receivers]
+        for method in (init, *called) if init is not None else ():
+            for met in calls_under(method):
+                name = last_name(met.call.func)
+                if name in ("Parameter", "register_parameter"):
+                    if not any(k == "requires_grad" and is_false(v) for k, v in met.call.keywords):
+                        return True
+                elif name not in CONTAINERS and self.says_of(Spot(cls, met.functions[0]), met.call)[0] in ("parameters", "dependent"):
                     return True
-            elif name not in CONTAINERS and self.says_of(Spot(cls, met.functions[0]), met.call)[0] in ("parameters", "dependent"):
-                return True
         return False
 
 

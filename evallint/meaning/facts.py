@@ -26,6 +26,8 @@ class LoopFact:
     """A comprehension: it has no header of its own."""
     endless: bool = False
     """A `while` loop."""
+    framework: bool = False
+    """A framework's: it runs a hook for every batch, and its span is the hook's."""
 
 
 @dataclass(slots=True, eq=False)

@@ -7,7 +7,6 @@ the rate itself must depend on the mode), "swapped" (the flag is handed over as 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from evallint import events as ev
 from evallint.events import Class, Function, Value
@@ -18,42 +17,9 @@ from evallint.meaning.layers import Layers, is_false
 from evallint.meaning.methods import is_abstract
 from evallint.meaning.names import words
 from evallint.meaning.project import Project, imports_of
-from evallint.meaning.walk import asked_of_self, attributes_set, every, text_of
+from evallint.meaning.signatures import NAMES, Signature, Signatures, argument, keywords_of
+from evallint.meaning.walk import asked_of_self, every, last_name, text_of
 
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """Where a function takes its rate and its flag (place, keyword), and what they are if they are not given."""
-
-    rate: tuple[int, str, float] | None
-    flag: tuple[int, str, bool] | None
-    statistics: tuple[int, str] | None = None
-    """Where it takes the running statistics that it uses, if it is told so."""
-
-
-def _dropout(flag: bool, rate: float = 0.5) -> Signature:
-    return Signature((1, "p", rate), (2, "training", flag))
-
-
-SIGNATURES: dict[str, Signature] = {
-    **{f"torch.nn.functional.{name}": _dropout(True) for name in ("dropout", "dropout1d", "dropout2d", "dropout3d")},
-    **{f"torch.nn.functional.{name}": _dropout(False) for name in ("alpha_dropout", "feature_alpha_dropout")},
-    **{
-        f"torch.{name}": Signature((1, "p", 0.5), (2, "train", False))
-        for name in ("dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout", "native_dropout")
-    },
-    "torch.nn.functional.rrelu": Signature(None, (3, "training", False)),
-    "torch.rrelu": Signature(None, (3, "training", False)),
-    "torch.nn.functional.batch_norm": Signature(None, (5, "training", False), (1, "running_mean")),
-    "torch.nn.functional.multi_head_attention_forward": Signature((10, "dropout_p", 0.0), (13, "training", True)),
-    "torch.nn.functional.scaled_dot_product_attention": Signature((4, "dropout_p", 0.0), None),
-    "flash_attn.flash_attn_func": Signature((3, "dropout_p", 0.0), None),
-    "flash_attn.flash_attn_qkvpacked_func": Signature((1, "dropout_p", 0.0), None),
-    "xformers.ops.memory_efficient_attention": Signature((4, "p", 0.0), None),
-    "torchvision.ops.stochastic_depth": Signature((1, "p", 0.5), (3, "training", True)),
-    "torchvision.ops.drop_block2d": Signature((1, "p", 0.5), (5, "training", True)),
-}
-NAMES = frozenset(dotted.rpartition(".")[2] for dotted in SIGNATURES)
 MEANT = frozenset(
     "mc mcd monte bayes bayesian stochastic augment augmentation augmented corrupt corruption perturb perturbed noisy".split()
 )
@@ -77,14 +43,15 @@ class Functional:
     """Looks for functional calls in one program."""
 
     def __init__(self, layers: Layers) -> None:
-        self.project = layers.project
+        self.project, self.signatures = layers.project, Signatures(layers.project)
 
     def lapses_in(self, path: str, functions: Sequence[Function]) -> Iterator[Lapse]:
         """The lapses in the functions of a file (those that are in no other function)."""
-        plain = {e.bound for e in self.project.import_events(path) if e.name in NAMES}
+        named = self.signatures.names
+        plain = {e.bound for e in self.project.import_events(path) if e.name in named} | (named - NAMES)
         for f in functions:
             if (
-                any(method in NAMES and receiver != "self" for receiver, method in f.receivers)
+                any(method in named and receiver != "self" for receiver, method in f.receivers)
                 or f.called & plain
                 or self.imports_inside(f)
             ):
@@ -92,7 +59,8 @@ class Functional:
 
     def imports_inside(self, f: Function) -> bool:
         """Whether a function imports one of the functions itself."""
-        return bool(f.called & NAMES) and any(e.name in NAMES for e in imports_of(f))
+        named = self.signatures.names
+        return bool(f.called & named) and any(e.name in named for e in imports_of(f))
 
     def lapses_of(self, f: Function) -> Iterator[Lapse]:
         """The lapses in one function and those inside it."""
@@ -101,19 +69,19 @@ class Functional:
         if is_meant(f.name) or (cls is not None and is_meant(cls.name)) or is_training(f) or (cls is not None and self.is_for_loss(cls, f)):
             return
         for met in calls_under(f):
-            signature = self.signature(f, met.call.func)
+            signature = self.signatures.of(f, met.call.func)
             if signature is None or any(is_meant(inner.name) or is_training(inner) for inner in met.functions[1:]):
                 continue
             sort = self.sort_of(met, signature, cls)
-            if not sort or any(speaks_of_mode(test) or is_told(test, met.call, signature) for test in met.tests):
+            if not sort or any(speaks_of_mode(test) or is_told(test, met, signature) for test in met.tests):
                 continue
             if not module and not runs_in_forwards(self.project, f):
                 continue
             text = text_of(met.call.func)
             sure = module and cls is not None and self.project.is_known_module(cls) and met.functions == (f,)
             step = (f.path, met.call.span, f"`{text}` is not told the mode here")
-            rate = rate_text(met.call, signature)
-            yield Lapse("functional", sort, f.path, met.call.span, f.qualname, text, sure, (step,), rate, owned=module)
+            rate = rate_text(met, signature)
+            yield Lapse("functional", sort, f.path, met.call.span, f.qualname, text, sure, (step, *signature.steps), rate, owned=module)
 
     def is_for_loss(self, cls: Class, f: Function) -> bool:
         """Whether a module that predicts by a method of its own comes to another method only where it computes its loss."""
@@ -126,27 +94,12 @@ class Functional:
         rest = [n for n in table if n not in (*losses, f.name) and not n.startswith("__") and not is_training(table[n])]
         return within and all(f.name not in reached_from(table, (n,)) for n in (*predicting, *rest))
 
-    def signature(self, f: Function, func: Value) -> Signature | None:
-        """The signature of what is called, if it is one of ours."""
-        if isinstance(func, (ev.Call, ev.Sub)) or asked_of_self(func):
-            return None
-        atom = self.project.dotted(f.path, func)
-        if atom is None:
-            atom = dotted_inside(f, func)
-        if atom is None or atom[0] != "x":
-            return None
-        dotted: str = atom[1]
-        for short, whole in (("nn.", "torch.nn."), ("functional.", "torch.nn.functional.")):
-            dotted = whole + dotted.removeprefix(short) if dotted.startswith(short) else dotted
-        return SIGNATURES.get(dotted)
-
     def sort_of(self, met: Met, signature: Signature, cls: Class | None) -> str:
         """The sort of a call's lapse; empty where there is none, or where that cannot be told."""
-        call = met.call
-        if any(key == "**" for key, _ in call.keywords) or any(isinstance(arg, ev.Star) for arg in call.args):
+        if any(key == "**" for key, _ in keywords_of(met)) or any(isinstance(arg, ev.Star) for arg in met.call.args):
             return ""
-        rate = argument(call, *signature.rate[:2]) if signature.rate is not None else None
-        flag = argument(call, *signature.flag[:2]) if signature.flag is not None else None
+        rate = argument(met, *signature.rate[:2]) if signature.rate is not None else None
+        flag = argument(met, *signature.flag[:2]) if signature.flag is not None else None
         if signature.rate is not None:
             if rate is None and not signature.rate[2]:
                 return ""
@@ -157,7 +110,7 @@ class Functional:
             if rate is not None and self.is_gated(rate, met, cls):
                 return ""
         if signature.statistics is not None:
-            kept = argument(call, *signature.statistics)
+            kept = argument(met, *signature.statistics)
             if kept is None or not asked_of_self(kept):
                 return ""
         if signature.flag is None:
@@ -173,7 +126,7 @@ class Functional:
         name = asked_of_self(rate)
         if not name or cls is None:
             return False
-        given = [event.value for owner in self.project.mro(cls) for m in owner.methods.values() for event in assigned_to(m, name)]
+        given = [value for owner in self.project.mro(cls) for m in owner.methods.values() for value in assigned_to(m, name)]
         return bool(given) and all(is_false(value) for value in given)
 
     def is_gated(self, rate: Value, met: Met, cls: Class | None, depth: int = 0) -> bool:
@@ -181,11 +134,13 @@ class Functional:
         if speaks_of_mode(rate) or any(names.has_words(name, MEANT) for name in named(rate)):
             return True
         if isinstance(rate, ev.Name):
+            given = list(values_of_name(met.functions, rate.id))
+            if any(speaks_of_mode(value) for value, _ in given):
+                return True
             if any(p.name == rate.id for f in met.functions for p in f.params):
-                if cls is None or depth > 2 or len(met.functions) > 1:
+                if depth > 2 or len(met.functions) > 1 or id(met.functions[0]) in self.signatures.passing:
                     return True
                 return not self.is_handed_rates(met.functions[0], rate.id, cls, depth)
-            given = list(values_of_name(met.functions, rate.id))
             return any(any(speaks_of_mode(t) for t in tests) for _, tests in given) or (
                 depth < 3 and any(self.is_gated(value, met, cls, depth + 1) for value, _ in given)
             )
@@ -196,17 +151,26 @@ class Functional:
         name = asked_of_self(rate.func if isinstance(rate, ev.Call) else rate)
         return bool(name) and cls is not None and self.is_set_by_mode(cls, name)
 
-    def is_handed_rates(self, f: Function, name: str, cls: Class, depth: int) -> bool:
-        """Whether a class's own methods call another with rates that do not depend on the mode, and with one that is not 0."""
-        handed = [(met, rate) for met in self.own_calls(cls, f) if (rate := handed_over(f, met.call, name)) is not None]
-        rates = [rate for _, rate in handed if not self.is_off(rate, cls)]
-        gated = any(any(map(speaks_of_mode, met.tests)) or self.is_gated(rate, met, cls, depth + 1) for met, rate in handed)
+    def is_handed_rates(self, f: Function, name: str, cls: Class | None, depth: int) -> bool:
+        """Whether the calls of a function in sight hand it rates that do not depend on the mode, and one that is not 0."""
+        calls = self.own_calls(cls, f) if cls is not None else self.plain_calls(f)
+        handed = [(met, owner, rate) for met, owner in calls if (rate := handed_over(f, met, name, cls is not None)) is not None]
+        rates = [rate for _, owner, rate in handed if not self.is_off(rate, owner)]
+        gated = any(any(map(speaks_of_mode, met.tests)) or self.is_gated(rate, met, owner, depth + 1) for met, owner, rate in handed)
         return bool(rates) and not gated
 
-    def own_calls(self, cls: Class, f: Function) -> Iterator[Met]:
+    def own_calls(self, cls: Class, f: Function) -> Iterator[tuple[Met, Class]]:
         """The calls of a method on the object itself, in the class's methods and those of its family."""
         for method in (m for owner in self.project.family(cls) for m in owner.methods.values() if ("self", f.name) in m.receivers):
-            yield from (met for met in calls_under(method) if asked_of_self(met.call.func) == f.name)
+            yield from ((met, cls) for met in calls_under(method) if asked_of_self(met.call.func) == f.name)
+
+    def plain_calls(self, f: Function) -> Iterator[tuple[Met, Class | None]]:
+        """The calls of a plain function in the program, each with the class whose method it is in."""
+        for caller in (c for c in self.project.called_names.get(f.name, ()) if c is not f):
+            for met in calls_under(caller):
+                atom = self.project.dotted(caller.path, met.call.func) if last_name(met.call.func) == f.name else None
+                if atom is not None and atom[1] is f:
+                    yield met, self.project.class_of_method.get(id(caller))
 
     def is_set_by_mode(self, cls: Class, name: str) -> bool:
         """Whether a class computes an attribute or method from the mode, or sets it where the mode changes."""
@@ -215,7 +179,7 @@ class Functional:
             if own is not None and "training" in own.called:
                 return True
             for method in owner.methods.values():
-                given = [event.value for event in assigned_to(method, name)]
+                given = list(assigned_to(method, name))
                 if method.name != "__init__" and any(is_false(value) or speaks_of_mode(value) for value in given):
                     return True
                 if given and names.has_words(method.name, MODE_WORDS | SWITCHING):
@@ -223,10 +187,11 @@ class Functional:
         return False
 
 
-def handed_over(f: Function, call: ev.Call, name: str) -> Value | None:
-    """What a call on the object itself hands a method for a parameter."""
-    places = [p.name for p in f.params if p.kind == "pos"][1:]
-    return argument(call, places.index(name) if name in places else len(call.args), name)
+def handed_over(f: Function, met: Met, name: str, bound: bool) -> Value | None:
+    """What a call hands a function for a parameter, or what that is by default; a method on its object is handed no `self`."""
+    places = [p.name for p in f.params if p.kind == "pos"][bound:]
+    given = argument(met, places.index(name) if name in places else len(met.call.args), name)
+    return given if given is not None else next((p.default for p in f.params if p.name == name), None)
 
 
 def reached_from(table: Mapping[str, Function], first: Sequence[str]) -> set[str]:
@@ -255,35 +220,37 @@ def runs_in_forwards(project: Project, f: Function) -> bool:
     return False
 
 
-def argument(call: ev.Call, place: int, keyword: str) -> Value | None:
-    """What a call hands over at a place or by a keyword."""
-    named = next((value for key, value in call.keywords if key == keyword), None)
-    return named if named is not None else call.args[place] if len(call.args) > place else None
-
-
-def rate_text(call: ev.Call, signature: Signature) -> str:
+def rate_text(met: Met, signature: Signature) -> str:
     """The rate of a call as it is written, where that is short."""
-    rate = argument(call, *signature.rate[:2]) if signature.rate is not None else None
+    rate = argument(met, *signature.rate[:2]) if signature.rate is not None else None
     if isinstance(rate, ev.Const):
         return str(rate.value)
     return text_of(rate) if isinstance(rate, (ev.Name, ev.Attr)) else ""
 
 
-def assigned_to(method: Function, name: str) -> Iterator[ev.Assign]:
-    """The assignments of a method to an attribute of `self`."""
-    if name in set(attributes_set(method)):
-        for event in every(method.body):
-            if isinstance(event, ev.Assign) and any(asked_of_self(t) == name for t in event.targets):
-                yield event
+def assigned_to(method: Function, name: str) -> Iterator[Value]:
+    """What a method assigns to an attribute of `self`."""
+    for event in every(method.body):
+        if isinstance(event, ev.Assign):
+            pairs = (pair for target in event.targets for pair in paired(target, event.value))
+            yield from (value for item, value in pairs if asked_of_self(item) == name)
 
 
-def is_told(test: Value, call: ev.Call, signature: Signature) -> bool:
+def paired(target: Value, value: Value) -> Iterator[tuple[Value, Value]]:
+    """A target with its value, or each of several with its own: `self.p, self.q = p, 0.0`."""
+    if isinstance(target, ev.Seq) and isinstance(value, ev.Seq) and len(target.items) == len(value.items):
+        yield from zip(target.items, value.items, strict=True)
+    else:
+        yield from ((item, value) for item in (target.items if isinstance(target, ev.Seq) else (target,)))
+
+
+def is_told(test: Value, met: Met, signature: Signature) -> bool:
     """Whether a condition is a flag that is handed in or unpacked: `if dropout > 0 and dropout_switch`; the rate itself is none."""
     if isinstance(test, ev.Bool):
-        return is_told(test.left, call, signature) or is_told(test.right, call, signature)
+        return is_told(test.left, met, signature) or is_told(test.right, met, signature)
     if isinstance(test, ev.Not):
-        return is_told(test.item, call, signature)
-    return isinstance(test, ev.Name) and names.has_words(test.id, FLAGS) and test.id != rate_text(call, signature)
+        return is_told(test.item, met, signature)
+    return isinstance(test, ev.Name) and names.has_words(test.id, FLAGS) and test.id != rate_text(met, signature)
 
 
 def is_meant(name: str) -> bool:
@@ -295,19 +262,3 @@ def is_training(f: Function) -> bool:
     """Whether a function is named for training alone."""
     said = set(words(f.name))
     return bool(said & TRAINING) and not said & (MODE_WORDS - TRAINING)
-
-
-def dotted_inside(f: Function, func: Value) -> tuple[str, str] | None:
-    """What a dotted name stands for by the imports of the function itself."""
-    base = func
-    rest: list[str] = []
-    while isinstance(base, ev.Attr):
-        rest.insert(0, base.name)
-        base = base.base
-    if not isinstance(base, ev.Name):
-        return None
-    for event in imports_of(f):
-        if event.bound == base.id and not event.level:
-            head = event.module if event.name is None else f"{event.module}.{event.name}"
-            return "x", ".".join((head, *rest))
-    return None

@@ -70,7 +70,8 @@ def kept_graph(kept: Kept, forward: Forward, useless: dict[int, list[tuple[Regio
         sure: list[Confidence] = [each if is_sure else "low" for each, is_sure in told]
         return KeptGraph(kept, forward, max(sure, key=RANK.__getitem__), False)
     trained = forward.trained and forward.stepped and kept.loop.trains
-    if trained and not (kept.fed or forward.offbeat or forward.framework or is_tested(forward)):
+    elsewhere = forward.framework and not kept.loop.framework
+    if trained and not (kept.fed or forward.offbeat or elsewhere or is_tested(forward)):
         return KeptGraph(kept, forward, "medium", True)
     return None
 
@@ -86,7 +87,7 @@ def is_told(region: Region, forward: Forward, own: bool) -> bool:
     graph, also a switch, a loader, or weights that were loaded.
     """
     if own:
-        return region.strongly
+        return region.strongly or region.switched
     fed = region.loader or names.has_words(region.loop.source if region.loop is not None else "", DATA)
     return region.switched or region.strongly or fed or forward.loaded
 

@@ -31,6 +31,7 @@ from evallint.meaning.slices import (
     terms,
     written,
 )
+from evallint.meaning.torch_calls import CHOSEN
 from evallint.meaning.values import NO_IDS, ON, Hush, Ids, V, World, alive, const, flowed
 from evallint.meaning.walk import asked_of_self, deep, every, names_in, parts
 
@@ -65,7 +66,7 @@ class Living(Objects):
         value = super().call_external(dotted, args, node, w)
         if value.graph and w.grad == ON:
             tail = dotted.rsplit(".", 1)[-1]
-            known = tail in OPERATIONS and not (tail in PAIRED and len(args.all()) > 1)
+            known = (tail in OPERATIONS or tail == CHOSEN) and not (tail in PAIRED and len(args.all()) > 1)
             functional = dotted.startswith("torch.nn.functional.") and tail != "one_hot"
             summed = node.args[0] if dotted == "builtins.sum" and node.args else None
             if isinstance(summed, ev.Comprehension) and summed.kind == "GeneratorExp":
@@ -201,7 +202,7 @@ class Living(Objects):
         if event is None or any(takes_number(event.body, name) for name in found):
             return False
         around = (self.loop_events.get(id(fact)) for fact, depth in self.loops if depth == len(self.frames) - 1)
-        stepped = any(steps(each.body) for each in around if each is not None)  # perhaps once for several batches
+        stepped = self.loops[-1][0].framework or any(steps(e.body) for e in around if e is not None)  # perhaps once for several batches
         return stepped or any("step" in fn.called for fn in self.trainers_in(event.body))
 
     def given_back(self, body: Sequence[Event]) -> Iterator[str]:
@@ -315,7 +316,7 @@ class Living(Objects):
             if given:
                 fed = given not in self.begun_here()[1] and not self.starts_from(given.split("[")[0])
             else:
-                fed = name in differentiated(self.frame.function.body)
+                fed = name in differentiated(self.loop_events[id(loop)].body if loop.framework else self.frame.function.body)
             fact = self.kept[key] = Kept(
                 self.path, span, text, how, self.frame.stop.function, loop, fed, given, id(loop) in self.streams, not live
             )
@@ -335,7 +336,7 @@ class Living(Objects):
         holders = [text[:at] for at, sign in enumerate(text) if sign == "." and text[:at] not in ("self", "cls")]
         for fact, depth in reversed(self.loops):
             event = self.loop_events.get(id(fact))
-            if event is None or depth != len(self.frames) - 1:
+            if event is None or depth != len(self.frames) - 1 or (fact.framework and not text.startswith("self.")):
                 return None
             if resets(event.body, text, summed) or any(resets(event.body, holder) for holder in holders):
                 return None

@@ -38,7 +38,7 @@ class Owned(TorchCalls):
             return self.call_function(own[1], 0, of(("o", loc)), args, node, w, own[0])
         if method in MODE_METHODS and is_module:
             override = found
-            if override is None or (is_mode_method(override[1]) and not override[1].is_generator):
+            if len(args.all()) < 2 and (override is None or (is_mode_method(override[1]) and not override[1].is_generator)):
                 self.switch(loc, method, args, node, w, text_of(node.func))
                 return of(("o", loc))
         if found is None and method == "train" and not is_module and project.is_a(cls, "framework_classes"):

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
-from itertools import chain
 from typing import Any
 
 from evallint.events import ANY_METHOD, Class, Const, Function
 from evallint.meaning import names
 from evallint.meaning.facts import Facts, Forward, Stop
+from evallint.meaning.framework_hooks import STEPS, FrameworkHooks, Root
 from evallint.meaning.idle import idle_statements, idle_switches
 from evallint.meaning.machine import Args, Fork, Frame, TooLong
 from evallint.meaning.methods import is_abstract, is_mode_method
 from evallint.meaning.project import GRAD_SWITCHES, Project
 from evallint.meaning.regions import PARTS
-from evallint.meaning.states import States, self_loc, strip
+from evallint.meaning.states import self_loc, strip
 from evallint.meaning.survey import survey
 from evallint.meaning.values import UNKNOWN, Mode, V, World, const, of
 from evallint.meaning.vocabulary import FLAGS, PHASES
@@ -28,15 +28,13 @@ LEAST_STEPS_OF_RUN = 3000
 MOST_PLAYED = 20
 PLAIN_BASES = (".object", ".ABC", ".Generic", ".Protocol", ".Mixin")
 OFFERED = (("sample",), ("generate",), ("infer",), ("inference",), ("fit",), ("train",))
-Root = Callable[[World], V]
 
 
-class Program(States):
+class Program(FrameworkHooks):
     """Runs every root of a project and gathers the facts."""
 
     def __init__(self, project: Project) -> None:
         super().__init__(project)
-        self.facts = Facts()
         self.told: set[Any] = set()
         """What the runs so far have said; after one that says nothing new, no more of its root's conditions are told apart."""
         self.unsure = False, False, False
@@ -80,7 +78,7 @@ class Program(States):
                 self.offered = False
         for file in self.project.files.values():
             for cls in file.classes:
-                if "training_step" in cls.methods and not file.context and self.project.is_a(cls, "framework_classes"):
+                if any(name in cls.methods for name in STEPS) and not file.context and self.project.is_a(cls, "framework_classes"):
                     self.hooks_of(cls)
         self.facts.turned = idle_switches(self.project, self.facts.turned)
         self.facts.mark_probed()
@@ -176,40 +174,6 @@ class Program(States):
         callers = [m for m in callers if ("self", f.name) in m.receivers]
         said = [name for m in callers for name in decorator_names(m)]
         return any("eval" in m.called or switches_grad(m) for m in callers) or any("no_grad" in n or "inference_mode" in n for n in said)
-
-    def hooks_of(self, cls: Class) -> None:
-        """Play a framework's loop over a class: a training step, the hooks around it, and a training step again."""
-        me = of(("o", self_loc(cls)))
-        own = [(cls, m) for name, m in cls.methods.items() if name.startswith("on_train")]
-        rounds = [own] if any("eval" in m.called or id(m) in self.project.relevant for _, m in own) else []
-        rounds += [[pair] for pair in self.callback_hooks if self.project.connected(cls.path, pair[0].path)]
-        step = (cls, cls.methods["training_step"])
-
-        def run(played: list[tuple[Class, Function]], w: World) -> V:
-            self.set_mode(w, self_loc(cls), frozenset((Mode("fresh"),)))
-            for owner, fn in (step, *played, step):
-                given = {p.name: self.parameter(fn, p) for p in fn.params[1:] if p.kind in ("pos", "kw")}
-                given |= {"pl_module": me} if "pl_module" in given else {}
-                receiver = me if owner is cls else of(("o", self_loc(owner)))
-                value = self.run_function(fn, 0, receiver, Args([], given), None, w, owner)
-                if fn.name == "training_step":
-                    for number in value.data:
-                        self.forwards[number].trained = self.forwards[number].stepped = True
-            return UNKNOWN
-
-        before = len(self.facts.forwards)
-        for played in rounds:
-            self.class_world(cls)
-            self.perform(("hooks", cls, *chain(*played)), partial(self.enter_from_outside, partial(run, played), cls.path, cls))
-        for forward in self.facts.forwards[before:]:
-            forward.framework = True
-
-    @cached_property
-    def callback_hooks(self) -> list[tuple[Class, Function]]:
-        """What callbacks do between two training steps with the module that they are handed."""
-        classes = [c for file in self.project.files.values() for c in file.classes if not self.project.is_module(c)]
-        found = [(c, m) for c in classes for name, m in c.methods.items() if name.startswith("on_train_batch") and "eval" in m.called]
-        return [(c, m) for c, m in found if any(p.name == "pl_module" for p in m.params) and self.project.is_a(c, "framework_classes")]
 
     def is_offered(self, fn: Function) -> bool:
         """Whether a class offers a method to its users, whoever else calls it: a public one that predicts, generates or trains."""

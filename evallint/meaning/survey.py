@@ -18,16 +18,17 @@ def survey(layers: Layers) -> list[Lapse]:
     """The lapses in all files of a program in which something may begin."""
     files = layers.project.files.values()
     own = frozenset(c.name for file in files for c in file.classes if layers.project.is_module(c))
-    return [lapse for file in files if not file.context for lapse in lapses_in(layers, file, own)]
+    functional = Functional(layers)
+    return [lapse for file in files if not file.context for lapse in lapses_in(layers, functional, file, own)]
 
 
-def lapses_in(layers: Layers, file: File, own: frozenset[str]) -> Iterator[Lapse]:
+def lapses_in(layers: Layers, functional: Functional, file: File, own: frozenset[str]) -> Iterator[Lapse]:
     """The lapses in one file; unit tests may do anything."""
     classes = [c for c in file.classes if not is_unit_test(c.path, c.qualname, c.name)]
     methods = [m for c in classes for m in c.methods.values()]
     functions = [f for f in file.functions if "." not in f.qualname and not is_unit_test(f.path, f.qualname, "")]
     run: list[Function] = [*functions, *methods]
-    yield from Functional(layers).lapses_in(file.path, run)
+    yield from functional.lapses_in(file.path, run)
     yield from BuiltInside(layers, own).lapses_in(run)
     yield from HiddenParts(layers, own).lapses_in(classes)
     yield from ModeMethods(layers.project).lapses_in(classes)

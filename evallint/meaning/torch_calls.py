@@ -20,6 +20,10 @@ VAGUE_CLASSES = frozenset(
 """Last words of classes that outside of PyTorch's libraries are seldom modules."""
 TENSORS = frozenset(("tensor", "LongTensor", "FloatTensor", "Tensor"))
 """What makes a tensor of what it is handed."""
+TABLES = frozenset(("torch", "torch.nn.functional"))
+"""Modules from which a function is chosen by its name: `getattr(torch, reduction)(x)`."""
+CHOSEN = "<chosen>"
+"""What such a function is called."""
 LAZY_IMPORTS = frozenset(("LazyLoader", "import_module", "lazy_import", "lazy_loader", "importorskip"))
 
 
@@ -231,6 +235,9 @@ class TorchCalls(Switches):
             keys = constants(args.pos[1])
             if keys and len(keys) == 1 and isinstance(keys[0], str):
                 return self.attribute(first, keys[0], w)
+            table = next((a[1] for a in first.atoms if a[0] == "x" and a[1] in TABLES), "")
+            if table:
+                return of(("x", f"{table}.{CHOSEN}"))
             parts = tuple(("o", self.child(a[1], "<part>")) for a in first.atoms if a[0] == "o" and self.may_hold_modules(a[1]))
             return V(parts) if parts else self.result(node, args)
         if tail == "vars" and len(args.pos) == 1:

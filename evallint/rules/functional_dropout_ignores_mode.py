@@ -57,7 +57,8 @@ class FunctionalDropoutIgnoresMode(Rule):
     ## How it decides
     It reads the calls in the methods of modules, and in functions that modules or evaluation code call. A call is right where its flag
     or its rate is computed from the mode (`self.training`, `phase`, `deterministic`, …), where a condition around it or an early return
-    before it asks for the mode, where the rate is 0, and where a caller hands the rate in.
+    before it asks for the mode, where the rate is 0, and where a caller out of sight hands the rate in. A function of the program that
+    hands its rate on to one without a flag is judged as that one is: where it is called.
 
     Confidence is `high` in methods of classes that are known to be modules, and `medium` elsewhere and for a literal `training=True`.
 

@@ -59,18 +59,18 @@ class GraphKeptAlive(Rule):
     - The loop has a handful of rounds, and memory does not matter.
 
     ## How it decides
-    A graph is followed through operations that certainly carry it on: the forward, arithmetic, losses, PyTorch's functions
-    and tensor methods; and whatever a loop calls `backward()` on has a graph there. `.item()`, `.detach()`, `.data`,
-    `float()`, `argmax()`, comparisons, conversions to integers and arrays, `no_grad`, and functions that were not read end
-    it. A loss that is computed into the one which is back-propagated, or handed out together with it, has a graph as well, where it
-    is named a loss. The statement must be repeated by a loop that runs the forward as well, and that does not begin the sum anew, or
-    does so only in its first round, or now and then, when it has shown it. A comprehension over batches is such a loop, and so is one
-    over a generator that runs the forward. A function or a meter that was read counts as the sum itself where it
-    adds what it is handed, as it is. In an evaluation the finding is as sure as EVL002, whose cause is the same and whose
-    cost is another: both stand, EVL002 at the loop. It is `low` where nothing but the use of its outputs says that a loop
-    evaluates, and in most of a module's own methods, whose users may want the graph. In a training loop the step must have
-    gone through the forward, and the sum must not flow into a backward; then it is `medium`. The state of a solver or of a
-    recurrent network, which its own next value is computed from, is not reported.
+    A graph is followed through operations that certainly carry it on: the forward, arithmetic, losses, PyTorch's functions and
+    tensor methods; and whatever a loop calls `backward()` on has a graph there. `.item()`, `.detach()`, `.data`, `float()`,
+    `argmax()`, comparisons, conversions to integers and arrays, `no_grad`, and functions that were not read end it. A loss that is
+    computed into the one which is back-propagated, or handed out together with it, has a graph as well, where it is named a loss.
+    The statement must be repeated by a loop that runs the forward as well, and that does not begin the sum anew, or does so only in
+    its first round, or now and then, when it has shown it. A comprehension over batches is such a loop, and so is one over a
+    generator that runs the forward, and a framework that runs `training_step` for every batch. A function or a meter that was read
+    counts as the sum itself where it adds what it is handed, as it is. In an evaluation the finding is as sure as EVL002, whose
+    cause is the same and whose cost is another: both stand, EVL002 at the loop. It is `low` where nothing but the use of its
+    outputs says that a loop evaluates, and in most of a module's own methods, whose users may want the graph, unless one is named
+    for evaluation. In a training loop the step must have gone through the forward, and the sum must not flow into a backward; then
+    it is `medium`. The state of a solver or of a recurrent network, which its own next value is computed from, is not reported.
 
     ## Fix safety
     The fix takes `.detach()` of what is added: unlike `.item()` it gives a tensor, as before, and does not wait for the device. It is
@@ -388,12 +388,17 @@ def validate(path, loader):
                 place(kept.path, kept.span), self.code, self.name, message, confidence=claim.confidence,
                 severity="note" if claim.trains else "warning", function=kept.function, model=forward.text if forward is not None else "",
                 trail=(
-                    *(() if kept.how == "gather" else (Step(place(kept.loop.path, kept.loop.span), "the loop"),)),
+                    *(() if kept.how == "gather" else (Step(place(kept.loop.path, kept.loop.span), loop_text(kept)),)),
                     *recorded,
                     Step(place(kept.path, kept.span), f"{f'`{kept.text}`' if kept.text else 'the collection'} keeps its graph"),
                 ),
                 repair=Repair("detach", sort=kept.how, text=kept.text, given=kept.given, doubtful=is_doubtful(kept)),
             )  # fmt: skip
+
+
+def loop_text(kept: Kept) -> str:
+    """What the loop is, for the trail."""
+    return "the framework runs this for every batch" if kept.loop.framework else "the loop"
 
 
 def is_doubtful(kept: Kept) -> bool:

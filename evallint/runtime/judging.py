@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from evallint.meaning.functional import SIGNATURES
+from evallint.meaning.signatures import SIGNATURES
 from evallint.runtime.effects import of_graph, of_mode, sites_of
 from evallint.runtime.matching import OF_CODE, Claim, calls_of, forwards_of, hidden, turns_of
 from evallint.runtime.observing import Observations, Seen

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from evallint.meaning.functional import SIGNATURES, Signature
+from evallint.meaning.signatures import SIGNATURES, Signature
 from evallint.runtime import measuring
 from evallint.runtime.matching import Claim, Key, real
 from evallint.runtime.modules import depends_on_mode, parts_of, reachable
