@@ -215,29 +215,30 @@ class Living(Objects):
 
     def trainers_in(self, body: Sequence[Event]) -> Iterator[Function]:
         """The functions that a body calls and that back-propagate themselves."""
-        found = (self.trainer(node) for _, node in deep(body) if isinstance(node, Call))
-        yield from (fn for fn in found if fn is not None)
+        for node in (node for _, node in deep(body) if isinstance(node, Call)):
+            yield from self.trainers(node)
 
     def losses_of(self, call: Call) -> tuple[bool, ...]:
-        """For each value that a call returns, whether it is a loss that the called function has back-propagated."""
-        fn = self.trainer(call)
-        if fn is None:
-            return ()
-        known = self.losses_back.get(id(fn))
-        if known is None:
-            known = self.losses_back[id(fn)] = handed_back(fn)
-        return known
+        """For each value that a call returns, whether it is a loss that the called function, whichever it may be, has back-propagated."""
+        found = set[tuple[bool, ...]]()
+        for fn in self.trainers(call):
+            if id(fn) not in self.losses_back:
+                self.losses_back[id(fn)] = handed_back(fn)
+            found.add(self.losses_back[id(fn)])
+        return found.pop() if len(found) == 1 else ()
 
-    def trainer(self, call: Call) -> Function | None:
-        """The function that is called, if it can be told and back-propagates something itself."""
-        name = asked_of_self(call.func)
+    def trainers(self, call: Call) -> list[Function]:
+        """The functions that a call may mean, if they can be told and all back-propagate something themselves."""
+        name, found = asked_of_self(call.func), list[Function]()
         if name:
-            found = self.project.method(self.frame.cls, name) if self.frame.cls is not None else None
-            fn = found[1] if found is not None else None
-        else:
-            atom = self.project.dotted(self.path, call.func) if isinstance(call.func, ev.Name) else None
-            fn = atom[1] if atom is not None and atom[0] == "f" else None
-        return fn if fn is not None and not BACKWARD.isdisjoint(fn.called) else None
+            own = self.project.method(self.frame.cls, name) if self.frame.cls is not None else None
+            found = [own[1]] if own is not None else []
+        elif isinstance(call.func, ev.Name):
+            atom = self.project.dotted(self.path, call.func)
+            found = [atom[1]] if atom is not None and atom[0] == "f" else []
+        elif isinstance(call.func, ev.Attr) and isinstance(call.func.base, (ev.Name, ev.Attr)):
+            found = [fn for _, fn in self.project.methods.get(call.func.name, ()) if self.project.reaches(self.path, fn)]
+        return found if not any(BACKWARD.isdisjoint(fn.called) for fn in found) else []
 
     def is_numbered(self, index: Value) -> bool:
         """Whether an index is another in each round of the innermost loop."""

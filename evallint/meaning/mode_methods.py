@@ -51,7 +51,7 @@ class ModeMethods:
 
     def lapses_of(self, cls: Class, method: Function) -> Iterator[Lapse]:
         """The lapse in one override, if there is one."""
-        if is_abstract(method) or method.is_generator:  # a generator is a context manager of that name
+        if is_abstract(method) or (method.is_generator and not needed(method)):  # a context manager of that name
             return
         sort, span = self.sort_of(cls, method)
         if not sort:
@@ -78,7 +78,8 @@ class ModeMethods:
             return self.sort_of_eval(cls, method, mets, supers)
         if "backward" in method.called or not is_mode_method(method):
             asked = method.params[1].name if len(method.params) > 1 else ""
-            handed = any(last_name(m.call.func) == "train" and asked in names_handed(m.call) for m in mets)
+            single = len([p for p in method.params[1:] if p.default is None and p.kind == "pos"]) < 2
+            handed = single and any(last_name(m.call.func) == "train" and asked in names_handed(m.call) for m in mets)
             return ("" if asked and handed else "procedure"), None
         mode = method.params[1].name if len(method.params) > 1 else ""
         if not mode:
