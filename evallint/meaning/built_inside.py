@@ -11,6 +11,7 @@ from evallint import events as ev
 from evallint.events import Class, Event, Function, Value
 from evallint.meaning import names
 from evallint.meaning.bound import called_with, chosen, kinds_called
+from evallint.meaning.callers import Callers, is_handed_flag
 from evallint.meaning.facts import Lapse
 from evallint.meaning.functional import is_meant, is_training, runs_in_forwards
 from evallint.meaning.guarded import Met, calls_under, named, speaks_of_mode, values_of_name
@@ -30,7 +31,7 @@ class BuiltInside:
 
     def __init__(self, layers: Layers, own: frozenset[str]) -> None:
         self.layers = layers
-        self.project = layers.project
+        self.project, self.callers = layers.project, Callers(layers.project)
         self.own = own
         """The names of the program's own module classes."""
 
@@ -63,7 +64,7 @@ class BuiltInside:
         called = {id(value): met for met in mets for value in chosen(met.call.func)}
         for met in mets:
             layer = self.dependent_layer(f, met.call)
-            if not layer or any(map(speaks_of_mode, met.tests)):
+            if not layer or any(speaks_of_mode(test) or is_handed_flag(test, met.functions) for test in met.tests):
                 continue
             nested = met.functions[1:]
             if begins and not nested:  # of a constructor, what a function that it makes builds each time
@@ -75,6 +76,8 @@ class BuiltInside:
                 continue
             if not sort or not (inside or (sort == "called" and (module or runs_in_forwards(self.project, f)))):
                 continue
+            if self.callers.is_run_by_mode(f):
+                return
             text = text_of(met.call.func)
             sure = inside and cls is not None and self.project.is_known_module(cls)
             steps = ((f.path, met.call.span, f"a new `{text}` is in training mode, and `.eval()` has been called before it was there"),)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from evallint import events as ev
-from evallint.events import Class, Function, Value
+from evallint.events import Class, Function, Param, Value
 from evallint.meaning import names, slices
 from evallint.meaning.bound import EACH, Picked, called_with, elements_of, given_to, kinds_called
 from evallint.meaning.guarded import Met, calls_under, inside, items_of, values_in
@@ -37,6 +37,9 @@ WITHOUT_PARAMETERS = PARAMETERLESS | frozenset(
 RECURRENT = frozenset(("LSTM", "GRU", "RNN"))
 MANY = frozenset("List list Sequence Iterable Tuple tuple Dict dict Mapping OrderedDict".split())
 """How annotations spell collections."""
+PLAIN = frozenset("List list Sequence Tuple tuple".split())
+MODELS = (("models",), ("nets",), ("networks",))
+"""Last words of names of several models."""
 DEEPEST = 6
 """How many names and helpers are followed, one through the other."""
 
@@ -269,7 +272,28 @@ class Collected:
         if not several:
             return spot.free or self.says_module(spot.method.path, said) or self.asks_for_module(spot.method)
         inner = [item.index for item in inside(said) if isinstance(item, ev.Sub) and last_name(item) in MANY] if said is not None else []
-        return any(self.says_module(spot.method.path, item) for item in inner)
+        return any(self.says_module(spot.method.path, item) for item in inner) or self.is_list_of_models(spot, param)
+
+    def is_list_of_models(self, spot: Spot, param: Param) -> bool:
+        """Whether a parameter is named for several models, and is a list: by its annotation, or by what a caller in sight hands in."""
+        if spot.cls is None or names.words(param.name)[-1:] not in MODELS:
+            return False
+        if param.annotation is not None:
+            return any(last_name(item) in PLAIN for item in inside(param.annotation))
+        place = spot.method.params.index(param) - 1
+        handed = [self.handed_in(f, spot.cls, place, param.name) for f in self.project.called_names.get(spot.cls.name, ())]
+        lists = [is_list for each in handed for is_list in each]
+        return bool(lists) and all(lists)
+
+    def handed_in(self, f: Function, cls: Class, place: int, name: str) -> list[bool]:
+        """For each time that a function builds a class, whether what it hands in is a list that it makes."""
+        found = []
+        for met in calls_under(f):
+            if last_name(met.call.func) == cls.name:
+                value = next((v for k, v in met.call.keywords if k == name), met.call.args[place] if len(met.call.args) > place else None)
+                made = list(given_to(f, value.id)) if isinstance(value, ev.Name) else [value]
+                found.append(bool(made) and all(v is not None and is_collection(v) for v in made))
+        return found
 
     def is_handed_class(self, spot: Spot, call: ev.Call) -> bool:
         """Whether a constructor calls, with sizes, what it is handed: `self.cell(before, after)`. That is a part, if the class runs it."""
@@ -286,11 +310,12 @@ class Collected:
         return any(self.says_module(method.path, arg) for call in asked for arg in call.args[1:])
 
     def says_module(self, path: str, annotation: Value | None) -> bool:
-        """Whether an annotation speaks of `nn.Module`, and of nothing that is called."""
+        """Whether an annotation speaks of `nn.Module` or of a class of the program that is one, and of nothing that is called."""
         said = list(inside(annotation)) if annotation is not None else []
         if any(last_name(item) in ("Callable", "Type", "type") for item in said):
             return False
-        return any(self.project.dotted(path, item) == ("x", "torch.nn.Module") for item in said if isinstance(item, (ev.Name, ev.Attr)))
+        atoms = (self.project.dotted(path, item) for item in said if isinstance(item, (ev.Name, ev.Attr)))
+        return any(a == ("x", "torch.nn.Module") or (a is not None and a[0] == "k" and self.project.is_known_module(a[1])) for a in atoms)
 
     # What a constructor says
 
@@ -331,6 +356,8 @@ class Collected:
         model, _, method = dotted.rpartition(".")
         if method == "from_pretrained" and tables.is_module_class(model):
             return "parameters"  # it is in evaluation mode, and stays there
+        if method[:1].isupper() and tables.is_module_class(dotted) and not tables.matches("losses", dotted):
+            return "parameters"
         return "unknown" if dotted else "none"
 
     def owns(self, cls: Class) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from evallint import events as ev
 from evallint.events import Class, Function, Value
 from evallint.meaning import names
+from evallint.meaning.callers import FLAGS, Callers
 from evallint.meaning.facts import Lapse
 from evallint.meaning.guarded import MODE_WORDS, Met, calls_under, named, speaks_of_mode, values_of_name
 from evallint.meaning.layers import Layers, is_false
@@ -18,7 +19,7 @@ from evallint.meaning.methods import is_abstract
 from evallint.meaning.names import words
 from evallint.meaning.project import Project, imports_of
 from evallint.meaning.signatures import NAMES, Signature, Signatures, argument, keywords_of
-from evallint.meaning.walk import asked_of_self, every, last_name, text_of
+from evallint.meaning.walk import asked_of_self, decorator_names, every, text_of
 
 MEANT = frozenset(
     "mc mcd monte bayes bayesian stochastic augment augmentation augmented corrupt corruption perturb perturbed noisy".split()
@@ -30,8 +31,6 @@ TRAINING = frozenset("train training pretrain trainer fit finetune".split())
 """Words of functions that only train."""
 SWITCHING = frozenset("enable disable activate deactivate toggle on off".split())
 """Words of methods that switch something."""
-FLAGS = frozenset("drop dropout switch noise noisy".split())
-"""Words of flags that say whether to drop."""
 LOSSES = frozenset(("loss", "losses"))
 """Words of methods that compute a loss."""
 PREDICTING = frozenset("predict prediction recommend recommendation".split())
@@ -43,7 +42,7 @@ class Functional:
     """Looks for functional calls in one program."""
 
     def __init__(self, layers: Layers) -> None:
-        self.project, self.signatures = layers.project, Signatures(layers.project)
+        self.project, self.signatures, self.callers = layers.project, Signatures(layers.project), Callers(layers.project)
 
     def lapses_in(self, path: str, functions: Sequence[Function]) -> Iterator[Lapse]:
         """The lapses in the functions of a file (those that are in no other function)."""
@@ -77,6 +76,8 @@ class Functional:
                 continue
             if not module and not runs_in_forwards(self.project, f):
                 continue
+            if self.callers.is_run_by_mode(f):
+                return
             text = text_of(met.call.func)
             sure = module and cls is not None and self.project.is_known_module(cls) and met.functions == (f,)
             step = (f.path, met.call.span, f"`{text}` is not told the mode here")
@@ -153,24 +154,12 @@ class Functional:
 
     def is_handed_rates(self, f: Function, name: str, cls: Class | None, depth: int) -> bool:
         """Whether the calls of a function in sight hand it rates that do not depend on the mode, and one that is not 0."""
-        calls = self.own_calls(cls, f) if cls is not None else self.plain_calls(f)
-        handed = [(met, owner, rate) for met, owner in calls if (rate := handed_over(f, met, name, cls is not None)) is not None]
+        bound = cls is not None and "staticmethod" not in decorator_names(f)
+        calls = self.callers.calls_of(f)
+        handed = [(met, owner, rate) for met, owner in calls if (rate := handed_over(f, met, name, bound)) is not None]
         rates = [rate for _, owner, rate in handed if not self.is_off(rate, owner)]
         gated = any(any(map(speaks_of_mode, met.tests)) or self.is_gated(rate, met, owner, depth + 1) for met, owner, rate in handed)
         return bool(rates) and not gated
-
-    def own_calls(self, cls: Class, f: Function) -> Iterator[tuple[Met, Class]]:
-        """The calls of a method on the object itself, in the class's methods and those of its family."""
-        for method in (m for owner in self.project.family(cls) for m in owner.methods.values() if ("self", f.name) in m.receivers):
-            yield from ((met, cls) for met in calls_under(method) if asked_of_self(met.call.func) == f.name)
-
-    def plain_calls(self, f: Function) -> Iterator[tuple[Met, Class | None]]:
-        """The calls of a plain function in the program, each with the class whose method it is in."""
-        for caller in (c for c in self.project.called_names.get(f.name, ()) if c is not f):
-            for met in calls_under(caller):
-                atom = self.project.dotted(caller.path, met.call.func) if last_name(met.call.func) == f.name else None
-                if atom is not None and atom[1] is f:
-                    yield met, self.project.class_of_method.get(id(caller))
 
     def is_set_by_mode(self, cls: Class, name: str) -> bool:
         """Whether a class computes an attribute or method from the mode, or sets it where the mode changes."""

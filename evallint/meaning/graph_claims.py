@@ -69,11 +69,12 @@ def kept_graph(kept: Kept, forward: Forward, useless: dict[int, list[tuple[Regio
         told = [(each, is_told(region, forward, own) and not (own and kept.how == "item")) for region, each in near]
         sure: list[Confidence] = [each if is_sure else "low" for each, is_sure in told]
         return KeptGraph(kept, forward, max(sure, key=RANK.__getitem__), False)
-    trained = forward.trained and forward.stepped and kept.loop.trains
-    elsewhere = forward.framework and not kept.loop.framework
-    if trained and not (kept.fed or forward.offbeat or elsewhere or is_tested(forward)):
-        return KeptGraph(kept, forward, "medium", True)
-    return None
+    if not kept.loop.trains or kept.fed or forward.offbeat or is_tested(forward):
+        return None
+    beside = not forward.trained and names.has_words(
+        kept.text.rsplit(".", 1)[-1], names.LOADER_EVAL_WORDS
+    )  # `val_losses`, after each epoch
+    return KeptGraph(kept, forward, "medium", True) if beside or (forward.trained and forward.stepped) else None
 
 
 def is_near(kept: Kept, region: Region) -> bool:

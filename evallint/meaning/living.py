@@ -20,6 +20,7 @@ from evallint.meaning.slices import (
     detached,
     differentiated,
     handed_back,
+    is_loss,
     numbers_returned,
     reads,
     resets,
@@ -73,6 +74,8 @@ class Living(Objects):
                 self.gathers(summed, args.pos[0])
             if functional or (known and dotted.startswith("torch.")) or dotted in CHOOSING:
                 return enlivened(value, args.all())
+            if not dotted.startswith(("torch.", "builtins.")) and returns_loss(names.words(tail), ("loss",)):
+                return enlivened(value, [*args.all(), *map(self.handed_out, args.all())])
         return value
 
     def call_object(self, loc: Any, base: V, method: str, args: Args, node: Call, w: World) -> V:
@@ -126,10 +129,13 @@ class Living(Objects):
 
     def bind(self, target: Value, value: V, w: World) -> None:
         if isinstance(target, ev.Seq) and any(text_of(item) != "_" for item in target.items):
-            before = self.thrown
+            before = self.thrown, self.unpacking
+            self.unpacking = value.live
             super().bind(target, value, w)
-            self.thrown = before  # somebody takes a part of the output
+            self.thrown, self.unpacking = before  # somebody takes a part of the output
             return
+        if self.unpacking and is_loss(text_of(target)):
+            value = V(value.atoms, value.data, value.graph, value.live | (self.unpacking & value.graph))
         if isinstance(target, ev.Name) and target.id == "_":
             self.thrown |= value.graph
         elif w.grad == ON and isinstance(target, (ev.Name, ev.Attr)) and (value.graph or self.thrown):
@@ -317,11 +323,16 @@ class Living(Objects):
             if given:
                 fed = given not in self.begun_here()[1] and not self.starts_from(given.split("[")[0])
             else:
-                fed = name in differentiated(self.loop_events[id(loop)].body if loop.framework else self.frame.function.body)
+                fed = name in differentiated(self.whole_body())
             fact = self.kept[key] = Kept(
                 self.path, span, text, how, self.frame.stop.function, loop, fed, given, id(loop) in self.streams, not live
             )
         fact.numbers |= live
+
+    def whole_body(self) -> Sequence[Event]:
+        """What the running function does, and what a framework does with what it returns."""
+        hook = next((fact for fact, depth in self.loops if fact.framework and depth == len(self.frames) - 1), None)
+        return self.frame.function.body if hook is None else self.loop_events[id(hook)].body
 
     def is_fleeting(self, name: str) -> bool:
         """Whether what has this name forgets what is old, or is what training draws on: not a history that a function or class begins."""

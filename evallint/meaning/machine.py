@@ -164,6 +164,7 @@ class Machine(ABC):
         self.backwards: dict[tuple[Any, ...], Backward] = {}
         self.turned: dict[Turned, None] = {}
         self.thrown: Ids = NO_IDS
+        self.unpacking: Ids = NO_IDS
         """Forwards whose output goes into `_`."""
         self.streamed: Ids = NO_IDS
         """Forwards whose outputs a generator yields, round by round."""

@@ -1,8 +1,9 @@
 """Overrides of `train` and `eval` in modules: what becomes of `model.eval()` where a class has its own.
 
 Sorts of lapses: "procedure" (a method of that name that does something else), "dropped" (the mode that is asked for is not passed on),
-"unreached" (the mode of the module and its parts is never set), "none" (the override returns nothing), "part" (it returns a part of the
-module in its place), "attribute" (no override, but a flag that is kept under that name).
+"unreached" (the mode of the module and its parts is never set), "behind" (that of its parts is, and the module asks for its own), "none"
+(the override returns nothing), "part" (it returns a part of the module in its place), "attribute" (no override, but a flag that is kept
+under that name).
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ class ModeMethods:
         if any(p.kind in ("*", "**") for p in method.params) and method.name == "train" and not needed(method):
             always = all(isinstance(test, ev.Const) for m in supers for test in m.tests)
             lost = supers and always and not any(m.call.args or m.call.keywords for m in supers)
-            return ("dropped", supers[0].call.span) if lost else ("", None)  # else it hands on what it is given
+            if lost:
+                return "dropped", supers[0].call.span
+            return (result_of(method) if supers else "", None)  # it hands on what it is given
         if method.name == "eval":
             return self.sort_of_eval(cls, method, mets, supers)
         if "backward" in method.called or not is_mode_method(method):
@@ -89,10 +92,24 @@ class ModeMethods:
             return "dropped", blind[0].call.span
         if not supers and not sets_mode(method, mets):
             return ("unreached", None) if is_more_than_nothing(method) else ("", None)
+        if not supers and self.stays_behind(cls, method, mets):
+            return "behind", None
         return result_of(method), None
+
+    def stays_behind(self, cls: Class, method: Function, mets: Sequence[Met]) -> bool:
+        """Whether a method switches parts alone, and the class asks itself for its mode elsewhere."""
+        if sets_training(method) or any("self" in names_handed(m.call) for m in mets):
+            return False
+        parts = [m.call.func.base for m in mets if isinstance(m.call.func, ev.Attr) and m.call.func.name in MODE_METHODS]
+        if not parts or not all(asked_of_self(part) for part in parts):
+            return False
+        others = (m for c in self.project.mro(cls) for m in c.methods.values() if m.name not in MODE_METHODS)
+        return any(asked_of_self(item) == "training" for m in others for e in every(m.body) for v in values_in(e) for item in inside(v))
 
     def sort_of_eval(self, cls: Class, method: Function, mets: Sequence[Met], supers: Sequence[Met]) -> tuple[str, Span | None]:
         """`sort_of` for an override of `eval`."""
+        if not supers and not needed(method) and self.stays_behind(cls, method, mets):
+            return "behind", None
         if supers or sets_mode(method, mets):
             return "" if needed(method) else result_of(method), None
         if needed(method) or is_more_than_nothing(method):
@@ -122,10 +139,15 @@ def is_flag(method: Function, value: Value) -> bool:
 
 def sets_mode(method: Function, mets: Sequence[Met]) -> bool:
     """Whether a method sets the mode itself: of its parts, of all its modules, or its own `training`."""
-    for event in every(method.body):
-        if isinstance(event, ev.Assign) and any(isinstance(t, ev.Attr) and t.name == "training" for t in event.targets):
-            return True
-    return any(last_name(m.call.func) in SETTING and not isinstance(m.call.func, ev.Name) for m in mets)
+    asked = {p.name for p in method.params[1:]}
+    handed = any("self" in names_handed(m.call) and asked & names_handed(m.call) for m in mets)  # to a function that does it
+    return handed or sets_training(method) or any(last_name(m.call.func) in SETTING and not isinstance(m.call.func, ev.Name) for m in mets)
+
+
+def sets_training(method: Function) -> bool:
+    """Whether a method assigns a `training` itself."""
+    assigned = (target for event in every(method.body) if isinstance(event, ev.Assign) for target in event.targets)
+    return any(isinstance(target, ev.Attr) and target.name == "training" for target in assigned)
 
 
 def names_handed(call: ev.Call) -> set[str]:
@@ -153,6 +175,8 @@ def result_of(method: Function) -> str:
     returned = [event.value for event in every(method.body) if isinstance(event, ev.Return) and event.value is not None]
     if all(map(is_none, returned)):
         return "none"
+    if any(isinstance(value, ev.Seq) for value in returned):
+        return "procedure"  # what it has measured
     return "part" if any(isinstance(value, ev.Call) and is_switch_of_part(value) for value in returned) else ""
 
 

@@ -10,7 +10,7 @@ from evallint import events as ev
 from evallint.events import Function, Span, Value
 from evallint.meaning.guarded import Met, calls_under, speaks_of_mode, values_of_name
 from evallint.meaning.project import Project, imports_of
-from evallint.meaning.walk import asked_of_self, text_of
+from evallint.meaning.walk import asked_of_self, last_name, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,8 @@ class Signatures:
     def passing(self) -> dict[int, Signature]:
         """The plain functions that hand a rate, as they were handed it, on to a function without a flag, by their identity."""
         found: dict[int, Signature] = {}
-        reached = sorted(FLAGLESS)
+        renamed = {e.bound for path in self.project.files for e in self.project.import_events(path) if e.name in FLAGLESS}
+        reached = sorted(FLAGLESS | renamed)
         for _ in range(DEEPEST):
             callers = [f for name in reached for f in self.project.called_names.get(name, ())]
             grown = {id(f): made for f in callers if id(f) not in found and (made := self.handing(f, found)) is not None}
@@ -109,12 +110,14 @@ class Signatures:
             atom = dotted_inside(f, func)
         if atom is not None and atom[0] == "f":
             return passing.get(id(atom[1]))
-        if atom is None or atom[0] != "x":
+        if atom is None:  # what is there, if it is there: `except ImportError: flash_attn_func = None`
+            atom = "x", last_name(func)
+        if atom[0] != "x":
             return None
         dotted: str = atom[1]
         for short, whole in (("nn.", "torch.nn."), ("functional.", "torch.nn.functional.")):
             dotted = whole + dotted.removeprefix(short) if dotted.startswith(short) else dotted
-        return SIGNATURES.get(dotted)
+        return SIGNATURES.get("flash_attn.flash_attn_func" if dotted.rpartition(".")[2] == "flash_attn_func" else dotted)
 
 
 def argument(met: Met, place: int, keyword: str) -> Value | None:

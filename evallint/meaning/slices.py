@@ -22,6 +22,11 @@ SCORES = frozenset("acc accuracy num n count counts correct iou f1 precision rec
 """Words of the keys of what is a number in a table of losses."""
 BACKWARD = frozenset(("backward", "manual_backward"))
 NUMBERS = frozenset("item detach tolist numpy float".split())
+GIVEN = frozenset(
+    "reward rewards return returns advantage advantages adv gain gains mask masks weight weights target targets label labels coef"
+    " alpha beta gamma lam temperature".split()
+)
+"""Words that names of what comes into a loss from outside end in, as a rule."""
 FIRST = frozenset(("first", "init", "initial", "started", "initialized", "initialised"))
 """Words of flags that tell the first round from the others."""
 SCALING = frozenset("mean sum scale div mul float".split())
@@ -130,7 +135,7 @@ def summands(body: Sequence[Event], begun: frozenset[str]) -> frozenset[str]:
         made = (event.value for event in every(body) if isinstance(event, ev.Assign) and grown & set(map(text_of, event.targets)))
         grown = frozenset(text for value in made for text in inputs(value)) - found
         found |= grown
-    return found
+    return frozenset(text for text in found if text in begun or GIVEN.isdisjoint(names.words(text)[-1:]))
 
 
 def detached(body: Sequence[Event]) -> frozenset[str]:

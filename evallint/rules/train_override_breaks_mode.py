@@ -57,7 +57,8 @@ class TrainOverrideBreaksMode(Rule):
 
     ## How it decides
     It reads the `train` and `eval` that a module's class defines itself. The mode arrives if it is handed to `super().train`, to the
-    parts' `train`, or to `self.training`, or if conditions ask for it. A method that takes other arguments is a procedure.
+    parts' `train`, or to `self.training`, or if conditions ask for it. Where it reaches the parts alone, and the class asks for
+    `self.training` elsewhere, that stays as it was. A method that takes other arguments is a procedure.
     The finding is at the call of `super().train` that drops the mode, at the assignment of a flag, else at the `def`.
 
     Confidence is `high` in classes that are known to be modules and `medium` elsewhere.
@@ -343,6 +344,7 @@ class Talking(nn.Module):
                 "procedure": f"`{lapse.text}` is no mode switch and hides that of `nn.Module`: give it another name",
                 "dropped": f"`{lapse.text}` drops the mode that it is asked for: `eval()` does not get through; call `super().train(mode)`",
                 "unreached": f"`{lapse.text}` sets the mode of nothing: call `super().train(mode)`",
+                "behind": f"`{lapse.text}` switches parts alone, and `self.training` stays as it was: call `super().{method}()` as well",
                 "none": f"`{lapse.text}` does not return the module: `model = model.{method}()` assigns None; add `return self`",
                 "attribute": f"`{lapse.text}` hides `nn.Module.{method}`, so `eval()` raises: give the flag another name",
                 "part": f"`{lapse.text}` returns a part of the module: `model = model.{method}()` loses the rest; add `return self`",
