@@ -18,7 +18,7 @@ from evallint.meaning.layers import Layers, is_false
 from evallint.meaning.methods import is_abstract
 from evallint.meaning.names import words
 from evallint.meaning.project import Project, imports_of
-from evallint.meaning.signatures import NAMES, Signature, Signatures, argument, keywords_of
+from evallint.meaning.signatures import Signature, Signatures, argument, keywords_of
 from evallint.meaning.walk import asked_of_self, decorator_names, every, text_of
 
 MEANT = frozenset(
@@ -47,7 +47,7 @@ class Functional:
     def lapses_in(self, path: str, functions: Sequence[Function]) -> Iterator[Lapse]:
         """The lapses in the functions of a file (those that are in no other function)."""
         named = self.signatures.names
-        plain = {e.bound for e in self.project.import_events(path) if e.name in named} | (named - NAMES)
+        plain = {e.bound for e in self.project.import_events(path) if e.name in named} | self.signatures.own_names
         for f in functions:
             if (
                 any(method in named and receiver != "self" for receiver, method in f.receivers)

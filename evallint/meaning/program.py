@@ -190,7 +190,9 @@ class Program(FrameworkHooks):
         if self.framework_hook(cls, fn) or self.is_called_by_hook(cls, fn) or self.serves_hooks(fn):
             return False
         if fn.name in ("forward", "__init__", "train", "eval") and self.project.is_module(cls):
-            return len(fn.params) > 2 if fn.name == "train" else fn.name == "eval" and len(fn.params) > 1 and not is_mode_method(fn)
+            if fn.name == "train":
+                return len(fn.params) > 2 or "backward" in fn.called
+            return fn.name == "eval" and len(fn.params) > 1 and not is_mode_method(fn)
         return fn.name != "__init__" and not is_abstract(fn)
 
     def is_called_by_hook(self, cls: Class, fn: Function) -> bool:

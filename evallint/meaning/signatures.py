@@ -73,10 +73,15 @@ class Signatures:
         return found
 
     @cached_property
+    def own_names(self) -> frozenset[str]:
+        """The names of the program's functions that have a signature."""
+        files = self.project.files.values() if self.passing else ()
+        return frozenset(f.name for file in files for f in file.functions if id(f) in self.passing)
+
+    @cached_property
     def names(self) -> frozenset[str]:
         """The names of all functions that have a signature."""
-        own = {f.name for file in self.project.files.values() for f in file.functions if id(f) in self.passing} if self.passing else set()
-        return NAMES | own
+        return NAMES | self.own_names
 
     def handing(self, f: Function, known: dict[int, Signature]) -> Signature | None:
         """The signature of a plain function that hands its own rate on, whatever the mode."""

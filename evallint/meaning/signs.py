@@ -95,6 +95,8 @@ def is_unit_test(path: str, function: str, owner: str) -> bool:
         return True
     if not (named or around & {"tests", "testing", "unittests"}) or name == "test":
         return False  # what runs a test set
+    if name == file.removesuffix(".py") and not around & {"tests", "testing", "unittests"}:
+        return False  # a script that is called what it does
     return (
         (named and bool(TEST_FOLDERS & around) and not function.startswith("<"))
         or name.startswith(("test", "setUp", "check_", "_test", "run_test"))

@@ -91,6 +91,7 @@ def sources(wanted: Iterable[str], body: Sequence[Event]) -> frozenset[str]:
 def differentiated(body: Sequence[Event]) -> frozenset[str]:
     """What a body back-propagates, or hands to what does or to an optimizer, and all that flows into it."""
     wanted: set[str] = set()
+    fresh = {id(call): made for call, made in just_made(body)}
     for _, node in deep(body):
         if not isinstance(node, ev.Call):
             continue
@@ -101,8 +102,28 @@ def differentiated(body: Sequence[Event]) -> frozenset[str]:
         if "backward" in name or name in ("grad", "step") or any(names.is_optimizer_name(h) for h in handed):
             wanted.update(reads(node.args, node.keywords))
             if "backward" in name and isinstance(node.func, ev.Attr):
-                wanted.update(reads(node.func.base))
+                wanted.update(reads(fresh.get(id(node), node.func.base)))
     return sources(wanted, body)
+
+
+def just_made(body: Sequence[Event]) -> Iterator[tuple[ev.Call, Value]]:
+    """The backwards of variables that the same block has given a new value before: whatever they are called later is another loss."""
+    last: dict[str, Value] = {}
+    for event in body:
+        call = event.value if isinstance(event, ev.Do) else None
+        if (
+            isinstance(call, ev.Call)
+            and isinstance(call.func, ev.Attr)
+            and call.func.name == "backward"
+            and text_of(call.func.base) in last
+        ):
+            yield call, last[text_of(call.func.base)]
+        changed = {text for inner in every((event,)) if isinstance(inner, ev.Assign) for text in written(*inner.targets)}
+        last = {text: value for text, value in last.items() if text not in changed}
+        if isinstance(event, ev.Assign) and not event.augmented and len(event.targets) == 1 and isinstance(event.targets[0], ev.Name):
+            last[event.targets[0].id] = event.value
+        for block in blocks(event):
+            yield from just_made(block)
 
 
 def started(body: Sequence[Event]) -> frozenset[str]:
