@@ -28,6 +28,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "what is known of an attribute or parameter by its name is lost where a local name of another spelling stands for it": (
         "models aliased: wrong/b03_package",
         "models aliased: wrong/b33_loss_runs_the_model.py",
+        "models aliased: wrong/b33_loss_with_its_scores.py",
         "models aliased: wrong/b33_parts_of_a_loss.py",
         "attributes aliased: right/a10_part_with_a_silent_method.py",
         "attributes aliased: wrong/b04_episodes_told_apart.py",
@@ -52,7 +53,11 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "loops split: wrong/b33_loss_of_a_part.py",
         "loops split: wrong/b33_meter.py",
         "loops split: wrong/b33_scheduler_reads_it.py",
+        "loops split: wrong/b33_own_predict.py",
         "loops split: wrong/b33_weighted_sum.py",
+        "loops split: wrong/b44_experiment.py",
+        "tails split: wrong/b33_agent_returns_its_loss.py",
+        "tails split: wrong/b33_loss_with_its_scores.py",
     ),
     "a layer that is built in a forward is not followed into another function, nor into a wrapper": (
         "tails split: wrong/b42_under_a_name.py",

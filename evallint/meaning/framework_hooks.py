@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from functools import cached_property, partial
 from itertools import chain
 
 from evallint import events as ev
-from evallint.events import Class, Event, Function, Value
+from evallint.events import Class, Function
 from evallint.meaning.facts import Facts, LoopFact
 from evallint.meaning.machine import Args
 from evallint.meaning.project import Project
+from evallint.meaning.slices import back_propagated
 from evallint.meaning.states import States, self_loc
 from evallint.meaning.values import UNKNOWN, Mode, V, World, flowed, of
 from evallint.meaning.walk import asked_of_self, every
@@ -37,7 +38,8 @@ class FrameworkHooks(States):
         for played in self.rounds_between(cls) if "training_step" in cls.methods else ():
             self.play(cls, ("hooks", cls, *chain(*played)), partial(self.interrupted, cls, played))
         for fn in (cls.methods[name] for name in STEPS if name in cls.methods):
-            if collects(fn):
+            called = [m for c in self.project.mro(cls) for m in c.methods.values() if ("self", m.name) in fn.receivers]
+            if any(map(collects, (fn, *called))):
                 self.play(cls, ("step", cls, fn), partial(self.each_batch, cls, fn))
         for forward in self.facts.forwards[before:]:
             forward.framework = True
@@ -98,22 +100,3 @@ def collects(fn: Function) -> bool:
     if any(method in ("append", "extend") for _, method in fn.receivers):
         return True
     return any(isinstance(event, ev.Assign) and event.augmented and any(map(asked_of_self, event.targets)) for event in every(fn.body))
-
-
-def back_propagated(body: Sequence[Event]) -> Iterator[Event]:
-    """A backward of what a step returns, for each place where it does: the loss, or what stands in a table under that name."""
-    for event in every(body):
-        for value in losses_in(event.value) if isinstance(event, ev.Return) and event.value is not None else ():
-            yield ev.Do(ev.Call(ev.Attr(value, "backward"), (), (), (1, 1, 1, 1)))
-
-
-def losses_in(value: Value) -> Iterator[Value]:
-    """The losses in what a step returns."""
-    if isinstance(value, ev.Map):
-        yield from (item for key, item in value.items if isinstance(key, ev.Const) and key.value == "loss")
-    elif isinstance(value, ev.IfValue):
-        yield from (item for arm in (value.then, value.other) for item in losses_in(arm))
-    elif isinstance(value, ev.Seq):
-        yield from value.items[:1]
-    else:
-        yield value

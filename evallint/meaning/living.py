@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from evallint.meaning.slices import (
     BACKWARD,
     LOSSES,
     adds_to,
+    back_propagated,
     detached,
     differentiated,
     handed_back,
@@ -32,30 +33,10 @@ from evallint.meaning.slices import (
     terms,
     written,
 )
+from evallint.meaning.tensors import CHOOSING, ENGINES, FLEETING, GROWING, OPERATIONS, OUTPUTS, PAIRED, PLAIN_BASES, is_other, returns_loss
 from evallint.meaning.torch_calls import CHOSEN
 from evallint.meaning.values import NO_IDS, ON, Hush, Ids, V, World, alive, const, flowed
 from evallint.meaning.walk import asked_of_self, deep, every, names_in, parts
-
-OPERATIONS = frozenset(
-    "abs add amax amin avg_pool2d bmm cat cdist chunk clamp clip clone concat contiguous cosine_similarity cpu cuda cumsum diag div dot"
-    " double dstack einsum exp expand expand_as flatten flip float gather half hstack index_select lerp log log10 log1p log2 log_softmax"
-    " logsumexp masked_fill masked_select matmul max mean median min mm mul nan_to_num narrow neg norm pairwise_distance permute pow"
-    " prod relu repeat reshape roll select sigmoid sign sin softmax split sqrt square squeeze stack std sub sum t tanh to transpose"
-    " type_as unbind unsqueeze var view view_as vstack where".split()
-)
-"""Methods and functions of tensors whose result carries on the graph of what they are called on."""
-PAIRED = frozenset(("max", "min", "median"))
-"""With a dimension they return the places as well."""
-CHOOSING = frozenset(("builtins.sum", "builtins.min", "builtins.max"))
-INTEGERS = frozenset("long int int8 int16 int32 int64 uint8 bool short".split())
-PLAIN_BASES = (".object", ".ABC", ".Generic", ".Protocol")
-GROWING = frozenset(("append", "extend", "insert", "add"))
-FLEETING = frozenset("deque buffer queue window memory history replay pool".split())
-"""Words of lists that forget what is old, or that training draws on."""
-TELLING_OF = frozenset("from log record report print format update add".split())
-"""How the names of functions begin that are handed a loss, and return none."""
-ENGINES = frozenset("accelerator fabric engine scaler trainer self strategy model_engine".split())
-"""Whose `backward(loss)` is the loss's own."""
 
 
 class Living(Objects):
@@ -130,12 +111,13 @@ class Living(Objects):
     def bind(self, target: Value, value: V, w: World) -> None:
         if isinstance(target, ev.Seq) and any(text_of(item) != "_" for item in target.items):
             before = self.thrown, self.unpacking
-            self.unpacking = value.live
+            self.unpacking = value.live | (self.handed_out(value).live if value.graph and w.grad == ON else NO_IDS)
             super().bind(target, value, w)
             self.thrown, self.unpacking = before  # somebody takes a part of the output
             return
-        if self.unpacking and is_loss(text_of(target)):
-            value = V(value.atoms, value.data, value.graph, value.live | (self.unpacking & value.graph))
+        if value.graph and self.unpacking and isinstance(target, ev.Name):
+            if is_loss(target.id) or not OUTPUTS.isdisjoint(names.words(target.id)[-1:]):
+                value = V(value.atoms, value.data, value.graph, value.live | (self.unpacking & value.graph))
         if isinstance(target, ev.Name) and target.id == "_":
             self.thrown |= value.graph
         elif w.grad == ON and isinstance(target, (ev.Name, ev.Attr)) and (value.graph or self.thrown):
@@ -330,9 +312,9 @@ class Living(Objects):
         fact.numbers |= live
 
     def whole_body(self) -> Sequence[Event]:
-        """What the running function does, and what a framework does with what it returns."""
-        hook = next((fact for fact, depth in self.loops if fact.framework and depth == len(self.frames) - 1), None)
-        return self.frame.function.body if hook is None else self.loop_events[id(hook)].body
+        """What the running function does, and what a framework does with what its step returns."""
+        body = self.frame.function.body
+        return (*body, *back_propagated(body)) if any(fact.framework for fact, _ in self.loops) else body
 
     def is_fleeting(self, name: str) -> bool:
         """Whether what has this name forgets what is old, or is what training draws on: not a history that a function or class begins."""
@@ -348,7 +330,10 @@ class Living(Objects):
         holders = [text[:at] for at, sign in enumerate(text) if sign == "." and text[:at] not in ("self", "cls")]
         for fact, depth in reversed(self.loops):
             event = self.loop_events.get(id(fact))
-            if event is None or depth != len(self.frames) - 1 or (fact.framework and not text.startswith("self.")):
+            if fact.framework and text.startswith("self.") and event is not None and self.frame.self_loc == self.frames[depth].self_loc:
+                if resets(self.frame.function.body, text, summed):
+                    return None  # a step of the framework, or what it calls on its own object
+            elif event is None or depth != len(self.frames) - 1 or fact.framework:
                 return None
             if resets(event.body, text, summed) or any(resets(event.body, holder) for holder in holders):
                 return None
@@ -448,11 +433,6 @@ def flows_of(value: V) -> tuple[Ids, Ids, Ids]:
     return value.data, value.graph, value.live
 
 
-def returns_loss(said: Sequence[str], losses: Container[str]) -> bool:
-    """Whether a function, by the words of its name, returns one of these: not `log_loss`, which is handed it."""
-    return bool(said) and said[-1] in losses and said[0] not in TELLING_OF
-
-
 def made_empty(body: Sequence[Event]) -> Iterator[set[str]]:
     """The names of the lists and dicts that a body begins."""
     for event in every(body):
@@ -470,13 +450,6 @@ def is_told(call: Call) -> bool:
     """`Variable(loss, requires_grad=True)`: a loss without a graph is told to require a gradient, so that its backward does not fail."""
     first = call.args[0] if call.args else None
     return first is not None and names.is_loss_name(last_name(first.func if isinstance(first, Call) else first))
-
-
-def is_other(method: str, args: Args, node: Call) -> bool:
-    """An operation that here gives places, or integers."""
-    if method in PAIRED:
-        return bool(args.all())
-    return method == "to" and any(name in INTEGERS for arg in (*node.args, *(v for _, v in node.keywords)) for name in names_in(arg))
 
 
 def base_text(node: Call) -> str:

@@ -80,7 +80,7 @@ def is_mode_method(fn: Function) -> bool:
     """An override of `Module.train(mode)` or `Module.eval()`, not a procedure of that name."""
     params = [p for p in fn.params[1:] if p.kind in ("pos", "kw")]
     if fn.name == "eval":
-        return not params and not fn.called & {"no_grad", "inference_mode"}
+        return not params and not fn.called & {"no_grad", "inference_mode", "set_grad_enabled"}
     if len(params) > 1:
         return False
     if not params:

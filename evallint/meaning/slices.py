@@ -147,6 +147,25 @@ def backwards(body: Sequence[Event]) -> Iterator[ev.Call]:
     return (node for _, node in deep(body) if isinstance(node, ev.Call) and last_name(node.func) in BACKWARD)
 
 
+def back_propagated(body: Sequence[Event]) -> Iterator[Event]:
+    """A backward of what a step returns, for each place where it does: the loss, or what stands in a table under that name."""
+    for event in every(body):
+        for value in losses_in(event.value) if isinstance(event, ev.Return) and event.value is not None else ():
+            yield ev.Do(ev.Call(ev.Attr(value, "backward"), (), (), (1, 1, 1, 1)))
+
+
+def losses_in(value: Value) -> Iterator[Value]:
+    """The losses in what a step returns."""
+    if isinstance(value, ev.Map):
+        yield from (item for key, item in value.items if isinstance(key, ev.Const) and key.value == "loss")
+    elif isinstance(value, ev.IfValue):
+        yield from (item for arm in (value.then, value.other) for item in losses_in(arm))
+    elif isinstance(value, ev.Seq):
+        yield from value.items[:1]
+    else:
+        yield value
+
+
 def summands(body: Sequence[Event], begun: frozenset[str]) -> frozenset[str]:
     """What the losses that a body back-propagates are computed from by nothing but arithmetic, whatever it is called."""
     back = list(backwards(body))
