@@ -23,7 +23,7 @@ SCORES = frozenset("acc accuracy num n count counts correct iou f1 precision rec
 BACKWARD = frozenset(("backward", "manual_backward"))
 NUMBERS = frozenset("item detach tolist numpy float".split())
 GIVEN = frozenset(
-    "reward rewards return returns advantage advantages adv gain gains mask masks weight weights target targets label labels coef"
+    "reward rewards return returns advantage advantages adv gain gains mask masks target targets label labels coef"
     " alpha beta gamma lam temperature".split()
 )
 """Words that names of what comes into a loss from outside end in, as a rule."""
