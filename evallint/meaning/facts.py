@@ -26,8 +26,8 @@ class LoopFact:
     """A comprehension: it has no header of its own."""
     endless: bool = False
     """A `while` loop."""
-    framework: bool = False
-    """A framework's: it runs a hook for every batch, and its span is the hook's."""
+    repeater: str = ""
+    """Who runs a function again and again, where no loop in sight does: "the framework", "the optimizer". The span is the function's."""
 
 
 @dataclass(slots=True, eq=False)

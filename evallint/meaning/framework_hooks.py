@@ -67,7 +67,7 @@ class FrameworkHooks(States):
         """A training step as the framework's loop repeats it: what it adds to its object outlives the batch."""
         self.set_mode(w, self_loc(cls), frozenset((Mode("fresh"),)))
         event = ev.Loop(ev.NOTHING, ev.NOTHING, (*fn.body, *back_propagated(fn.body)), (), fn.span)
-        fact = self.loop_facts[id(event), ()] = LoopFact(fn.path, fn.span, fn.qualname, "", trains=True, framework=True)
+        fact = self.loop_facts[id(event), ()] = LoopFact(fn.path, fn.span, fn.qualname, "", trains=True, repeater="the framework")
         self.loop_events[id(fact)] = event
         self.loops.append((fact, len(self.frames)))
         try:

@@ -190,7 +190,9 @@ class Living(Objects):
         if event is None or any(takes_number(event.body, name) for name in found):
             return False
         around = (self.loop_events.get(id(fact)) for fact, depth in self.loops if depth == len(self.frames) - 1)
-        stepped = self.loops[-1][0].framework or any(steps(e.body) for e in around if e is not None)  # perhaps once for several batches
+        stepped = bool(self.loops[-1][0].repeater) or any(
+            steps(e.body) for e in around if e is not None
+        )  # perhaps once for several batches
         return stepped or any("step" in fn.called for fn in self.trainers_in(event.body))
 
     def given_back(self, body: Sequence[Event]) -> Iterator[str]:
@@ -312,9 +314,9 @@ class Living(Objects):
         fact.numbers |= live
 
     def whole_body(self) -> Sequence[Event]:
-        """What the running function does, and what a framework does with what its step returns."""
+        """What the running function does, and what is done with what a framework's step returns."""
         body = self.frame.function.body
-        return (*body, *back_propagated(body)) if any(fact.framework for fact, _ in self.loops) else body
+        return (*body, *back_propagated(body)) if any(fact.repeater for fact, _ in self.loops) else body
 
     def is_fleeting(self, name: str) -> bool:
         """Whether what has this name forgets what is old, or is what training draws on: not a history that a function or class begins."""
@@ -330,10 +332,10 @@ class Living(Objects):
         holders = [text[:at] for at, sign in enumerate(text) if sign == "." and text[:at] not in ("self", "cls")]
         for fact, depth in reversed(self.loops):
             event = self.loop_events.get(id(fact))
-            if fact.framework and text.startswith("self.") and event is not None and self.frame.self_loc == self.frames[depth].self_loc:
+            if fact.repeater and event is not None and self.outlives(text, depth):
                 if resets(self.frame.function.body, text, summed):
-                    return None  # a step of the framework, or what it calls on its own object
-            elif event is None or depth != len(self.frames) - 1 or fact.framework:
+                    return None
+            elif event is None or depth != len(self.frames) - 1 or fact.repeater:
                 return None
             if resets(event.body, text, summed) or any(resets(event.body, holder) for holder in holders):
                 return None
@@ -341,6 +343,25 @@ class Living(Objects):
             if within or live & self.streams.get(id(fact), NO_IDS) or not live:
                 return fact
         return None
+
+    def outlives(self, text: str, depth: int) -> bool:
+        """Whether what is written so is still there when a function that is run again and again is run the next time."""
+        if text.startswith("self."):
+            return self.frame.self_loc == self.frames[depth].self_loc  # by a step of a framework, or a method that it calls
+        fn = self.frames[depth].function
+        own = {name for event in every(fn.body) if isinstance(event, ev.Assign) and not event.augmented for name in written(*event.targets)}
+        return depth == len(self.frames) - 1 and text.split(".")[0] not in own | {p.name for p in fn.params}
+
+    def call_closure(self, closure: Any, node: Call, w: World) -> None:
+        fn = closure[1] if closure[0] == "f" else None
+        if fn is None:
+            return super().call_closure(closure, node, w)
+        event = ev.Loop(ev.NOTHING, ev.NOTHING, fn.body, (), fn.span)
+        fact = self.loop_facts[id(event), ()] = LoopFact(fn.path, fn.span, fn.qualname, "", trains=True, repeater="the optimizer")
+        self.loop_events[id(fact)] = event
+        self.loops.append((fact, len(self.frames)))
+        super().call_closure(closure, node, w)
+        self.loops.pop()
 
     def is_state(self, text: str, node: ev.Assign | Call, loop: LoopFact) -> bool:
         """Whether what is added comes from the sum itself: the state of a solver or a recurrent network."""

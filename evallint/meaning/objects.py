@@ -271,7 +271,7 @@ class Objects(Owned):
             for value in args.all():
                 for atom in value.atoms:
                     if atom[0] in ("f", "p"):
-                        self.call_later(of(atom), Args([], {}), node, w)
+                        self.call_closure(atom, node, w)
             which = next((a[1] for v in args.all() for a in v.atoms if a[0] == "o" and self.thing(a[1]).kind == "optimizer"), loc)
             self.optimizer_step(which, w)
             return UNKNOWN
@@ -283,6 +283,10 @@ class Objects(Owned):
         if method == "minimize":
             self.optimizer_step(loc, w)
         return V((), flow.data, flow.graph)
+
+    def call_closure(self, closure: Any, node: Call, w: World) -> None:
+        """Call what an optimizer is handed, and calls as often as it likes."""
+        self.call_later(of(closure), Args([], {}), node, w)
 
     def call_special(self, loc: Any, base: V, method: str, args: Args, node: Call, w: World) -> V | None:
         """Methods whose name alone says what they do."""

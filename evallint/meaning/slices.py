@@ -284,6 +284,10 @@ def adds_to(value: Value, text: str) -> bool:
     """`total + x` for `total`, `sums.get(k, 0) + x` for `sums[k]`, `torch.cat([rows, x])` for `rows`, on a condition as well."""
     if isinstance(value, ev.IfValue):
         return adds_to(value.then, text) or adds_to(value.other, text)
+    if isinstance(value, ev.Call) and last_name(value.func) == "add" and len(value.args) == 2:
+        return any(is_old(item, text) for item in value.args)
+    if isinstance(value, ev.Call) and text_of(value.func) == "sum" and value.args and isinstance(value.args[0], ev.Seq):
+        return len(value.args[0].items) > 1 and any(is_old(item, text) for item in value.args[0].items)
     if type(value) is ev.Mix:
         return len(value.items) > 1 and any(is_old(item, text) for item in value.items)
     if isinstance(value, ev.Call) and last_name(value.func) in ev.JOINING and value.args and isinstance(value.args[0], ev.Seq):
