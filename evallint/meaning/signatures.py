@@ -108,7 +108,7 @@ class Signatures:
 
     def of_known(self, f: Function, func: Value, passing: dict[int, Signature]) -> Signature | None:
         """`of`, with the functions of the program that are known."""
-        if isinstance(func, (ev.Call, ev.Sub)) or asked_of_self(func):
+        if isinstance(func, (ev.Call, ev.Sub)) or asked_of_self(func) or is_own_name(f, func):
             return None
         atom = self.project.dotted(f.path, func)
         if atom is None:
@@ -123,6 +123,11 @@ class Signatures:
         for short, whole in (("nn.", "torch.nn."), ("functional.", "torch.nn.functional.")):
             dotted = whole + dotted.removeprefix(short) if dotted.startswith(short) else dotted
         return SIGNATURES.get("flash_attn.flash_attn_func" if dotted.rpartition(".")[2] == "flash_attn_func" else dotted)
+
+
+def is_own_name(f: Function, func: Value) -> bool:
+    """Whether a function gives a name itself to what it calls: `drop = nn.Dropout(0.5)`, whatever the file has imported under it."""
+    return isinstance(func, ev.Name) and (any(p.name == func.id for p in f.params) or any(True for _ in values_of_name((f,), func.id)))
 
 
 def argument(met: Met, place: int, keyword: str) -> Value | None:
