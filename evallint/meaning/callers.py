@@ -9,7 +9,7 @@ from evallint.events import Class, Function, Value
 from evallint.meaning import names
 from evallint.meaning.guarded import Met, calls_under, speaks_of_mode
 from evallint.meaning.project import Project
-from evallint.meaning.walk import last_name, text_of
+from evallint.meaning.walk import asked_of_self, every, last_name, text_of
 
 FLAGS = frozenset("drop dropout switch noise noisy flag".split())
 """Words of flags that say whether to drop."""
@@ -24,7 +24,18 @@ class Callers:
     def calls_of(self, f: Function) -> list[tuple[Met, Class | None]]:
         """The calls of a function in sight, each with the class whose method it is in."""
         cls = self.project.class_of_method.get(id(f))
-        return list(self.own_calls(cls, f) if cls is not None else self.plain_calls(f))
+        if cls is None:
+            return list(self.plain_calls(f))
+        return [*self.own_calls(cls, f), *(self.calls_of_part(cls) if f.name == "forward" else ())]
+
+    def calls_of_part(self, cls: Class) -> Iterator[tuple[Met, Class | None]]:
+        """The calls of objects of a class where another class keeps one as an attribute: `self.attend(q, k, v, self.rate)`."""
+        for init in self.project.called_names.get(cls.name, ()):
+            owner = self.project.class_of_method.get(id(init)) if init.name == "__init__" else None
+            made = [e for e in every(init.body) if isinstance(e, ev.Assign) and makes(e.value, cls.name)] if owner is not None else []
+            kept = {asked_of_self(target) for event in made for target in event.targets} - {""}
+            for method in owner.methods.values() if owner is not None and kept else ():
+                yield from ((met, owner) for met in calls_under(method) if asked_of_self(met.call.func) in kept)
 
     def own_calls(self, cls: Class, f: Function) -> Iterator[tuple[Met, Class]]:
         """The calls of a method on the object itself, or on its class, in the class's methods and those of its family."""
@@ -47,6 +58,11 @@ class Callers:
         """Whether all calls of a function in sight stand under conditions that ask for the mode, or for a flag that is handed in."""
         calls = self.calls_of(f)
         return bool(calls) and all(any(speaks_of_mode(t) or is_handed_flag(t, met.functions) for t in met.tests) for met, _ in calls)
+
+
+def makes(value: Value, name: str) -> bool:
+    """Whether a value is an object of the class of this name."""
+    return isinstance(value, ev.Call) and last_name(value.func) == name
 
 
 def is_handed_flag(test: Value, functions: Sequence[Function]) -> bool:
