@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from evallint import events as ev
 from evallint.events import Class, Function, Value
 from evallint.meaning import names
-from evallint.meaning.guarded import Met, calls_under, speaks_of_mode
+from evallint.meaning.guarded import Met, calls_under, paired, speaks_of_mode
 from evallint.meaning.project import Project
 from evallint.meaning.walk import asked_of_self, every, last_name, text_of
 
@@ -32,8 +32,9 @@ class Callers:
         """The calls of objects of a class where another class keeps one as an attribute: `self.attend(q, k, v, self.rate)`."""
         for init in self.project.called_names.get(cls.name, ()):
             owner = self.project.class_of_method.get(id(init)) if init.name == "__init__" else None
-            made = [e for e in every(init.body) if isinstance(e, ev.Assign) and makes(e.value, cls.name)] if owner is not None else []
-            kept = {asked_of_self(target) for event in made for target in event.targets} - {""}
+            given = (e for e in every(init.body) if isinstance(e, ev.Assign)) if owner is not None else ()
+            pairs = (pair for event in given for target in event.targets for pair in paired(target, event.value))
+            kept = {asked_of_self(target) for target, value in pairs if makes(value, cls.name)} - {""}
             for method in owner.methods.values() if owner is not None and kept else ():
                 yield from ((met, owner) for met in calls_under(method) if asked_of_self(met.call.func) in kept)
 

@@ -13,7 +13,7 @@ from evallint.events import Class, Function, Value
 from evallint.meaning import names
 from evallint.meaning.callers import FLAGS, Callers
 from evallint.meaning.facts import Lapse
-from evallint.meaning.guarded import MODE_WORDS, Met, calls_under, named, speaks_of_mode, values_of_name
+from evallint.meaning.guarded import MODE_WORDS, Met, calls_under, named, paired, speaks_of_mode, values_of_name
 from evallint.meaning.layers import Layers, is_false
 from evallint.meaning.methods import is_abstract
 from evallint.meaning.names import words
@@ -223,14 +223,6 @@ def assigned_to(method: Function, name: str) -> Iterator[Value]:
         if isinstance(event, ev.Assign):
             pairs = (pair for target in event.targets for pair in paired(target, event.value))
             yield from (value for item, value in pairs if asked_of_self(item) == name)
-
-
-def paired(target: Value, value: Value) -> Iterator[tuple[Value, Value]]:
-    """A target with its value, or each of several with its own: `self.p, self.q = p, 0.0`."""
-    if isinstance(target, ev.Seq) and isinstance(value, ev.Seq) and len(target.items) == len(value.items):
-        yield from zip(target.items, value.items, strict=True)
-    else:
-        yield from ((item, value) for item in (target.items if isinstance(target, ev.Seq) else (target,)))
 
 
 def is_told(test: Value, met: Met, signature: Signature) -> bool:

@@ -159,3 +159,11 @@ def _assigned(body: Sequence[Event], name: str, tests: Tests) -> Iterator[tuple[
         inner = (*tests, event.test) if isinstance(event, ev.Branch) and event.test is not None else tests
         for block in ev.blocks(event):
             yield from _assigned(block, name, inner)
+
+
+def paired(target: Value, value: Value) -> Iterator[tuple[Value, Value]]:
+    """A target with its value, or each of several with its own: `self.p, self.q = p, 0.0`."""
+    if isinstance(target, ev.Seq) and isinstance(value, ev.Seq) and len(target.items) == len(value.items):
+        yield from zip(target.items, value.items, strict=True)
+    else:
+        yield from ((item, value) for item in (target.items if isinstance(target, ev.Seq) else (target,)))
