@@ -43,6 +43,10 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "try: wrong/b31_enable_grad_dropped.py",
         "attributes aliased: wrong/b09_no_parentheses.py",
     ),
+    "what a part's forward is handed is looked for where its own attribute is called": (
+        "attributes aliased: wrong/b41_method_of_the_class.py",
+        "DataParallel: wrong/b41_method_of_the_class.py",
+    ),
     "a sum that keeps its graph is followed in the function of the loop alone": (
         "loops split: wrong/b33_back_propagated.py",
         "loops split: wrong/b33_codes_beside_outputs.py",
@@ -54,10 +58,10 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "loops split: wrong/b33_meter.py",
         "loops split: wrong/b33_scheduler_reads_it.py",
         "loops split: wrong/b33_own_predict.py",
+        "loops split: wrong/b33_parts_of_an_output.py",
         "loops split: wrong/b33_weighted_sum.py",
         "loops split: wrong/b44_experiment.py",
         "tails split: wrong/b33_agent_returns_its_loss.py",
-        "tails split: wrong/b33_loss_with_its_scores.py",
     ),
     "a layer that is built in a forward is not followed into another function, nor into a wrapper": (
         "tails split: wrong/b42_under_a_name.py",
