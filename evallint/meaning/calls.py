@@ -13,7 +13,7 @@ from evallint.meaning.machine import MOST_FRAMES, Args, Frame, last_name, text_o
 from evallint.meaning.signs import is_check
 from evallint.meaning.values import OFF, ON, UNKNOWN, Spot, V, World, flowed, join, meet, of
 from evallint.meaning.vocabulary import SAME_OBJECT
-from evallint.meaning.walk import decorator_names, is_told, is_told_to_record, steps_environment, updates_by_hand
+from evallint.meaning.walk import decorator_names, is_static, is_told, is_told_to_record, steps_environment, updates_by_hand
 
 
 class Calls(Constructors):
@@ -130,7 +130,7 @@ class Calls(Constructors):
         decorators = {last_name(d) for d in method.decorators}
         if "classmethod" in decorators:
             return self.call_function(method, 0, of(("k", cls)), args, node, w, owner)
-        if "staticmethod" in decorators or not args.pos:
+        if not args.pos or is_static(cls, method):
             return self.call_function(method, 0, None, args, node, w, owner)
         return self.call_function(method, 0, args.pos[0], Args(args.pos[1:], args.kw, args.open), node, w, owner)
 
@@ -205,7 +205,7 @@ class Calls(Constructors):
         self, fn: Function, act: int, self_value: V | None, args: Args, node: Call | None, w: World, cls: Class | None = None
     ) -> V:
         cls = cls or self.project.class_of_method.get(id(fn))
-        if self_value is None and cls is not None and args.pos and "staticmethod" not in {last_name(d) for d in fn.decorators}:
+        if self_value is None and cls is not None and args.pos and not is_static(self.project.class_of_method.get(id(fn)), fn):
             self_value, args = args.pos[0], Args(args.pos[1:], args.kw, args.open)
         elif self_value is None:
             self_value = self.owners_of_wrapped.get(id(fn))  # a wrapper that hands on what it was not seen to be handed

@@ -35,6 +35,8 @@ LOSSES = frozenset(("loss", "losses"))
 """Words of methods that compute a loss."""
 PREDICTING = frozenset("predict prediction recommend recommendation".split())
 """Words of the methods by which a model that computes its own loss is evaluated."""
+REPEATED = frozenset("repeat repeats samples passes mc".split())
+"""Words of parameters that say how often to predict."""
 MOST_CALLERS = 12
 
 
@@ -65,7 +67,12 @@ class Functional:
         """The lapses in one function and those inside it."""
         cls = self.project.class_of_method.get(id(f))
         module = cls is not None and self.project.is_module(cls)
-        if is_meant(f.name) or (cls is not None and is_meant(cls.name)) or is_training(f) or (cls is not None and self.is_for_loss(cls, f)):
+        if (
+            is_meant(f.name)
+            or (cls is not None and (is_meant(cls.name) or self.is_repeated(cls)))
+            or is_training(f)
+            or (cls is not None and self.is_for_loss(cls, f))
+        ):
             return
         for met in calls_under(f):
             signature = self.signatures.of(f, met.call.func)
@@ -83,6 +90,11 @@ class Functional:
             step = (f.path, met.call.span, f"`{text}` is not told the mode here")
             rate = rate_text(met, signature)
             yield Lapse("functional", sort, f.path, met.call.span, f.qualname, text, sure, (step, *signature.steps), rate, owned=module)
+
+    def is_repeated(self, cls: Class) -> bool:
+        """Whether a class predicts by several passes, of which it takes the spread: `def predict(self, x, n_samples=50)`."""
+        methods = [m for owner in self.project.mro(cls) for m in owner.methods.values() if names.has_words(m.name, PREDICTING)]
+        return any(names.has_words(p.name, REPEATED) and "std" in m.called for m in methods for p in m.params)
 
     def is_for_loss(self, cls: Class, f: Function) -> bool:
         """Whether a module that predicts by a method of its own comes to another method only where it computes its loss."""

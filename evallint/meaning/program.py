@@ -20,7 +20,7 @@ from evallint.meaning.states import self_loc, strip
 from evallint.meaning.survey import survey
 from evallint.meaning.values import UNKNOWN, Mode, V, World, const, of
 from evallint.meaning.vocabulary import FLAGS, PHASES
-from evallint.meaning.walk import decorator_names, steps_environment
+from evallint.meaning.walk import decorator_names, is_static, steps_environment
 
 MOST_RUNS = 8
 MOST_STEPS_OF_ROOT = 8000
@@ -342,7 +342,7 @@ class Program(FrameworkHooks):
 
     def enter_root(self, fn: Function, cls: Class | None, w: World) -> V:
         """Call a root with symbolic arguments."""
-        static = any(getattr(d, "id", "") == "staticmethod" for d in fn.decorators)
+        static = is_static(cls, fn)
         me = of(("o", self_loc(cls))) if cls is not None and not static else None
         if cls is not None and any(getattr(d, "id", "") == "classmethod" for d in fn.decorators):
             me = of(("k", cls))

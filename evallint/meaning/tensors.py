@@ -22,12 +22,12 @@ CHOOSING = frozenset(("builtins.sum", "builtins.min", "builtins.max"))
 INTEGERS = frozenset("long int int8 int16 int32 int64 uint8 bool short".split())
 OUTPUTS = frozenset(
     "logits logit hidden latent latents feature features feat feats embedding embeddings emb prob probs pred preds prediction predictions"
-    " recon reconstruction mu mean logvar output outputs out".split()
+    " recon reconstruction mu mean logvar output outputs out hat".split()
 )
 """Last words of names of what a forward returns beside other things and is a tensor of numbers that learn: not codes, lengths, masks."""
 PLAIN_BASES = (".object", ".ABC", ".Generic", ".Protocol")
 GROWING = frozenset(("append", "extend", "insert", "add"))
-FLEETING = frozenset("deque buffer queue window memory history replay pool".split())
+FLEETING = frozenset("deque buffer queue window memory history replay pool storage rollout rollouts experience transitions".split())
 """Words of lists that forget what is old, or that training draws on."""
 TELLING_OF = frozenset("from log record report print format update add".split())
 """How the names of functions begin that are handed a loss, and return none."""

@@ -44,6 +44,19 @@ def decorator_names(owner: Function | Class) -> set[str]:
     return {last_name(d.func if isinstance(d, Call) else d) for d in owner.decorators}
 
 
+def is_static(cls: Class | None, fn: Function) -> bool:
+    """Whether a method is handed no object: it says so, or no method of its class has a `self`, which is there for its name alone."""
+    if "staticmethod" in decorator_names(fn):
+        return True
+    if cls is None or "__init__" in cls.methods or decorator_names(fn):
+        return False
+    return OBJECTS.isdisjoint(m.params[0].name for m in cls.methods.values() if m.params)
+
+
+OBJECTS = frozenset("self cls mcs mcls this me _ __ _self _cls klass".split())
+"""How methods call their own object or class."""
+
+
 def every(body: Sequence[Event]) -> Iterator[Event]:
     """All events of a body, those of its blocks too, in the order of the text."""
     for event in body:
