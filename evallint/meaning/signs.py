@@ -95,8 +95,6 @@ def is_unit_test(path: str, function: str, owner: str) -> bool:
         return True
     if not (named or around & {"tests", "testing", "unittests"}) or name == "test":
         return False  # what runs a test set
-    if name == file.removesuffix(".py") and not around & {"tests", "testing", "unittests"}:
-        return False  # a script that is called what it does
     return (
         (named and bool(TEST_FOLDERS & around) and not function.startswith("<"))
         or name.startswith(("test", "setUp", "check_", "_test", "run_test"))
@@ -115,7 +113,10 @@ def is_check(fn: Function) -> bool:
 
 def is_tested(forward: Forward) -> bool:
     """Whether a forward is met in a unit test, or in what one calls; a test file's own body calls its tests."""
-    first = forward.stops[: 2 if forward.stops[0].function == "<module>" else 1]
+    script = forward.stops[0].function == "<module>"
+    if script and len(forward.stops) > 1 and forward.stops[1].function == own_name(forward.stops[0]):
+        return False  # a file that runs what it is called by
+    first = forward.stops[: 2 if script else 1]
     return any(s.checks or is_unit_test(s.path, s.function, s.owner) for s in first)
 
 
