@@ -448,9 +448,8 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
 def is_over_batches(region: Region) -> bool:
     """Whether a region is named for evaluation and runs over all that a loader hands out."""
     said = region.loop.source if region.loop is not None and not region.loop.inline else ""
-    return region.named and (
-        names.has_words(said, names.LOADER_WORDS) or any(names.words(word)[-1:] in SHORT_LOADERS for word in said.split())
-    )
+    over = names.has_words(said, names.LOADER_WORDS) or any(names.words(word)[-1:] in SHORT_LOADERS for word in said.split())
+    return region.named and over
 
 
 SHORT_LOADERS = (("dl",), ("batches",))

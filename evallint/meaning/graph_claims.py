@@ -71,9 +71,8 @@ def kept_graph(kept: Kept, forward: Forward, useless: dict[int, list[tuple[Regio
         return KeptGraph(kept, forward, max(sure, key=RANK.__getitem__), False)
     if not kept.loop.trains or kept.fed or forward.offbeat or is_tested(forward):
         return None
-    beside = not forward.trained and names.has_words(
-        kept.text.rsplit(".", 1)[-1], names.LOADER_EVAL_WORDS
-    )  # `val_losses`, after each epoch
+    name = kept.text.rsplit(".", 1)[-1]
+    beside = not forward.trained and names.has_words(name, names.LOADER_EVAL_WORDS)  # `val_losses`, after each epoch
     return KeptGraph(kept, forward, "medium", True) if beside or (forward.trained and forward.stepped) else None
 
 

@@ -190,10 +190,9 @@ class Living(Objects):
         if event is None or any(takes_number(event.body, name) for name in found):
             return False
         around = (self.loop_events.get(id(fact)) for fact, depth in self.loops if depth == len(self.frames) - 1)
-        stepped = bool(self.loops[-1][0].repeater) or any(
-            steps(e.body) for e in around if e is not None
-        )  # perhaps once for several batches
-        return stepped or any("step" in fn.called for fn in self.trainers_in(event.body))
+        if self.loops[-1][0].repeater or any(steps(each.body) for each in around if each is not None):
+            return True  # perhaps once for several batches
+        return any("step" in fn.called for fn in self.trainers_in(event.body))
 
     def given_back(self, body: Sequence[Event]) -> Iterator[str]:
         """The names that a body gives to losses which the functions that it calls have back-propagated."""

@@ -111,13 +111,10 @@ def just_made(body: Sequence[Event]) -> Iterator[tuple[ev.Call, Value]]:
     last: dict[str, Value] = {}
     for event in body:
         call = event.value if isinstance(event, ev.Do) else None
-        if (
-            isinstance(call, ev.Call)
-            and isinstance(call.func, ev.Attr)
-            and call.func.name == "backward"
-            and text_of(call.func.base) in last
-        ):
-            yield call, last[text_of(call.func.base)]
+        if isinstance(call, ev.Call) and isinstance(call.func, ev.Attr) and call.func.name == "backward":
+            made = last.get(text_of(call.func.base))
+            if made is not None:
+                yield call, made
         changed = {text for inner in every((event,)) if isinstance(inner, ev.Assign) for text in written(*inner.targets)}
         last = {text: value for text, value in last.items() if text not in changed}
         if isinstance(event, ev.Assign) and not event.augmented and len(event.targets) == 1 and isinstance(event.targets[0], ev.Name):
