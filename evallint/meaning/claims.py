@@ -302,7 +302,7 @@ def open_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
             return "medium"  # what users call to predict, with nobody in sight who switches the mode
         if public == ("predict",) == names.words(own_name(forward.stops[0])) and len(forward.stops) == 1 and entered:
             return "medium"
-        return "low" if region.silent or region.used else None
+        return "low" if region.silent or region.used or is_over_batches(region) else None
     judged = region.silent and (region.named or region.kind != "evaluation")
     if trained and (judged or region.loader or region.strongly or (forward.unswitched and region.training)):
         return "medium"  # it is trained and evaluated in one mode, whichever that is
