@@ -8,7 +8,7 @@ from itertools import chain
 
 from evallint import events as ev
 from evallint.events import Class, Function
-from evallint.meaning.facts import Facts, LoopFact
+from evallint.meaning.facts import Facts
 from evallint.meaning.machine import Args
 from evallint.meaning.project import Project
 from evallint.meaning.slices import back_propagated
@@ -66,14 +66,8 @@ class FrameworkHooks(States):
     def each_batch(self, cls: Class, fn: Function, w: World) -> V:
         """A training step as the framework's loop repeats it: what it adds to its object outlives the batch."""
         self.set_mode(w, self_loc(cls), frozenset((Mode("fresh"),)))
-        event = ev.Loop(ev.NOTHING, ev.NOTHING, (*fn.body, *back_propagated(fn.body)), (), fn.span)
-        fact = self.loop_facts[id(event), ()] = LoopFact(fn.path, fn.span, fn.qualname, "", trains=True, repeater="the framework")
-        self.loop_events[id(fact)] = event
-        self.loops.append((fact, len(self.frames)))
-        try:
+        with self.repeating(fn, (*fn.body, *back_propagated(fn.body)), "the framework"):
             return self.hook(cls, cls, fn, w)
-        finally:
-            self.loops.pop()
 
     def hook(self, cls: Class, owner: Class, fn: Function, w: World) -> V:
         """Run one hook; what a step returns is back-propagated."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -355,12 +356,20 @@ class Living(Objects):
         fn = closure[1] if closure[0] == "f" else None
         if fn is None:
             return super().call_closure(closure, node, w)
-        event = ev.Loop(ev.NOTHING, ev.NOTHING, fn.body, (), fn.span)
-        fact = self.loop_facts[id(event), ()] = LoopFact(fn.path, fn.span, fn.qualname, "", trains=True, repeater="the optimizer")
+        with self.repeating(fn, fn.body, "the optimizer"):
+            super().call_closure(closure, node, w)
+
+    @contextmanager
+    def repeating(self, fn: Function, body: Sequence[Event], repeater: str) -> Iterator[None]:
+        """Run a function as the loop of somebody out of sight does, who trains with it."""
+        event = ev.Loop(ev.NOTHING, ev.NOTHING, tuple(body), (), fn.span)
+        fact = self.loop_facts[id(event), ()] = LoopFact(fn.path, fn.span, fn.qualname, "", trains=True, repeater=repeater)
         self.loop_events[id(fact)] = event
         self.loops.append((fact, len(self.frames)))
-        super().call_closure(closure, node, w)
-        self.loops.pop()
+        try:
+            yield
+        finally:
+            self.loops.pop()
 
     def is_state(self, text: str, node: ev.Assign | Call, loop: LoopFact) -> bool:
         """Whether what is added comes from the sum itself: the state of a solver or a recurrent network."""
