@@ -14,7 +14,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from .runtime_programs import execute, watched  # noqa: E402
+from .runtime_programs import execute, unwatched, watched  # noqa: E402
 
 _HEAD = """\
 import sys
@@ -30,7 +30,7 @@ def verdicts(folder: Path, text: str, options: Sequence[str] = (), files: Mappin
     """The verdicts on a program, by line; it runs as it does unwatched."""
     for name, content in {**(files or {}), "program.py": _HEAD + text}.items():
         (folder / name).write_text(content, encoding="utf-8")
-    plain = execute(["program.py"], cwd=folder)
+    plain = unwatched(["program.py"], cwd=folder)
     seen = watched(["program.py"], options, cwd=folder)
     assert (seen.out, seen.code) == (plain.out, plain.code), seen.err
     assert seen.report is not None and "errors" not in seen.report["environment"], seen.err

@@ -11,27 +11,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from evallint import events as ev
 from evallint.events import Class, Function, Value
 from evallint.meaning import names
+from evallint.meaning.bound import given_to
 from evallint.meaning.callers import FLAGS, Callers
 from evallint.meaning.facts import Lapse
-from evallint.meaning.guarded import MODE_WORDS, Met, calls_under, named, paired, speaks_of_mode, values_of_name
+from evallint.meaning.guarded import MODE_WORDS, Met, calls_under, named, speaks_of_mode, values_of_name
 from evallint.meaning.layers import Layers, is_false
 from evallint.meaning.methods import is_abstract
 from evallint.meaning.names import words
 from evallint.meaning.project import Project, imports_of
 from evallint.meaning.signatures import Signature, Signatures, argument, keywords_of
-from evallint.meaning.walk import asked_of_self, decorator_names, every, text_of
+from evallint.meaning.walk import asked_of_self, is_static, text_of
 
 MEANT = frozenset(
     "mc mcd monte bayes bayesian stochastic augment augmentation augmented corrupt corruption perturb perturbed noisy".split()
 )
+"""Words of functions, classes and rates where dropping in both modes is meant."""
 SPELT = ("prenet", "adabn", "adaptivebn", "adaptivebatchnorm")
 """The same, however it is split into words: Tacotron's `PreNet` drops always, and a norm may adapt to what it is tested on."""
-"""Words of functions, classes and rates where dropping in both modes is meant."""
 TRAINING = frozenset("train training pretrain trainer fit finetune".split())
 """Words of functions that only train."""
 SWITCHING = frozenset("enable disable activate deactivate toggle on off".split())
 """Words of methods that switch something."""
-LOSSES = frozenset(("loss", "losses"))
+LOSS_WORDS = frozenset(("loss", "losses"))
 """Words of methods that compute a loss."""
 PREDICTING = frozenset("predict prediction recommend recommendation".split())
 """Words of the methods by which a model that computes its own loss is evaluated."""
@@ -99,7 +100,7 @@ class Functional:
     def is_for_loss(self, cls: Class, f: Function) -> bool:
         """Whether a module that predicts by a method of its own comes to another method only where it computes its loss."""
         table = {name: m for c in reversed(self.project.mro(cls)) for name, m in c.methods.items()}
-        losses = [n for n in table if names.has_words(n, LOSSES)]
+        losses = [n for n in table if names.has_words(n, LOSS_WORDS)]
         predicting = [n for n in table if names.has_words(n, PREDICTING) and not is_abstract(table[n])]
         if not losses or not predicting or f is not table.get(f.name):
             return False
@@ -139,7 +140,7 @@ class Functional:
         name = asked_of_self(rate)
         if not name or cls is None:
             return False
-        given = [value for owner in self.project.mro(cls) for m in owner.methods.values() for value in assigned_to(m, name)]
+        given = [value for owner in self.project.mro(cls) for m in owner.methods.values() for value in given_to(m, f"self.{name}")]
         return bool(given) and all(is_false(value) for value in given)
 
     def is_gated(self, rate: Value, met: Met, cls: Class | None, depth: int = 0) -> bool:
@@ -166,7 +167,7 @@ class Functional:
 
     def is_handed_rates(self, f: Function, name: str, cls: Class | None, depth: int) -> bool:
         """Whether the calls of a function in sight hand it rates that do not depend on the mode, and one that is not 0."""
-        bound = cls is not None and "staticmethod" not in decorator_names(f)
+        bound = cls is not None and not is_static(cls, f)
         calls = self.callers.calls_of(f)
         handed = [(met, owner, rate) for met, owner in calls if (rate := handed_over(f, met, name, bound)) is not None]
         rates = [rate for _, owner, rate in handed if not self.is_off(rate, owner)]
@@ -180,7 +181,7 @@ class Functional:
             if own is not None and "training" in own.called:
                 return True
             for method in owner.methods.values():
-                given = list(assigned_to(method, name))
+                given = list(given_to(method, f"self.{name}"))
                 if method.name != "__init__" and any(is_false(value) or speaks_of_mode(value) for value in given):
                     return True
                 if given and names.has_words(method.name, MODE_WORDS | SWITCHING):
@@ -227,14 +228,6 @@ def rate_text(met: Met, signature: Signature) -> str:
     if isinstance(rate, ev.Const):
         return str(rate.value)
     return text_of(rate) if isinstance(rate, (ev.Name, ev.Attr)) else ""
-
-
-def assigned_to(method: Function, name: str) -> Iterator[Value]:
-    """What a method assigns to an attribute of `self`."""
-    for event in every(method.body):
-        if isinstance(event, ev.Assign):
-            pairs = (pair for target in event.targets for pair in paired(target, event.value))
-            yield from (value for item, value in pairs if asked_of_self(item) == name)
 
 
 def is_told(test: Value, met: Met, signature: Signature) -> bool:

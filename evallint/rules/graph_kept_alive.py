@@ -398,7 +398,7 @@ def validate(path, loader):
 
 def loop_text(kept: Kept) -> str:
     """What the loop is, for the trail."""
-    return f"{kept.loop.repeater} runs this for every batch" if kept.loop.repeater else "the loop"
+    return f"{kept.loop.repeater} runs this at every step" if kept.loop.repeater else "the loop"
 
 
 def is_doubtful(kept: Kept) -> bool:
