@@ -341,6 +341,7 @@ def toned(confidence: Confidence | None, forward: Forward, region: Region, *, re
     measures |= region.loop is not None and (region.silent or region.loader)
     own = {s.function for s in forward.stops}
     switched = any(m.mode == "eval" and m.function in own for m in forward.modes)
+    measures |= region.loop is not None and "item" in forward.uses and (switched or (recording and not forward.escapes))
     if any(names.has_words(n, names.LOSS_WORDS) for n in spoken) and not measures and (forward.escapes or not switched):
         return "low"
     if not forward.known and forward.method not in ("__call__", "forward") and all(m.mode == "unknown" for m in forward.modes):
@@ -417,7 +418,9 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
         return None  # `.numpy()` on the output as it is: it would raise if anything were recorded
     if region_is_own_method(forward) and forward.escapes and (forward.stored or not (region.switched or is_over_batches(region))):
         return None
-    if region_is_own_method(forward) and not region.switched and not names.has_words(own_name(forward.stops[0]), API_WORDS):
+    measures_itself = trained and region.strongly and region.used and region.loop is not None
+    asked = region.switched or names.has_words(own_name(forward.stops[0]), API_WORDS) or measures_itself
+    if region_is_own_method(forward) and not asked:
         return None
     if region.loop is None and forward.uses == {"dropped"}:
         return None  # lazy layers are built, or a hook listens

@@ -38,8 +38,6 @@ RECURRENT = frozenset(("LSTM", "GRU", "RNN"))
 MANY = frozenset("List list Sequence Iterable Tuple tuple Dict dict Mapping OrderedDict".split())
 """How annotations spell collections."""
 PLAIN = frozenset("List list Sequence Tuple tuple".split())
-MODELS = (("models",), ("nets",), ("networks",))
-"""Last words of names of several models."""
 DEEPEST = 6
 """How many names and helpers are followed, one through the other."""
 
@@ -276,14 +274,13 @@ class Collected:
 
     def is_list_of_models(self, spot: Spot, param: Param) -> bool:
         """Whether a parameter is named for several models, and is a list: by its annotation, or by what a caller in sight hands in."""
-        if spot.cls is None or names.words(param.name)[-1:] not in MODELS:
+        if spot.cls is None or not names.is_models_name(param.name):
             return False
         if param.annotation is not None:
             return any(last_name(item) in PLAIN for item in inside(param.annotation))
         place = spot.method.params.index(param) - 1
         handed = [self.handed_in(f, spot.cls, place, param.name) for f in self.project.called_names.get(spot.cls.name, ())]
-        lists = [is_list for each in handed for is_list in each]
-        return bool(lists) and all(lists)
+        return any(is_list for each in handed for is_list in each)
 
     def handed_in(self, f: Function, cls: Class, place: int, name: str) -> list[bool]:
         """For each time that a function builds a class, whether what it hands in is a list that it makes."""
@@ -437,8 +434,9 @@ def is_handed_on(method: Function, text: str, *, made: bool = False, put: Met | 
         if last_name(met.call.func) == "dict" and not registers:
             continue
         name = last_name(met.call.func)
-        if name in HARMLESS or (made and not name[:1].isupper()) or name.endswith("_") or "init" in names.words(name):
-            continue  # `nn.init.normal_(layer.weight)`, `init_weights(layer)`
+        prepares = (name.endswith("_") or "init" in names.words(name)) and name != "__init__"  # `nn.init.normal_(layer.weight)`
+        if name in HARMLESS or (made and not name[:1].isupper()) or prepares:
+            continue
         given = (*met.call.args, *(v for _, v in met.call.keywords))
         if any(text_of(item) == text for arg in given for item in held_in(arg) if isinstance(item, (ev.Name, ev.Attr))):
             if put is None or (all(id(test) in under for test in met.tests) and not are_exclusive(method, put.call, met.call)):

@@ -66,14 +66,15 @@ def kept_graph(kept: Kept, forward: Forward, useless: dict[int, list[tuple[Regio
     near = [pair for pair in useless.get(id(forward), ()) if kept.streamed or is_near(kept, pair[0])]
     if near and (kept.streamed or any(loop is kept.loop for loop in forward.loops)):
         own = any(s.module and s.function == kept.function for s in forward.stops)
-        told = [(each, is_told(region, forward, own) and not (own and kept.how == "item")) for region, each in near]
+        read = kept.how == "sum" and not forward.escapes and "item" in forward.uses  # as a number, by all that may read it
+        told = [(each, (read or is_told(region, forward, own)) and not (own and kept.how == "item")) for region, each in near]
         sure: list[Confidence] = [each if is_sure else "low" for each, is_sure in told]
         return KeptGraph(kept, forward, max(sure, key=RANK.__getitem__), False)
     if not kept.loop.trains or kept.fed or forward.offbeat or is_tested(forward):
         return None
     name = kept.text.rsplit(".", 1)[-1]
     beside = not forward.trained and names.has_words(name, names.LOADER_EVAL_WORDS)  # `val_losses`, after each epoch
-    return KeptGraph(kept, forward, "medium", True) if beside or (forward.trained and forward.stepped) else None
+    return KeptGraph(kept, forward, "medium", True) if beside or forward.trained else None
 
 
 def is_near(kept: Kept, region: Region) -> bool:

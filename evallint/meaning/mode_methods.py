@@ -91,7 +91,7 @@ class ModeMethods:
         if blind:
             return "dropped", blind[0].call.span
         if not supers and not sets_mode(method, mets):
-            return ("unreached", None) if is_more_than_nothing(method) else ("", None)
+            return ("unreached", None) if is_more_than_nothing(method) or keeps(method, mode) else ("", None)
         if not supers and self.stays_behind(cls, method, mets):
             return "behind", None
         return result_of(method), None
@@ -187,6 +187,12 @@ def is_switch_of_part(call: ev.Call) -> bool:
 
 def is_none(value: Value) -> bool:
     return isinstance(value, ev.Const) and value.value is None
+
+
+def keeps(method: Function, name: str) -> bool:
+    """Whether a method keeps a parameter in an attribute of its own: `self.is_training = mode`."""
+    given = (event for event in every(method.body) if isinstance(event, ev.Assign) and text_of(event.value) == name)
+    return any(asked_of_self(target) for event in given for target in event.targets)
 
 
 def is_more_than_nothing(method: Function) -> bool:

@@ -43,6 +43,8 @@ STRONG_EVALUATION_WORDS = frozenset(
     " accuracy perplexity ppl transcribe translate demo generate sample".split()
 )
 TRAIN_WORDS = frozenset("train training trainer fit optimize optimise learn pretrain finetune update epoch".split())
+ROUND_WORDS = frozenset(("epoch",))
+"""Words of functions that train, unless another word says that they evaluate: `validate_epoch`."""
 LOADER_EVAL_WORDS = frozenset("val valid validation validate test testing dev eval evaluation holdout infer inference predict".split())
 LOADER_WORDS = frozenset("loader loaders dataloader dataloaders".split())
 DATA_WORDS = LOADER_WORDS | frozenset("dataset datasets batches data batch iterator".split())
@@ -125,6 +127,14 @@ def is_loss_name(name: str) -> bool:
 def is_transform_name(name: str) -> bool:
     """Whether a class of this name prepares data, even where it is a Module."""
     return not TRANSFORM_WORDS.isdisjoint(words(name)[-1:])
+
+
+@lru_cache(maxsize=20000)
+def is_models_name(name: str) -> bool:
+    """Whether a variable of this name usually holds several models: `models`, `net_list`."""
+    parts = words(name)
+    listed = len(parts) > 1 and parts[-1] in ("list", "dict") and parts[-2] in ("model", "net", "network")
+    return listed or parts[-1:] in (("models",), ("nets",), ("networks",))
 
 
 def prepares(name: str) -> bool:

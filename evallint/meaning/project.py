@@ -26,7 +26,7 @@ from evallint.events import (
 )
 from evallint.meaning import names
 from evallint.meaning.absence import frameworks_switch, switches_to_eval
-from evallint.meaning.index import Index
+from evallint.meaning.index import USUAL, Index
 from evallint.meaning.libraries import LIBRARIES
 from evallint.meaning.signs import is_check, is_unit_test
 from evallint.meaning.walk import attributes_set, calls_parameter, deep, every
@@ -74,8 +74,13 @@ class Project(Index):
         return found
 
     def libraries_of(self, path: str) -> set[str]:
-        """The top-level names that a file imports absolutely."""
-        return {e.module.split(".")[0] for e in self.import_events(path) if not e.level}
+        """The top-level names that a file imports absolutely; torch also by a `from everything import *` out of sight."""
+        found = {e.module.split(".")[0] for e in self.import_events(path) if not e.level}
+        brought = any(self.find_module(path, star.module, star.level) is None for star in self.stars.get(path, ()))
+        file = self.files[path]
+        if brought and any(base in USUAL for f in (file.body, *file.functions) for base, _ in f.receivers):
+            found.add("torch")
+        return found
 
     @cached_property
     def differentiating(self) -> set[str]:

@@ -69,8 +69,9 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
             continue
         if forward.stops[depth].wraps or (forward.stops[depth].shared and depth and not forward.stops[depth - 1].trains):
             continue
-        if len(own) > 1 and not own[-2].trains and forward.text.split(".")[0].split("[")[0] in own[-1].target.split():
-            own.pop()  # a loop over models: the data comes from the one around it
+        asked = forward.text.split(".")[0].split("[")[0]
+        if len(own) > 1 and not own[-2].trains and (asked in own[-1].target.split() or own[-1].is_over_models):
+            own.pop()  # the data comes from the loop around it
         waits = own and own[-1].endless and not own[-1].source and depth < last and not forward.stops[depth].acts
         if waits and not names.has_words(name, JUDGES):
             continue  # a program that waits for its user
@@ -104,8 +105,8 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
     fit = [d for d in range(last + 1) if not forward.stops[d].wraps and d not in shared] or [last]
     outside = [d for d in fit if not forward.stops[d].module]
     if not outside:  # the module's own methods alone: the one that its users call
-        asked = [d for d in fit if names.speaks_of(own_name(forward.stops[d]), names.EVALUATION_WORDS)]
-        outside = asked[:1] or fit
+        called = [d for d in fit if names.speaks_of(own_name(forward.stops[d]), names.EVALUATION_WORDS)]
+        outside = called[:1] or fit
     if names.has_words(own_name(forward.stops[outside[-1]]), PARTS):
         outside = [d for d in outside if names.has_words(own_name(forward.stops[d]), names.EVALUATION_WORDS)] or outside
     return None, max(outside[-1], trained_at)  # not at the call of what trains
@@ -181,7 +182,7 @@ def region_of(forward: Forward) -> Region:
     listened = [fact.source for fact in own_loops] + [fact.target for fact in own_loops]
     loader = any(names.has_words(s, names.LOADER_EVAL_WORDS) for s in listened)
     strongly = any(s.told for s in free) or any(
-        names.speaks_of(n, names.STRONG_EVALUATION_WORDS) and not names.has_words(n, names.TRAIN_WORDS) for n in spoken
+        names.speaks_of(n, names.STRONG_EVALUATION_WORDS) and not names.has_words(n, names.TRAIN_WORDS - names.ROUND_WORDS) for n in spoken
     )
     straight = loop is None or loop.inline
     inside = call_inside(forward, depth) if straight else None

@@ -226,6 +226,23 @@ def terms(value: Value, through: frozenset[str] = SCALING) -> Iterator[str]:
             yield from terms(item, through)
     elif isinstance(value, ev.Call) and isinstance(value.func, ev.Attr) and value.func.name in through:
         yield from terms(value.args[0] if text_of(value.func.base) == "torch" and value.args else value.func.base, through)
+    elif isinstance(value, ev.Call) and text_of(value.func) == "sum" and value.args:
+        rows = value.args[0]
+        if isinstance(rows, ev.Comprehension):
+            drawn = dict(pair for target, source, _ in rows.loops for pair in drawn_from(target, source))
+            yield from (drawn.get(text, text) for text in terms(rows.item, through))
+        elif (whole := start_of(value)) is not None:
+            yield text_of(whole)
+
+
+def drawn_from(target: Value, source: Value) -> Iterator[tuple[str, str]]:
+    """The variable of a loop that is an item of a table or list, with that item: `v`, `losses[…]` in `for k, v in losses.items()`."""
+    if isinstance(source, ev.Call) and isinstance(source.func, ev.Attr) and source.func.name in ("values", "items"):
+        if source.func.name == "items":
+            target = target.items[-1] if isinstance(target, ev.Seq) else ev.NOTHING
+        source = source.func.base
+    if isinstance(source, (ev.Name, ev.Attr)) and isinstance(target, ev.Name):
+        yield target.id, f"{text_of(source)}[…]"
 
 
 def inputs(value: Value) -> Iterator[str]:
@@ -298,6 +315,12 @@ def is_old(value: Value, text: str) -> bool:
     if isinstance(value, ev.Call) and isinstance(value.func, ev.Attr) and value.func.name == "get":
         return f"{text_of(value.func.base)}[…]" == text
     return isinstance(value, (ev.Name, ev.Attr, ev.Sub)) and text_of(value) == text
+
+
+def summed_up(body: Sequence[Event]) -> set[str]:
+    """The names that a body adds to."""
+    given = ((text_of(e.targets[0]), e) for e in every(body) if isinstance(e, ev.Assign) and len(e.targets) == 1)
+    return {text for text, e in given if e.augmented or adds_to(e.value, text)}
 
 
 def resets(body: Sequence[Event], text: str, rarely: bool = False) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from evallint.events import Class, Const, Function, Param
 from evallint.meaning import names
-from evallint.meaning.living import Living
+from evallint.meaning.holding import Holding
 from evallint.meaning.machine import MOST_STEPS, Args, Fork, TooLong
 from evallint.meaning.project import Project
 from evallint.meaning.values import UNKNOWN_MODE, Mode, Modes, World, const, is_constant, join, meet, of
@@ -20,7 +20,7 @@ SWITCHED_OUTSIDE = frozenset((Mode("unknown", left="<outside>"),))
 MEASURING = frozenset("data target targets label labels metric metrics score scores evaluate evaluating".split())
 
 
-class States(Living):
+class States(Holding):
     """Runs constructors and methods for the state that they leave."""
 
     def __init__(self, project: Project) -> None:
