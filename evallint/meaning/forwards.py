@@ -40,9 +40,10 @@ class Forwards(Layers, Contexts):
         if thing is not None and thing.kind and not (thing.kind == "model" and thing.cls is None and names.words(name)[-1:] in NO_MODEL):
             return "known" if thing.kind == "model" else ""
         own = name or (thing.name if thing is not None else "")
-        if names.is_loss_name(own) or names.is_not_model_name(own) or names.is_optimizer_name(own):
-            return ""
         used = self.project.uses(self.path, own) if own not in ("self", "cls") else frozenset()
+        misnamed = names.is_not_model_name(own) and "parameters" not in used
+        if names.is_loss_name(own) or misnamed or names.is_optimizer_name(own):
+            return ""
         if not used & EVIDENCE and loc[0] == "child" and isinstance(loc[2], str) and loc[2].isidentifier():
             used = self.project.uses(self.path, loc[2]) or used  # another name for an attribute
             own = loc[2] if used & EVIDENCE else own

@@ -18,6 +18,7 @@ from evallint.meaning.slices import (
     LOSSES,
     handed_back,
     is_loss,
+    losses_left,
     numbers_returned,
     reads,
     started,
@@ -88,6 +89,18 @@ class Living(Objects):
                 made = [V((("o", self.child(value.atoms[0][1], f"#{i}")),), *flows_of(value)) for i in range(len(numbers))]
                 items = tuple(const(0.0) if number else item for number, item in zip(numbers, made, strict=True))
                 return V((("q", items),), *flows_of(value))
+        return value
+
+    # What a forward leaves on its module
+
+    def forward_own(self, loc: Any, fn: Function, owner: Class, method: str, args: Args, node: Call, w: World, shown: Value) -> V:
+        value = super().forward_own(loc, fn, owner, method, args, node, w, shown)
+        if value.graph and w.grad == ON:
+            left = self.left_names.get(id(fn))
+            if left is None:
+                left = self.left_names[id(fn)] = losses_left(fn)
+            for name in left:
+                self.set_attr(w, loc, name, V((), value.data, value.graph, value.graph))
         return value
 
     # What is back-propagated has a graph, however it was computed

@@ -123,6 +123,7 @@ class Machine(ABC):
         self.started_names: dict[int, tuple[frozenset[str], frozenset[str]]] = {}
         """For each loop and function, what it back-propagates, and what that is the sum of."""
         self.detached_names: dict[int, frozenset[str]] = {}
+        self.left_names: dict[int, frozenset[str]] = {}
         """For each function, the lists that it stacks, and takes off their graph."""
         self.losses_back: dict[int, tuple[bool, ...]] = {}
         """For each function, which of the values that it returns it has back-propagated."""

@@ -119,6 +119,8 @@ class Objects(Owned):
         if kind and method in GETTERS:
             return of(("o", loc if method in ("get_model", "get_base_model") else self.child(loc, method)))
         if method == "__call__":
+            if not kind and thing.made_by == "torch.load" and args.pos and not names.is_not_model_name(last_name(shown)):
+                kind = "known"  # a whole module that was pickled: nothing else that is saved can be called
             return self.call_callable(loc, base, kind, args, node, w, shown)
         inner = self.child(loc, method)
         if (

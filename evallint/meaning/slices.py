@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from evallint import events as ev
 from evallint.events import Event, Function, Value, blocks
 from evallint.meaning import names
-from evallint.meaning.walk import deep, every, last_name, parts, text_of
+from evallint.meaning.walk import asked_of_self, deep, every, last_name, parts, text_of
 
 ADDING = frozenset(("append", "extend", "insert", "add", "update", "put", "push"))
 """Methods by which something flows into the object that they are called on."""
@@ -197,6 +197,13 @@ def handed_back(fn: Function) -> tuple[bool, ...]:
     returned = [event.value for event in every(fn.body) if isinstance(event, ev.Return) and event.value is not None] if begun else []
     rows = [value.items if isinstance(value, ev.Seq) else (value,) for value in returned if not isinstance(value, ev.Const)]
     return tuple(all(not begun.isdisjoint(terms(item)) for item in column) for column in columns(rows))
+
+
+def losses_left(fn: Function) -> frozenset[str]:
+    """The attributes in which a forward leaves losses with their graph: `self.kl = …`, for who trains to read."""
+    given = [e for e in every(fn.body) if isinstance(e, ev.Assign) and (isinstance(e.value, ev.Call) or type(e.value) is ev.Mix)]
+    left = {name: text_of(target) for event in given for target in event.targets if (name := asked_of_self(target))}
+    return frozenset(name for name, text in left.items() if is_part_of_loss(name) and not takes_number(fn.body, text))
 
 
 def numbers_returned(fn: Function) -> tuple[bool, ...]:
