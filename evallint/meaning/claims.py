@@ -291,7 +291,8 @@ def open_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     if any(m.mode == "unknown" and m.left for m in forward.modes):
         return "low"  # who holds the object that holds the model switches it
     if region_is_own_method(forward):
-        if trained and (region.silent or region.loader) and not forward.mode_by_caller:
+        measured = region.silent or region.loader or (region.strongly and region.used and region.loop is not None)
+        if trained and measured and not forward.mode_by_caller:
             return "medium"  # it trains itself, and measures itself in the same mode
         told = forward.unswitched and forward.layers in ("some", "none") and (region.silent or region.used or region.loop is not None)
         public = names.words(own_name(forward.stops[0]))[:1]

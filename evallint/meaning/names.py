@@ -89,6 +89,8 @@ def is_model_name(name: str) -> bool:
     if not parts:
         return False
     parts = tuple(p for p in parts if not p.isdigit()) or parts
+    if is_models_name(name):  # one of them
+        return True
     if parts[-1] == "parallel":  # a model in its wrapper
         parts = parts[:-1] or parts
     if parts[-1] in NOT_MODEL_WORDS or (len(parts) > 1 and (parts[-1] in VERBS or parts[0] in LEADING_VERBS)):
@@ -102,7 +104,7 @@ def is_model_name(name: str) -> bool:
 def is_not_model_name(name: str) -> bool:
     """Whether a variable of this name is usually no model, even if it has an `eval` or a `train`."""
     parts = words(name)
-    return bool(parts) and parts[-1] in NOT_MODEL_WORDS and not any(p in ("model", "net", "network") for p in parts[-1:])
+    return bool(parts) and parts[-1] in NOT_MODEL_WORDS and not is_models_name(name)
 
 
 @lru_cache(maxsize=20000)
@@ -133,8 +135,7 @@ def is_transform_name(name: str) -> bool:
 def is_models_name(name: str) -> bool:
     """Whether a variable of this name usually holds several models: `models`, `net_list`."""
     parts = words(name)
-    listed = len(parts) > 1 and parts[-1] in ("list", "dict") and parts[-2] in ("model", "net", "network")
-    return listed or parts[-1:] in (("models",), ("nets",), ("networks",))
+    return parts[-1:] in (("models",), ("nets",), ("networks",)) or parts[-2:] in (("model", "list"), ("net", "list"), ("network", "list"))
 
 
 def prepares(name: str) -> bool:

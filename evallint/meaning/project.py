@@ -273,6 +273,7 @@ class Project(Index):
                 or any(names.is_model_name(n) and not self.is_imported(f.path, n) for n in f.called)
                 or any(names.is_model_name(r) and len(r) > 1 for r, _ in f.receivers)
                 or (f.name == "__init__" and id(f) in in_modules and "training" in attributes_set(f))
+                or ("torch", "load") in f.receivers  # perhaps a whole module, whatever it is called
             ):
                 take(f)
         owner = self.class_of_method
