@@ -132,7 +132,8 @@ class Flow(Machine):
             return self.either(self.run(event.then, w), self.run(event.other, spare))
         matters, switches = self.matters(event)
         self.supposed = False
-        truth = self.truth(event.test, w, id(event), matters, switches, self.guards_training(event))
+        either_way = switches and bool(event.other) and self.in_own_loop()  # each round goes the way of the one before
+        truth = self.truth(event.test, w, id(event), matters, switches, either_way or self.guards_training(event))
         if switches:
             self.mark_chosen(event, truth is None or self.supposed)
         certain = truth and not self.supposed
@@ -164,6 +165,10 @@ class Flow(Machine):
             for name in told:
                 joined.vars[self.frame.act, name] = snapshot
         return joined
+
+    def in_own_loop(self) -> bool:
+        """Whether what runs is in a loop of the running function."""
+        return bool(self.loops) and self.loops[-1][1] == len(self.frames) - 1
 
     def told_apart(self, snapshot: V, then: World | None, other: World | None) -> list[str]:
         """The flags that remember which arm of `if model.training:` ran: each stands for what the mode was."""

@@ -28,6 +28,8 @@ MEANT = frozenset(
 """Words of functions, classes and rates where dropping in both modes is meant."""
 SPELT = ("prenet", "adabn", "adaptivebn", "adaptivebatchnorm")
 """The same, however it is split into words: Tacotron's `PreNet` drops always, and a norm may adapt to what it is tested on."""
+NOISE_BY_DROPOUT = frozenset(("generator", "pix2pix"))
+"""Words of classes that draw their noise by dropout where they ask for it outright: pix2pix has no other."""
 TRAINING = frozenset("train training pretrain trainer fit finetune".split())
 """Words of functions that only train."""
 SWITCHING = frozenset("enable disable activate deactivate toggle on off".split())
@@ -83,6 +85,8 @@ class Functional:
             if not sort or any(speaks_of_mode(test) or is_told(test, met, signature) for test in met.tests):
                 continue
             if not module and not runs_in_forwards(self.project, f):
+                continue
+            if sort == "always" and signature.rate is not None and cls is not None and names.has_words(cls.name, NOISE_BY_DROPOUT):
                 continue
             if self.callers.is_run_by_mode(f):
                 return
