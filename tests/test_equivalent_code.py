@@ -27,9 +27,10 @@ Counts = Counter[tuple[str, str]]
 KNOWN: dict[str, tuple[str, ...]] = {
     "what is known of an attribute or parameter by its name is lost where a local name of another spelling stands for it": (
         "models aliased: wrong/b03_package",
+        "models aliased: wrong/b33_loss_of_a_data_set.py",
         "models aliased: wrong/b33_loss_runs_the_model.py",
         "models aliased: wrong/b33_loss_with_its_scores.py",
-        "models aliased: wrong/b33_parts_of_a_loss.py",
+        "models aliased: wrong/b33_table_of_losses.py",
         "attributes aliased: right/a10_part_with_a_silent_method.py",
         "attributes aliased: wrong/b04_episodes_told_apart.py",
         "attributes aliased: wrong/b12_loaded_from_checkpoint.py",
@@ -54,8 +55,11 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "loops split: wrong/b33_generator_yields_it.py",
         "loops split: wrong/b33_histories.py",
         "tails split: wrong/b33_histories.py",
+        "loops split: wrong/b33_left_on_the_module.py",
+        "loops split: wrong/b33_loss_of_a_data_set.py",
         "loops split: wrong/b33_loss_of_a_part.py",
         "loops split: wrong/b33_meter.py",
+        "loops split: wrong/b33_samples_of_a_batch.py",
         "loops split: wrong/b33_scheduler_reads_it.py",
         "loops split: wrong/b33_own_predict.py",
         "loops split: wrong/b33_parts_of_an_output.py",

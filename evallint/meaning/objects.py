@@ -242,7 +242,7 @@ class Objects(Owned):
         name = last_name(node.func.base) if isinstance(node.func, ev.Attr) else ""
         misnamed = names.is_optimizer_name(name) or (names.is_not_model_name(name) and not names.is_model_name(name))
         part = (loc[0] == "child" and self.thing(loc[1]).kind == "model") or holder(loc) is not None
-        if misnamed and thing.kind != "model" and not part:
+        if misnamed and thing.kind != "model" and not part and not self.modelness(loc, name):
             return False
         if method == "eval":
             return not values
