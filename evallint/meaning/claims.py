@@ -10,7 +10,16 @@ from evallint.events import Span
 from evallint.finding import Confidence
 from evallint.meaning import names
 from evallint.meaning.facts import Facts, Forward
-from evallint.meaning.regions import WEAK_USES, Region, free_stops, own_name, region_of, regions_around
+from evallint.meaning.regions import (
+    WEAK_USES,
+    Region,
+    free_stops,
+    is_harmless_look,
+    is_over_batches,
+    own_name,
+    region_of,
+    regions_around,
+)
 from evallint.meaning.signs import (
     API_WORDS,
     DOING,
@@ -168,7 +177,7 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
             continue  # here, or where another program runs what the same constructor has made
         if is_training_part(forward) or is_deliberate(forward) or chosen(forward, bad) or is_rollout(forward):
             continue
-        if is_dry_run(forward) or (is_smoke_test(forward) and not learns):
+        if is_dry_run(forward) or ((forward.misfit or is_smoke_test(forward)) and not learns):
             continue
         if forward.offered and all(m.mode != "train" for m in bad):
             continue
@@ -205,16 +214,6 @@ def is_wished(forward: Forward, serving: set[tuple[Any, ...]]) -> bool:
         return False
     built_so = forward.grad == OFF and all(is_built_in(m) for m in bad)
     return (built_so and chosen(forward, bad)) or is_own_wish(forward, region_of(forward), bad)
-
-
-def is_harmless_look(forward: Forward, region: Region) -> bool:
-    """A network without a layer that depends on the mode is run where it stands, by code that measures nothing by its name or data.
-
-    The mode changes nothing, and the program knows of modes elsewhere.
-    """
-    here = len(forward.stops) == 1 or not region.named
-    told = any(m.mode == "train" for m in forward.modes)
-    return forward.layers == "none" and here and not (region.loader or forward.loaded or forward.unswitched or told)
 
 
 Site = tuple[str, Span, str, str]
@@ -366,7 +365,12 @@ def grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[
         if "on" not in forward.grad or forward.trained or forward.spoiled or forward.frozen or forward.carries_no_grad or forward.own_grad:
             continue
         learns = is_part_of(forward.loc, trained)
-        if wants_gradients(forward) or is_probe(forward) or is_dry_run(forward) or (is_smoke_test(forward) and not learns):
+        if (
+            wants_gradients(forward)
+            or is_probe(forward)
+            or is_dry_run(forward)
+            or ((forward.misfit or is_smoke_test(forward)) and not learns)
+        ):
             continue
         region = region_of(forward)
         if is_rollout(forward) and (region.loop is None or (region.training and forward.uses <= {"item"}) or explores(forward)):
@@ -447,17 +451,6 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     if region.used or forward.uses & WEAK_USES or region.loop is not None:
         return "medium"
     return "low" if not region.switched else "medium"
-
-
-def is_over_batches(region: Region) -> bool:
-    """Whether a region is named for evaluation and runs over all that a loader hands out."""
-    said = region.loop.source if region.loop is not None and not region.loop.inline else ""
-    over = names.has_words(said, names.LOADER_WORDS) or any(names.words(word)[-1:] in SHORT_LOADERS for word in said.split())
-    return region.named and over
-
-
-SHORT_LOADERS = (("dl",), ("batches",))
-"""How names of what hands out batches end, beside `loader`."""
 
 
 def train_claims(facts: Facts) -> list[Switch]:

@@ -31,7 +31,7 @@ VIEWING = frozenset(("values", "items", "copy"))
 RANK = ("none", "unknown", "handed", "parameters", "dependent")
 """What a part says of the mode; "handed" is a module that the constructor is given."""
 WITHOUT_PARAMETERS = PARAMETERLESS | frozenset(
-    "MaxPool3d AvgPool3d AdaptiveMaxPool2d AdaptiveAvgPool1d SELU Softplus Parameter ParameterList Module BCEWithLogitsLoss NLLLoss"
+    "MaxPool3d AvgPool3d AdaptiveMaxPool2d AdaptiveAvgPool1d SELU Softplus Parameter Module BCEWithLogitsLoss NLLLoss"
     " InstanceNorm1d InstanceNorm2d".split()
 )
 RECURRENT = frozenset(("LSTM", "GRU", "RNN"))

@@ -38,7 +38,9 @@ class Constructors(Decorators):
             thing.kind = "instance"
         init = self.project.method(cls, "__init__")
         if init is not None and not init[1].decorators and self.project.method(cls, "__new__") is None and not fits(init[1], args):
-            self.things[loc] = Thing(None, cls.name, "data", thing.name)  # no such object can be made
+            thing.misfit = thing.kind == "model"  # perhaps the file of its class has gone on since
+            if not thing.misfit:
+                self.things[loc] = Thing(None, cls.name, "data", thing.name)  # no such object can be made
         elif init is not None:
             self.note_given(init[1], args, w)
             if not self.built_alike(loc, cls, args, w):

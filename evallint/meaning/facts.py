@@ -123,6 +123,8 @@ class Forward:
     """Its graph is kept in an attribute."""
     uses: set[str] = field(default_factory=set)
     """How its output is used: "item", "detach", "argmax", "append", "metric", …"""
+    misfit: bool = False
+    """Its class, as it is in sight, cannot be built as it was: dead code, or files of different days."""
     spoiled: bool = False
     """In a training loop whose step could not be followed."""
     own_switches: set[Span] = field(default_factory=set)

@@ -80,7 +80,7 @@ class Forwards(Layers, Contexts):
                 tuple(f.stop for f in self.frames), tuple(f for f, _ in self.loops), tuple(d for _, d in self.loops),
                 modes, w.grad, w.is_frozen(loc), layers, layer, known,
             )  # fmt: skip
-            fact.loc, fact.rounds = loc, tuple(self.tags)
+            fact.loc, fact.rounds, fact.misfit = loc, tuple(self.tags), self.things.get(top_of(loc), NO_THING).misfit
             fact.silenced_at = w.grad_at[0] if w.grad == OFF else -1
             self.forwards.append(fact)
         else:

@@ -35,6 +35,8 @@ VISITING = frozenset(
     "train eval parameters named_parameters modules named_modules children named_children _apply to cuda state_dict".split()
 )
 """Methods by whose override a module takes care of parts that it has not registered."""
+MOVING = frozenset(("to", "cuda", "state_dict"))
+"""Those of them that leave the mode of the parts as it is."""
 BUILDERS = frozenset("build make create get init setup construct".split())
 """First words of the methods and functions that make parts."""
 SWITCHING = frozenset("set switch prep to mode enable disable freeze unfreeze".split())
@@ -173,7 +175,7 @@ class HiddenParts:
                     return True
             wanted = (
                 other.called & REGISTERING
-                or (other.name in VISITING and is_mode_override(other))
+                or (other.name in (VISITING - MOVING if says == "dependent" else VISITING) and is_mode_override(other))
                 or (other.called & {"eval", "train", "apply"} and not self.is_one_by_hand(other, name) and self.may_switch(other, name))
             )
             if says == "parameters":

@@ -30,7 +30,7 @@ from evallint.meaning.slices import (
 )
 from evallint.meaning.tensors import FLEETING, GROWING, PLAIN_BASES
 from evallint.meaning.values import NO_IDS, ON, Ids, V, World, alive
-from evallint.meaning.walk import every, names_in, parts
+from evallint.meaning.walk import deep, every, names_in, parts
 
 
 class Holding(Living):
@@ -214,7 +214,7 @@ class Holding(Living):
             if fact.repeater and event is not None and self.outlives(text, depth):
                 if resets(self.frame.function.body, text, summed):
                     return found
-            elif event is None or depth != len(self.frames) - 1 or fact.repeater:
+            elif event is None or fact.repeater or (depth != len(self.frames) - 1 and not self.stays(text, event)):
                 return found
             if resets(event.body, text, summed) or any(resets(event.body, holder) for holder in holders):
                 return found
@@ -226,6 +226,21 @@ class Holding(Living):
             if within or live & self.streams.get(id(fact), NO_IDS) or not live:
                 found = fact
         return found
+
+    def stays(self, text: str, loop: ev.Loop) -> bool:
+        """Whether the attribute of an object, no module, outlives the rounds of a loop that calls the running method for a batch."""
+        cls, loc = self.frame.cls, self.frame.self_loc
+        if not text.startswith("self.") or cls is None or loc is None or self.project.is_module(cls):
+            return False
+        if any(each.holder + each.rest == text for each in self.keepings_of(self.frame.function)):
+            return False  # a meter: who hands it the tensor is told
+        called = {last_name(node.func): node.span for _, node in deep(loop.body) if isinstance(node, Call)}
+        if loc[0] == "new" and loc[2] in called.values():
+            return False  # another object in each round
+        methods = {name: m for owner in reversed(self.project.mro(cls)) for name, m in owner.methods.items()}
+        running = {f.function.name for f in self.frames} | called.keys()
+        fresh = any(resets(m.body, text) for name, m in methods.items() if name in running)
+        return not fresh and not any(text in differentiated(m.body) for m in methods.values())
 
     def outlives(self, text: str, depth: int) -> bool:
         """Whether what is written so is still there when a function that is run again and again is run the next time."""

@@ -23,6 +23,7 @@ from evallint.meaning.slices import (
     reads,
     started,
     summands,
+    takes_off,
     written,
 )
 from evallint.meaning.tensors import CHOOSING, ENGINES, OPERATIONS, OUTPUTS, PAIRED, is_other, returns_loss
@@ -101,6 +102,8 @@ class Living(Objects):
                 left = self.left_names[id(fn)] = losses_left(fn)
             for name in left:
                 self.set_attr(w, loc, name, V((), value.data, value.graph, value.graph))
+            if value.live and takes_off(fn):
+                return V(value.atoms, value.data, value.graph)
         return value
 
     # What is back-propagated has a graph, however it was computed

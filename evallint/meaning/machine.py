@@ -50,10 +50,12 @@ class Thing:
     """An optimizer that was given something else than a module's parameters, or a trainer that was given data to evaluate with."""
     call: Call | None = None
     """For a module of torch.nn: the constructor's call."""
+    misfit: bool = False
+    """For a module of the program: its constructor, as it is in sight, cannot be called so."""
 
     def copy(self) -> Thing:
         """What is known now."""
-        return Thing(self.cls, self.made_by, self.kind, self.name, self.default, self.trains, self.opaque, self.call)
+        return Thing(self.cls, self.made_by, self.kind, self.name, self.default, self.trains, self.opaque, self.call, self.misfit)
 
 
 @dataclass(slots=True, eq=False)

@@ -256,3 +256,24 @@ def kind_of(spoken: list[str]) -> str:
         if any(names.has_words(n, vocabulary) for n in spoken):
             return kind
     return "evaluation"
+
+
+SHORT_LOADERS = (("dl",), ("batches",))
+"""How names of what hands out batches end, beside `loader`."""
+
+
+def is_over_batches(region: Region) -> bool:
+    """Whether a region is named for evaluation and runs over all that a loader hands out."""
+    said = region.loop.source if region.loop is not None and not region.loop.inline else ""
+    over = names.has_words(said, names.LOADER_WORDS) or any(names.words(word)[-1:] in SHORT_LOADERS for word in said.split())
+    return region.named and over
+
+
+def is_harmless_look(forward: Forward, region: Region) -> bool:
+    """A network without a layer that depends on the mode is run where it stands, by code that measures nothing by its name or data.
+
+    The mode changes nothing, and the program knows of modes elsewhere.
+    """
+    here = len(forward.stops) == 1 or not region.named
+    told = any(m.mode == "train" for m in forward.modes)
+    return forward.layers == "none" and here and not (region.loader or forward.loaded or forward.unswitched or told)

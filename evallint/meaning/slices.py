@@ -206,6 +206,16 @@ def losses_left(fn: Function) -> frozenset[str]:
     return frozenset(name for name, text in left.items() if is_part_of_loss(name) and not takes_number(fn.body, text))
 
 
+def takes_off(fn: Function) -> bool:
+    """Whether a function returns, on some way, what it takes off its graph: `return x.detach().cpu()`."""
+    for value in (event.value for event in every(fn.body) if isinstance(event, ev.Return)):
+        while isinstance(value, ev.Call) and isinstance(value.func, ev.Attr):
+            if value.func.name in NUMBERS:
+                return True
+            value = value.func.base
+    return False
+
+
 def numbers_returned(fn: Function) -> tuple[bool, ...]:
     """For each value of the tuple that a function returns, whether it is a number that is written out; empty if it returns no tuple."""
     returned = [event.value for event in every(fn.body) if isinstance(event, ev.Return)]
