@@ -11,6 +11,7 @@ from evallint.finding import Confidence
 from evallint.meaning import names
 from evallint.meaning.facts import Facts, Forward
 from evallint.meaning.regions import (
+    JUDGES,
     WEAK_USES,
     Region,
     free_stops,
@@ -442,15 +443,16 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     uses = forward.uses if region.switched else forward.uses - {"dropped"}
     own_switch = any(m.mode == "eval" and m.function in functions for m in forward.modes)
     kept = forward.escapes or forward.stored or not own_switch or forward.stops[0].function != "<module>"
-    if forward.hidden or (not uses and region.loop is None and kept and not is_after_training(forward, region)):
+    looked_at = forward.known and forward.stored and region.strongly and names.has_words(own_name(forward.stops[0]), JUDGES)
+    if forward.hidden or (not (uses or looked_at) and region.loop is None and kept and not is_after_training(forward, region)):
         return "low"
     if forward.grad_by_caller and not own_switch and not is_api(forward.stops[0]):
         return "low"
     if region.switched and (region.loop is not None or region.used or forward.uses & WEAK_USES):
         return "high" if forward.known else "medium"
-    if region.used or forward.uses & WEAK_USES or region.loop is not None:
+    if region.used or forward.uses & WEAK_USES or region.loop is not None or region.switched or looked_at:
         return "medium"
-    return "low" if not region.switched else "medium"
+    return "low"
 
 
 def train_claims(facts: Facts) -> list[Switch]:
