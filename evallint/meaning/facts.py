@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evallint.events import Span
-from evallint.meaning import names
 from evallint.meaning.values import Hush, Modes
 
 
@@ -29,12 +28,6 @@ class LoopFact:
     """A `while` loop."""
     repeater: str = ""
     """Who runs a function again and again, where no loop in sight does: "the framework", "the optimizer". The span is the function's."""
-
-    @property
-    def is_over_models(self) -> bool:
-        """Whether it goes through several models, and what each is run on comes from the loop around it."""
-        said = self.source.split()
-        return any(map(names.is_models_name, said)) and not any(names.has_words(name, names.DATA_WORDS) for name in said)
 
 
 @dataclass(slots=True, eq=False)

@@ -218,7 +218,7 @@ class Holding(Living):
                 return found
             if resets(event.body, text, summed) or any(resets(event.body, holder) for holder in holders):
                 return found
-            if fact.is_over_models and next(around for around, at in self.loops if at == depth) is not fact:
+            if names.are_models(fact.source) and next(around for around, at in self.loops if at == depth) is not fact:
                 continue  # the outputs of all models on one batch
             within = any(loop is fact for number in live for loop in self.forwards[number].loops)
             if found is not None:

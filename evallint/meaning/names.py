@@ -138,6 +138,11 @@ def is_models_name(name: str) -> bool:
     return parts[-1:] in (("models",), ("nets",), ("networks",)) or parts[-2:] in (("model", "list"), ("net", "list"), ("network", "list"))
 
 
+def are_models(said: str) -> bool:
+    """Whether what a loop goes through, as the names in it, are several models: what each is run on comes from the loop around it."""
+    return any(map(is_models_name, said.split())) and not has_words(said, DATA_WORDS)
+
+
 def prepares(name: str) -> bool:
     """Whether a function of this name may hand out a model: `load_model`, `get_net`."""
     return bool(PREPARING & set(words(name)[:1]))

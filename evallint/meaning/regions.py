@@ -70,7 +70,7 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
         if forward.stops[depth].wraps or (forward.stops[depth].shared and depth and not forward.stops[depth - 1].trains):
             continue
         asked = forward.text.split(".")[0].split("[")[0]
-        if len(own) > 1 and not own[-2].trains and (asked in own[-1].target.split() or own[-1].is_over_models):
+        if len(own) > 1 and not own[-2].trains and (asked in own[-1].target.split() or names.are_models(own[-1].source)):
             own.pop()  # the data comes from the loop around it
         waits = own and own[-1].endless and not own[-1].source and depth < last and not forward.stops[depth].acts
         if waits and not names.has_words(name, JUDGES):
