@@ -95,7 +95,7 @@ class HiddenParts:
 
     def lapses_of(self, cls: Class, method: Function, kept: set[str]) -> Iterator[Lapse]:
         """The lapses in one method, which writes the collections `kept`."""
-        if method.called & REGISTERING:
+        if method.called & REGISTERING and registers(method):
             return
         for name in sorted(kept):
             parts = list(self.collected.parts_in(cls, method, name))
@@ -254,6 +254,16 @@ def is_new(method: Function, value: Value) -> bool:
     """Whether a local name stands for what the method makes itself: `head = Head(width)`."""
     given = list(given_to(method, value.id)) if isinstance(value, ev.Name) else []
     return bool(given) and all(isinstance(v, ev.Call) and last_name(v.func)[:1].isupper() for v in given)
+
+
+def registers(method: Function) -> bool:
+    """Whether a method registers what it made before, perhaps what a collection holds: not `setattr(self, name, nn.Linear(8, 8))`."""
+    for met in calls_under(method):
+        if last_name(met.call.func) in REGISTERING:
+            given = [*met.call.args[1:], *(v for _, v in met.call.keywords)][-1:]
+            if not all(isinstance(v, ev.Const) or (isinstance(v, ev.Call) and last_name(v.func)[:1].isupper()) for v in given):
+                return True
+    return False
 
 
 def names_builder(name: str) -> bool:
