@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from evallint.events import Attr, Call, Value
+from evallint.events import Attr, Call, Class, Value
 from evallint.meaning import names
 from evallint.meaning.contexts import Contexts
 from evallint.meaning.facts import Forward
@@ -32,6 +32,10 @@ NO_THING = Thing()
 class Forwards(Layers, Contexts):
     """Records forwards."""
 
+    def is_differentiation(self, cls: Class) -> bool:
+        """Whether a class is an `autograd.Function`: what its methods run is part of training."""
+        return any(base.endswith("autograd.Function") for base in self.project.outside_bases(cls))
+
     def modelness(self, loc: Any, name: str) -> str:
         """Whether the object is a model: "known" by class, constructor or use, "named" by its name alone, or empty."""
         thing = self.things.get(loc)
@@ -40,7 +44,7 @@ class Forwards(Layers, Contexts):
         if thing is not None and thing.kind and not (thing.kind == "model" and thing.cls is None and names.words(name)[-1:] in NO_MODEL):
             return "known" if thing.kind == "model" else ""
         own = name or (thing.name if thing is not None else "")
-        used = self.project.uses(self.path, own) if own not in ("self", "cls") else frozenset()
+        used = self.project.uses(self.path, own) if own not in ("", "self", "cls") else frozenset()
         misnamed = names.is_not_model_name(own) and "parameters" not in used
         if names.is_loss_name(own) or misnamed or names.is_optimizer_name(own):
             return ""
@@ -64,7 +68,11 @@ class Forwards(Layers, Contexts):
 
     def forward(self, loc: Any, method: str, args: Args, node: Call, w: World, display: Value, known: bool) -> V:
         self.notice()
-        if self.muted or self.path in self.project.foreign:
+        if (
+            self.muted
+            or self.path in self.project.foreign
+            or any(f.cls is not None and self.is_differentiation(f.cls) for f in self.frames)
+        ):
             return self.result(node, args)
         if method == "__call__" and any(names.has_words(k, names.LOADER_WORDS) for k, _ in node.keywords):
             return self.result(node, args)  # `model(loader=...)` is no forward, but a loop of its own

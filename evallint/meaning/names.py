@@ -89,8 +89,6 @@ def is_model_name(name: str) -> bool:
     if not parts:
         return False
     parts = tuple(p for p in parts if not p.isdigit()) or parts
-    if is_models_name(name):  # one of them
-        return True
     if parts[-1] == "parallel":  # a model in its wrapper
         parts = parts[:-1] or parts
     if parts[-1] in NOT_MODEL_WORDS or (len(parts) > 1 and (parts[-1] in VERBS or parts[0] in LEADING_VERBS)):
