@@ -85,9 +85,9 @@ def _lost(before: str, after: str) -> list[str]:
 
 
 def _is_in(line: str, row: str) -> bool:
-    """Whether a row is a line with more in it; `True` (or a 1) may have become the mode, `[]` a `ModuleList` and `{}` a `ModuleDict`."""
+    """Whether a row is a line with more in it; `True` (or a 1 for it) may have become the mode, and `[]` a `ModuleList`."""
     rest = iter(row)
-    return all(character in rest for character in line.replace("True", "").replace("=1)", "=)").replace("[]", "").replace("{}", ""))
+    return all(character in rest for character in line.replace("True", "").replace("=1)", "=)").replace("[]", ""))
 
 
 def test_every_kind_of_fix_is_offered_safely_somewhere() -> None:
