@@ -17,6 +17,7 @@ from evallint.meaning.regions import (
     free_stops,
     is_harmless_look,
     is_over_batches,
+    measures_by_name,
     own_name,
     region_of,
     regions_around,
@@ -178,7 +179,7 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
             continue  # here, or where another program runs what the same constructor has made
         if is_training_part(forward) or is_deliberate(forward) or chosen(forward, bad) or is_rollout(forward):
             continue
-        if is_dry_run(forward) or ((forward.misfit or is_smoke_test(forward)) and not learns):
+        if is_trial(forward, learns):
             continue
         if forward.offered and all(m.mode != "train" for m in bad):
             continue
@@ -215,6 +216,11 @@ def is_wished(forward: Forward, serving: set[tuple[Any, ...]]) -> bool:
         return False
     built_so = forward.grad == OFF and all(is_built_in(m) for m in bad)
     return (built_so and chosen(forward, bad)) or is_own_wish(forward, region_of(forward), bad)
+
+
+def is_trial(forward: Forward, learns: bool) -> bool:
+    """Whether a forward only tries something out, or cannot run as it is in sight, of a model that nobody trains."""
+    return is_dry_run(forward) or ((forward.misfit or is_smoke_test(forward)) and not learns)
 
 
 Site = tuple[str, Span, str, str]
@@ -291,8 +297,7 @@ def open_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
     if any(m.mode == "unknown" and m.left for m in forward.modes):
         return "low"  # who holds the object that holds the model switches it
     if region_is_own_method(forward):
-        measured = region.silent or region.loader or (region.strongly and region.used and region.loop is not None)
-        if trained and measured and not forward.mode_by_caller:
+        if trained and (region.silent or region.loader or measures_by_name(region)) and not forward.mode_by_caller:
             return "medium"  # it trains itself, and measures itself in the same mode
         told = forward.unswitched and forward.layers in ("some", "none") and (region.silent or region.used or region.loop is not None)
         public = names.words(own_name(forward.stops[0]))[:1]
@@ -366,12 +371,7 @@ def grad_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list[
         if "on" not in forward.grad or forward.trained or forward.spoiled or forward.frozen or forward.carries_no_grad or forward.own_grad:
             continue
         learns = is_part_of(forward.loc, trained)
-        if (
-            wants_gradients(forward)
-            or is_probe(forward)
-            or is_dry_run(forward)
-            or ((forward.misfit or is_smoke_test(forward)) and not learns)
-        ):
+        if wants_gradients(forward) or is_probe(forward) or is_trial(forward, learns):
             continue
         region = region_of(forward)
         if is_rollout(forward) and (region.loop is None or (region.training and forward.uses <= {"item"}) or explores(forward)):
@@ -424,7 +424,7 @@ def grad_confidence(forward: Forward, region: Region, trained: bool) -> Confiden
         return None  # `.numpy()` on the output as it is: it would raise if anything were recorded
     if region_is_own_method(forward) and forward.escapes and (forward.stored or not (region.switched or is_over_batches(region))):
         return None
-    measures_itself = trained and region.strongly and region.used and region.loop is not None
+    measures_itself = trained and measures_by_name(region)
     asked = region.switched or names.has_words(own_name(forward.stops[0]), API_WORDS) or measures_itself
     if region_is_own_method(forward) and not asked:
         return None

@@ -279,18 +279,18 @@ class Collected:
         if param.annotation is not None:
             return any(last_name(item) in PLAIN for item in inside(param.annotation))
         place = spot.method.params.index(param) - 1
-        handed = [self.handed_in(f, spot.cls, place, param.name) for f in self.project.called_names.get(spot.cls.name, ())]
-        return any(is_list for each in handed for is_list in each)
+        callers = self.project.called_names.get(spot.cls.name, ())
+        return any(self.hands_in_list(f, spot.cls, place, param.name) for f in callers)
 
-    def handed_in(self, f: Function, cls: Class, place: int, name: str) -> list[bool]:
-        """For each time that a function builds a class, whether what it hands in is a list that it makes."""
-        found = []
+    def hands_in_list(self, f: Function, cls: Class, place: int, name: str) -> bool:
+        """Whether a function, where it builds a class, hands in a list that it makes."""
         for met in calls_under(f):
             if last_name(met.call.func) == cls.name:
                 value = next((v for k, v in met.call.keywords if k == name), met.call.args[place] if len(met.call.args) > place else None)
                 made = list(given_to(f, value.id)) if isinstance(value, ev.Name) else [value]
-                found.append(bool(made) and all(v is not None and is_collection(v) for v in made))
-        return found
+                if made and all(v is not None and is_collection(v) for v in made):
+                    return True
+        return False
 
     def is_handed_class(self, spot: Spot, call: ev.Call) -> bool:
         """Whether a constructor calls, with sizes, what it is handed: `self.cell(before, after)`. That is a part, if the class runs it."""

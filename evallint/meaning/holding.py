@@ -98,8 +98,7 @@ class Holding(Living):
         event = self.loop_events.get(id(self.loops[-1][0])) if found or returned else None
         if event is None or any(takes_number(event.body, name) for name in found):
             return False
-        around = (self.loop_events.get(id(fact)) for fact, depth in self.loops if depth == len(self.frames) - 1)
-        if self.loops[-1][0].repeater or any(steps(each.body) for each in around if each is not None):
+        if self.loops[-1][0].repeater or any(steps(each.body) for each in self.loops_here()):
             return True  # perhaps once for several batches
         return any("step" in fn.called for fn in self.trainers_in(event.body))
 

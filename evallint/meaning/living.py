@@ -131,7 +131,7 @@ class Living(Objects):
 
     def left_behind(self) -> Ids:
         """The forwards of this round whose output nobody takes: `_ = net(x)`. A loss is then made of what they leave on the model."""
-        loop = self.loops[-1][0] if self.loops and self.loops[-1][1] == len(self.frames) - 1 else None
+        loop = self.loops[-1][0] if self.in_own_loop() else None
         return frozenset(n for n in self.thrown if self.forwards[n].loops and self.forwards[n].loops[-1] is loop)
 
     def started_here(self) -> frozenset[str]:

@@ -69,8 +69,8 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
             continue
         if forward.stops[depth].wraps or (forward.stops[depth].shared and depth and not forward.stops[depth - 1].trains):
             continue
-        asked = forward.text.split(".")[0].split("[")[0]
-        if len(own) > 1 and not own[-2].trains and (asked in own[-1].target.split() or names.are_models(own[-1].source)):
+        model = forward.text.split(".")[0].split("[")[0]
+        if len(own) > 1 and not own[-2].trains and (model in own[-1].target.split() or names.are_models(own[-1].source)):
             own.pop()  # the data comes from the loop around it
         waits = own and own[-1].endless and not own[-1].source and depth < last and not forward.stops[depth].acts
         if waits and not names.has_words(name, JUDGES):
@@ -105,8 +105,8 @@ def evaluation_loop(forward: Forward) -> tuple[LoopFact | None, int]:
     fit = [d for d in range(last + 1) if not forward.stops[d].wraps and d not in shared] or [last]
     outside = [d for d in fit if not forward.stops[d].module]
     if not outside:  # the module's own methods alone: the one that its users call
-        called = [d for d in fit if names.speaks_of(own_name(forward.stops[d]), names.EVALUATION_WORDS)]
-        outside = called[:1] or fit
+        asked = [d for d in fit if names.speaks_of(own_name(forward.stops[d]), names.EVALUATION_WORDS)]
+        outside = asked[:1] or fit
     if names.has_words(own_name(forward.stops[outside[-1]]), PARTS):
         outside = [d for d in outside if names.has_words(own_name(forward.stops[d]), names.EVALUATION_WORDS)] or outside
     return None, max(outside[-1], trained_at)  # not at the call of what trains
@@ -267,6 +267,11 @@ def is_over_batches(region: Region) -> bool:
     said = region.loop.source if region.loop is not None and not region.loop.inline else ""
     over = names.has_words(said, names.LOADER_WORDS) or any(names.words(word)[-1:] in SHORT_LOADERS for word in said.split())
     return region.named and over
+
+
+def measures_by_name(region: Region) -> bool:
+    """Whether a region is a loop that is named for evaluation and whose output is measured."""
+    return region.strongly and region.used and region.loop is not None
 
 
 def is_harmless_look(forward: Forward, region: Region) -> bool:
