@@ -26,8 +26,8 @@ GATHERING = ev.COLLECTIONS | {"zip", "reversed", "sorted", "enumerate"}
 TELLING = frozenset("len isinstance hasattr type any all sum str repr id".split())
 """Calls that tell something of a collection."""
 PASSING = frozenset("to cuda cpu half float double bfloat16 type requires_grad_ apply".split())
-VIEWING = frozenset(("values", "items", "copy"))
-"""Methods of a collection that give what is in it."""
+VIEWING = frozenset(("values", "items", "copy", "children"))
+"""Methods of a collection, or of a network, that give what is in it."""
 RANK = ("none", "unknown", "handed", "parameters", "dependent")
 """What a part says of the mode; "handed" is a module that the constructor is given."""
 WITHOUT_PARAMETERS = PARAMETERLESS | frozenset(
@@ -130,6 +130,8 @@ class Collected:
             yield from self.parts_of(spot, value.right)
         elif isinstance(value, ev.Star):
             yield from self.parts_of(spot, value.item)
+        elif isinstance(value, ev.Sub) and is_collection(value):
+            yield from self.parts_of(spot, value.base)
         elif isinstance(value, Picked):
             helper = self.helper(spot, value.source) if isinstance(value.source, ev.Call) and value.place != EACH else None
             if helper is not None and isinstance(value.source, ev.Call):
@@ -183,7 +185,7 @@ class Collected:
             for value in (*call.args, *(v for _, v in call.keywords)):
                 yield from self.parts_of(spot, value)
         elif isinstance(func, ev.Name) and name == "map" and len(call.args) > 1:
-            yield from self.part_made(spot, ev.Call(call.args[0], call.args[1:], (), call.span))
+            yield from self.parts_mapped(spot, call)
         elif isinstance(func, ev.Attr) and isinstance(func.base, (ev.Call, ev.Name)) and name in PASSING | VIEWING:
             yield from self.parts_of(spot, func.base)
         elif name == "deepcopy" and call.args:
@@ -205,6 +207,16 @@ class Collected:
             says, layer = self.says_of(spot, call)
             if says != "none":
                 yield Part(says, call.span, text_of(func), layer)
+
+    def parts_mapped(self, spot: Spot, call: ev.Call) -> Iterator[Part]:
+        """The modules that `map` makes: by a class, or by a lambda."""
+        made = call.args[0]
+        if not isinstance(made, ev.Lambda):
+            yield from self.part_made(spot, ev.Call(made, call.args[1:], (), call.span))
+            return
+        for event in made.function.body:
+            if isinstance(event, ev.Return) and event.value is not None:
+                yield from self.parts_of(spot, event.value)
 
     # Helpers
 
@@ -321,6 +333,9 @@ class Collected:
         path = spot.method.path
         atom = self.project.dotted(path, call.func)
         name = last_name(call.func)
+        if isinstance(call.func, ev.Call) and last_name(call.func.func) == "getattr" and call.func.args and call.args:
+            if self.project.dotted(path, call.func.args[0]) == ("x", "torch.nn"):
+                return "parameters", ""  # `getattr(nn, kind)(before, after)`: a layer with sizes
         if atom is None or isinstance(call.func, ev.Sub):
             return "none", ""
         if atom[0] == "k":

@@ -37,8 +37,6 @@ VISITING = frozenset(
 """Methods by whose override a module takes care of parts that it has not registered."""
 MOVING = frozenset(("to", "cuda", "state_dict"))
 """Those of them that leave the mode of the parts as it is."""
-BUILDERS = frozenset("build make create get init setup construct".split())
-"""First words of the methods and functions that make parts."""
 SWITCHING = frozenset("set switch prep to mode enable disable freeze unfreeze".split())
 """Words of methods that are there to switch modes."""
 LAYERS = DEPENDENT | WITH_DROPOUT | (INDEPENDENT - WITHOUT_PARAMETERS)
@@ -81,9 +79,6 @@ class HiddenParts:
     def kept_whole(self, cls: Class, init: Function) -> set[str]:
         """The collections that a constructor is handed and keeps, or that a helper makes for it."""
         spot = Spot(cls, init)
-        handed = any(self.collected.is_handed(spot, p.name, several=True) for p in init.params[1:])
-        if not handed and not any(map(names_builder, init.called)):
-            return set()
         given = [e for e in every(init.body) if isinstance(e, ev.Assign) and self.is_whole(spot, e.value)]
         return {name for event in given for target in event.targets if (name := asked_of_self(target))}
 
@@ -91,7 +86,11 @@ class HiddenParts:
         """Whether a value is a collection that is handed in, or that a helper returns."""
         if isinstance(value, ev.Name):
             return self.collected.is_handed(spot, value.id, several=True)
-        return isinstance(value, ev.Call) and names_builder(last_name(value.func)) and self.collected.returns_collection(spot, value)
+        return (
+            isinstance(value, ev.Call)
+            and last_name(value.func).lstrip("_")[:1].islower()
+            and self.collected.returns_collection(spot, value)
+        )
 
     def lapses_of(self, cls: Class, method: Function, kept: set[str]) -> Iterator[Lapse]:
         """The lapses in one method, which writes the collections `kept`."""
@@ -264,11 +263,6 @@ def registers(method: Function) -> bool:
             if not all(isinstance(v, ev.Const) or (isinstance(v, ev.Call) and last_name(v.func)[:1].isupper()) for v in given):
                 return True
     return False
-
-
-def names_builder(name: str) -> bool:
-    """Whether a helper of this name makes something: `make_blocks`, `_build`."""
-    return bool(set(names.words(name)[:1]) & BUILDERS)
 
 
 def names_all_private(cls: Class) -> bool:

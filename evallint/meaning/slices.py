@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from evallint import events as ev
 from evallint.events import Event, Function, Value, blocks
 from evallint.meaning import names
-from evallint.meaning.walk import asked_of_self, deep, every, last_name, parts, text_of
+from evallint.meaning.walk import asked_of_self, deep, every, last_name, text_of
 
 ADDING = frozenset(("append", "extend", "insert", "add", "update", "put", "push"))
 """Methods by which something flows into the object that they are called on."""
@@ -29,6 +29,7 @@ GIVEN = frozenset(
 """Words that names of what comes into a loss from outside end in, as a rule."""
 FIRST = frozenset(("first", "init", "initial", "started", "initialized", "initialised"))
 """Words of flags that tell the first round from the others."""
+BUILTIN = frozenset("sum round int abs max min list tuple".split())
 SCALING = frozenset("mean sum scale div mul float".split())
 """Methods between a loss and its backward."""
 SMOOTH = frozenset("logsumexp exp log abs sqrt pow clamp relu sigmoid tanh softplus norm neg square max min squeeze view reshape".split())
@@ -279,9 +280,27 @@ def steps(body: Sequence[Event]) -> bool:
 
 def takes_number(body: Sequence[Event], name: str) -> bool:
     """Whether a body binds a name to what was taken off its graph: `loss = loss.item()`."""
-    made = [event.value for event in every(body) if isinstance(event, ev.Assign) and name in written(*event.targets)]
-    called = [last_name(node.func) for value in made for _, node in parts(value, "") if isinstance(node, ev.Call)]
-    return any(text in NUMBERS for text in called) or any("." in text and text.rsplit(".", 1)[-1] == "data" for text in reads(*made))
+    made = (event.value for event in every(body) if isinstance(event, ev.Assign) and name in written(*event.targets))
+    return any(is_off(value, name) for value in made)
+
+
+def is_off(value: Value, name: str) -> bool:
+    """Whether a value that gets a name is taken off its graph, or a part of it: not `net(fake.detach())`, what a network makes of that."""
+    if isinstance(value, ev.Attr):
+        return value.name == "data"
+    if isinstance(value, ev.IfValue):
+        return is_off(value.then, name) or is_off(value.other, name)
+    if isinstance(value, ev.Comprehension):
+        return is_off(value.item, name)
+    if type(value) is ev.Mix or isinstance(value, ev.Seq):
+        return any(is_off(item, name) for item in value.items)
+    if not isinstance(value, ev.Call):
+        return False
+    base = value.func.base if isinstance(value.func, ev.Attr) else ev.NOTHING
+    if last_name(value.func) in NUMBERS or text_of(base) in ("np", "numpy", "math") or is_off(base, name):
+        return True
+    known = last_name(value.func) in (SCALING | SMOOTH if isinstance(value.func, ev.Attr) else BUILTIN)
+    return any(is_off(arg, name) and (known or name in reads(arg)) for arg in value.args)
 
 
 def is_loss(text: str) -> bool:

@@ -147,7 +147,15 @@ def is_collection(value: Value) -> bool:
         return is_collection(value.then) or is_collection(value.other)
     if isinstance(value, Call):
         return isinstance(value.func, Name) and value.func.id in ev.COLLECTIONS
+    if isinstance(value, ev.Sub):
+        return is_slice(value.index) and isinstance(value.base, Call) and is_collection(value.base)  # `list(net.children())[:-1]`
     return isinstance(value, (ev.Seq, ev.Map)) or (isinstance(value, ev.Comprehension) and value.kind != "GeneratorExp")
+
+
+def is_slice(index: Value) -> bool:
+    """Whether an index is one that the visitor makes of `a:b`: something else first, then its bounds."""
+    first = index.items[0] if type(index) is ev.Mix and index.items else None
+    return type(first) is ev.Mix and not first.items
 
 
 def calls_parameter(fn: Function) -> bool:

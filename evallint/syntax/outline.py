@@ -265,7 +265,7 @@ def is_text(node: ast.stmt) -> bool:
 
 
 def is_collection(node: ast.expr) -> bool:
-    """Whether an expression makes a list, tuple, set or dict in sight: a display, a comprehension, `list(…)`, `[x] * 3`, `[x] + [y]`."""
+    """Whether an expression makes a list, tuple, set or dict in sight: a display, a comprehension, `list(…)`, `[x] * 3`, a slice."""
     node = plain(node)
     while isinstance(node, ast.BinOp):  # long sums are nested to the left
         if is_collection(node.right):
@@ -275,6 +275,8 @@ def is_collection(node: ast.expr) -> bool:
         return is_collection(node.body) or is_collection(node.orelse)
     if isinstance(node, ast.Call):
         return isinstance(func := plain(node.func), ast.Name) and func.id in ev.COLLECTIONS
+    if isinstance(node, ast.Subscript):
+        return isinstance(node.slice, ast.Slice) and isinstance(plain(node.value), ast.Call) and is_collection(node.value)
     return isinstance(node, (ast.List, ast.Tuple, ast.Set, ast.Dict, ast.ListComp, ast.SetComp, ast.DictComp))
 
 
