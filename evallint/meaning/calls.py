@@ -157,6 +157,12 @@ class Calls(Constructors):
         self.last_made = self.tick
         return V((("o", loc),), flow.data, flow.graph)
 
+    def with_places(self, node: Call, values: V) -> V:
+        """What `torch.max(x, 1)` returns: values, which carry the graph on, and their places, which do not."""
+        loc = ("ret", self.path, node.span, self.chain())
+        items = V((("o", self.child(loc, "#0")),), values.data, values.graph, values.live), V((("o", self.child(loc, "#1")),), values.data)
+        return V((("q", items),), values.data, values.graph)
+
     def call_value(self, func: V, args: Args, node: Call, w: World, display: Value, name: str) -> V:
         found: V | None = None
         for atom in func.atoms:
@@ -318,7 +324,7 @@ class Calls(Constructors):
         self.visited.add(id(fn))
         given = (*args.pos, *args.kw.values()) if self_value is None else (self_value, *args.pos, *args.kw.values())
         key = self.summary_key(fn, act, given, args, cls, w)
-        if key is not None and (known := self.summaries.get(key[0])) is not None:
+        if key is not None and (known := self.recalled(*key)) is not None:
             return self.replay(known, key[1], node, w)
         self.begin_record(key, w).visited.add(id(fn))
         frame = self.enter(fn, act, self_value, node, cls)

@@ -30,10 +30,7 @@ VIEWING = frozenset(("values", "items", "copy", "children"))
 """Methods of a collection, or of a network, that give what is in it."""
 RANK = ("none", "unknown", "handed", "parameters", "dependent")
 """What a part says of the mode; "handed" is a module that the constructor is given."""
-WITHOUT_PARAMETERS = PARAMETERLESS | frozenset(
-    "MaxPool3d AvgPool3d AdaptiveMaxPool2d AdaptiveAvgPool1d SELU Softplus Parameter Module BCEWithLogitsLoss NLLLoss"
-    " InstanceNorm1d InstanceNorm2d".split()
-)
+WITHOUT_PARAMETERS = PARAMETERLESS | {"Parameter", "Module", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"}
 RECURRENT = frozenset(("LSTM", "GRU", "RNN"))
 MANY = frozenset("List list Sequence Iterable Tuple tuple Dict dict Mapping OrderedDict".split())
 """How annotations spell collections."""

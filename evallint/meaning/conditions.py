@@ -58,8 +58,15 @@ class Conditions(Containers):
         return None
 
     def assumed(self, key: Any, polarity: bool) -> bool | None:
-        """The answer that this run assumes. An object that is None is false, one that equals a text is true."""
+        """Whether this run assumes an answer of this polarity."""
         self.supposed = True
+        answer = self.answer(key)
+        if self.records:
+            self.records[-1].asked[key] = answer
+        return None if answer is None else answer == polarity
+
+    def answer(self, key: Any) -> bool | None:
+        """The answer that this run assumes. An object that is None is false, one that equals a text is true."""
         answer = self.assumptions.get(key)
         if answer is None and key[0] == "true":
             if self.assumptions.get(("is", key[1], None)):
@@ -71,7 +78,7 @@ class Conditions(Containers):
             for (kind, *rest), holds in self.assumptions.items():
                 if kind == "is" and rest[0] == key[1] and holds and rest[1] != key[2]:
                     answer = False
-        return None if answer is None else answer == polarity
+        return answer
 
     def truth(self, node: Value, w: World, site: int, matters: bool, switches: bool = False, alone: bool = False) -> bool | None:
         """Whether a condition holds. Where it `matters` it is remembered, and splits the run when it is met again, or `alone` at once."""

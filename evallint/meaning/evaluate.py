@@ -15,7 +15,7 @@ from evallint.meaning.machine import last_name
 from evallint.meaning.values import NO_IDS, NONE, ON, UNKNOWN, V, World, alive, const, constants, flowed, is_constant, join, of, united
 from evallint.meaning.walk import names_in
 
-CUTS = frozenset(("data", "grad"))
+CUTS = frozenset(("data", "grad", "indices"))
 SHAPES = frozenset(("shape", "dtype", "device", "ndim", "is_cuda", "requires_grad"))
 """What is read of a tensor without looking at its numbers."""
 SELF_ATTRIBUTES = frozenset(("module", "_orig_mod", "_fsdp_wrapped_module"))
@@ -218,6 +218,8 @@ class Evaluate(Conditions):
             found = value if found is None else join(found, value)
         found = found if found is not None else UNKNOWN
         flow = base.data | index.data
+        if found.data and len(base.atoms) == 1 and base.atoms[0][0] == "q" and constants(index):
+            return V(found.atoms, found.data | flow, found.graph, found.live)  # this item, and no other
         return V(found.atoms, found.data | flow, found.graph | base.graph, found.live | base.live) if flow else found
 
     def part_by_name(self, table: V, keys: list[Any] | None, w: World, modules: bool) -> V:

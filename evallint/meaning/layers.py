@@ -27,25 +27,29 @@ FUNCTIONS = frozenset("act activation activations activate fn func function nonl
 INPUT_WORDS = frozenset("preprocess prepare process process_input input unpack parse data".split())
 """Words of methods by which a forward makes its input ready."""
 FUNCTIONAL = frozenset(("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"))
-INDEPENDENT = frozenset(
-    "Linear Bilinear Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d"
-    " Embedding EmbeddingBag LayerNorm GroupNorm ReLU GELU SiLU Tanh"
-    " Sigmoid Softmax LogSoftmax LeakyReLU ELU SELU PReLU Softplus"
-    " Flatten Unflatten Identity MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d"
-    " AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool2d Upsample ZeroPad2d"
-    " ReflectionPad2d PixelShuffle Parameter ModuleList ModuleDict Sequential"
-    " ParameterList LSTMCell GRUCell RNNCell Module MSELoss CrossEntropyLoss"
-    " BCELoss BCEWithLogitsLoss L1Loss NLLLoss InstanceNorm1d InstanceNorm2d RMSNorm".split()
+PARAMETERLESS = frozenset(
+    "ReLU ReLU6 LeakyReLU ELU CELU SELU GELU GLU SiLU Mish Tanh Tanhshrink Threshold Sigmoid LogSigmoid Hardshrink Hardsigmoid"
+    " Hardswish Hardtanh Softmax Softmax2d Softmin LogSoftmax Softplus Softshrink Softsign Flatten Unflatten Fold Unfold Identity"
+    " MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d LPPool1d LPPool2d LPPool3d MaxUnpool1d MaxUnpool2d MaxUnpool3d"
+    " AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d"
+    " FractionalMaxPool2d FractionalMaxPool3d Upsample UpsamplingBilinear2d UpsamplingNearest2d PixelShuffle PixelUnshuffle"
+    " ChannelShuffle ZeroPad1d ZeroPad2d ZeroPad3d ConstantPad1d ConstantPad2d ConstantPad3d CircularPad1d CircularPad2d"
+    " CircularPad3d ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d ReplicationPad2d ReplicationPad3d"
+    " LocalResponseNorm CrossMapLRN2d CosineSimilarity PairwiseDistance CrossEntropyLoss MSELoss L1Loss SmoothL1Loss HuberLoss"
+    " BCELoss BCEWithLogitsLoss NLLLoss KLDivLoss CTCLoss GaussianNLLLoss PoissonNLLLoss CosineEmbeddingLoss HingeEmbeddingLoss"
+    " MarginRankingLoss MultiMarginLoss SoftMarginLoss MultiLabelMarginLoss MultiLabelSoftMarginLoss TripletMarginLoss"
+    " TripletMarginWithDistanceLoss".split()
+)
+"""The layers of torch.nn that own nothing and do not depend on the mode."""
+INDEPENDENT = PARAMETERLESS | frozenset(
+    "Linear Bilinear Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d Embedding EmbeddingBag LayerNorm"
+    " GroupNorm RMSNorm LazyLinear LazyConv1d LazyConv2d LazyConv3d LazyConvTranspose1d LazyConvTranspose2d LazyConvTranspose3d"
+    " PReLU LSTMCell GRUCell RNNCell InstanceNorm1d InstanceNorm2d InstanceNorm3d AdaptiveLogSoftmaxWithLoss Parameter ParameterList"
+    " ParameterDict ModuleList ModuleDict Sequential Module".split()
 )
 
 
 NO_PARTS = ("Error", "Exception", "Warning", "Generator", "Config", "Tensor", "Size", "Counter", "Lock")
-PARAMETERLESS = frozenset(
-    "ReLU GELU SiLU Tanh Sigmoid Softmax LogSoftmax LeakyReLU ELU Flatten Unflatten Identity MaxPool1d MaxPool2d AvgPool1d AvgPool2d"
-    " Upsample AdaptiveAvgPool2d ZeroPad2d ReflectionPad2d PixelShuffle CrossEntropyLoss MSELoss L1Loss BCELoss".split()
-)
-
-
 MAKES_PARTS = frozenset(
     "Linear Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d BatchNorm1d BatchNorm2d BatchNorm3d LayerNorm GroupNorm"
     " InstanceNorm1d InstanceNorm2d Embedding LSTM GRU RNN Dropout Dropout2d MultiheadAttention Parameter Sequential ModuleList".split()

@@ -13,9 +13,9 @@ from evallint.meaning import names
 from evallint.meaning.facts import Backward, LoopFact
 from evallint.meaning.machine import Args, last_name, text_of
 from evallint.meaning.objects import Objects
+from evallint.meaning.passing import passes_on, says_loss
 from evallint.meaning.slices import (
     BACKWARD,
-    LOSSES,
     handed_back,
     is_loss,
     losses_left,
@@ -29,7 +29,7 @@ from evallint.meaning.slices import (
 from evallint.meaning.tensors import CHOOSING, ENGINES, OPERATIONS, OUTPUTS, PAIRED, is_other, returns_loss
 from evallint.meaning.torch_calls import CHOSEN
 from evallint.meaning.values import NO_IDS, ON, Hush, Ids, V, World, alive, const, flowed
-from evallint.meaning.walk import asked_of_self, deep, every, parts
+from evallint.meaning.walk import asked_of_self, deep, every, is_static, parts
 
 
 class Living(Objects):
@@ -57,6 +57,9 @@ class Living(Objects):
                 if not flowed(args.all()).data:
                     return V(value.atoms, value.data, value.graph, value.graph)  # it has run a model that it was handed
                 return enlivened(value, [*args.all(), *map(self.handed_out, args.all())])
+            own = self.project.method(made, "forward") if (made := self.thing(loc).cls) is not None and method == "__call__" else None
+            if own is not None and self.thing(loc).kind == "loss":
+                return self.passed_on(value, own[1], args)
             if method in OPERATIONS and base.live and not is_other(method, args, node) and not made_by.startswith("numpy"):
                 return enlivened(value, [base, *args.all()])
         return value
@@ -65,10 +68,7 @@ class Living(Objects):
         """`criterion(x, y)`, `self.loss_fn(x, y)`: what a loss makes of an output can be back-propagated."""
         if method == "__call__" and self.thing(loc).kind == "loss" and self.thing(loc).made_by.startswith("torch.nn."):
             return True
-        said = list(names.words(last_name(node.func)))
-        while said and said[-1] in ("fn", "func", "function", "f"):
-            said.pop()
-        return returns_loss(said, LOSSES)
+        return says_loss(last_name(node.func))
 
     def handed_out(self, value: V) -> V:
         """A part of what a forward returns, under whatever name: where a loss is taken of it, it is a tensor with its graph."""
@@ -85,12 +85,27 @@ class Living(Objects):
         if value.graph and w.grad == ON and node is not None:
             if returns_loss(names.words(fn.name), ("loss",)):
                 value = enlivened(value, args.all())
-            numbers = numbers_returned(fn)
-            if any(numbers):
-                made = [V((("o", self.child(value.atoms[0][1], f"#{i}")),), *flows_of(value)) for i in range(len(numbers))]
-                items = tuple(const(0.0) if number else item for number, item in zip(numbers, made, strict=True))
-                return V((("q", items),), *flows_of(value))
+            return self.passed_on(value, fn, args)
         return value
+
+    def passed_on(self, value: V, fn: Function, args: Args) -> V:
+        """What a function that was not run returns: numbers, and what carries on the graphs of what it is handed."""
+        known = self.passes.get(id(fn))
+        if known is None:
+            known = self.passes[id(fn)] = passes_on(fn), numbers_returned(fn)
+        carried, numbers = known
+        given = [p.name for p in fn.params if p.kind == "pos"]
+        given = given[1:] if id(fn) in self.project.class_of_method and not is_static(self.project.class_of_method[id(fn)], fn) else given
+        graphs = {name: alive(arg) & value.graph for name, arg in (*zip(given, args.pos, strict=False), *args.kw.items())}
+        live = [NO_IDS.union(*(graphs.get(name, NO_IDS) for name in each)) for each in carried]
+        if len(live) == 1:
+            return V(value.atoms, value.data, value.graph, value.live | live[0])
+        if not any(numbers) and not any(live):
+            return value
+        live = live or [NO_IDS] * len(numbers)
+        made = [V((("o", self.child(value.atoms[0][1], f"#{i}")),), value.data, value.graph, at) for i, at in enumerate(live)]
+        items = tuple(const(0.0) if numbers and numbers[i] else item for i, item in enumerate(made))
+        return V((("q", items),), *flows_of(value))
 
     # What a forward leaves on its module
 

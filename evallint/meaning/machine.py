@@ -127,6 +127,8 @@ class Machine(ABC):
         self.detached_names: dict[int, frozenset[str]] = {}
         self.left_names: dict[int, frozenset[str]] = {}
         """For each function, the lists that it stacks, and takes off their graph."""
+        self.passes: dict[int, tuple[tuple[frozenset[str], ...], tuple[bool, ...]]] = {}
+        """For each function, whose graphs the values that it returns carry on, and which of them are numbers."""
         self.losses_back: dict[int, tuple[bool, ...]] = {}
         """For each function, which of the values that it returns it has back-propagated."""
         self.keepers: dict[int, tuple[Keeping, ...]] = {}

@@ -22,8 +22,9 @@ from evallint.meaning.methods import (
     thing_like,
 )
 from evallint.meaning.owned import Owned
+from evallint.meaning.tensors import gives_places
 from evallint.meaning.torch_calls import takes_parameters
-from evallint.meaning.values import OFF, UNKNOWN, V, World, constants, flowed, join, of
+from evallint.meaning.values import NO_IDS, OFF, ON, UNKNOWN, V, World, constants, flowed, join, of
 from evallint.meaning.vocabulary import (
     CLUSTERING,
     COMMON_METHODS,
@@ -149,6 +150,7 @@ class Objects(Owned):
                 or (names.is_model_name(method) and (args.all() or args.open))
                 or named[:1]
                 in (("encode",), ("decode",), ("forward",), ("predict",), ("generate",), ("sample",), ("infer",), ("extract",), ("embed",))
+                or named[-1:] in (("decode",), ("generate",), ("predict",), ("inference",))  # `model.beam_decode(x)`
             ):
                 return self.forward(loc, method, args, node, w, shown, kind == "known")
             defined = [f for c, f in self.project.methods.get(method, ()) if self.project.is_module(c) and computes(f, c)]
@@ -366,12 +368,14 @@ class Objects(Owned):
         """A method of something computed by a forward."""
         if method in METRICS:
             self.used(base, method)
-        if method == "numpy" and base.graph:
+        if method == "numpy" and base.graph and w.grad == ON:
             for number in base.graph:
                 self.forwards[number].uses.add("raw")
         atoms = (("o", ("ret", self.path, node.span, self.chain())),)
         if method == "requires_grad_":
             return V(atoms, flow.data, flow.graph)
+        if base.graph and gives_places(method, node.args, node):
+            return self.with_places(node, V(atoms, flow.data, flow.graph, base.live if w.grad == ON else NO_IDS))
         return V(atoms, flow.data, frozenset() if method in CUTTING else flow.graph)
 
     def requires_grad(self, loc: Any, base: V, args: Args, node: Call, w: World) -> V:

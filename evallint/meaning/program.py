@@ -397,7 +397,7 @@ class Program(FrameworkHooks):
                 forward.offered, forward.midway = self.offered, self.midway
                 forward.unswitched = not forward.hidden and self.project.is_unswitched(forward.path)
             new = {forward.news() for forward in self.forwards}
-            stale = all(row in self.told for row in new)
+            stale = bool(new) and new <= self.told
             self.told |= new
             self.facts.forwards += self.forwards
             self.hand_in()

@@ -45,6 +45,8 @@ class Summary:
     made: dict[Loc, Made]
     tags: tuple[Any, ...]
     visited: frozenset[int]
+    asked: dict[tuple[Any, ...], bool | None]
+    """The conditions that it met, and how its run answered them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +62,7 @@ class Record:
     tags: tuple[Any, ...]
     written: dict[tuple[Loc, str], None] = field(default_factory=dict)
     visited: set[int] = field(default_factory=set)
+    asked: dict[tuple[Any, ...], bool | None] = field(default_factory=dict)
     noticed: bool = False
 
 
@@ -161,6 +164,7 @@ class Summaries(Annotations):
         if self.records:
             self.records[-1].written.update(record.written)
             self.records[-1].visited |= record.visited
+            self.records[-1].asked.update(record.asked)
         if record.key is None or record.noticed or value.data or w.frozen != record.frozen or (w.grad, w.grad_at) != record.grad:
             return
         written = [(loc, name, now) for loc, name in record.written if (now := w.attrs.get((loc, name))) is not None]
@@ -181,10 +185,23 @@ class Summaries(Annotations):
                     thing.copy() if (thing := self.things.get(loc)) is not None else None, w.modes.get(loc), depth - record.depth
                 )
         self.summaries[record.key] = Summary(
-            value, self.returned, record.handed, tuple(written), made, record.tags, frozenset(record.visited)
+            value, self.returned, record.handed, tuple(written), made, record.tags, frozenset(record.visited), record.asked
         )
 
     # Replaying
+
+    def recalled(self, key: tuple[Any, ...], handed: tuple[Loc, ...]) -> Summary | None:
+        """The summary of a call like this one, if this run answers the conditions that it met in the same way."""
+        known: Summary | None = self.summaries.get(key)
+        if known is None or not known.asked:
+            return known
+        names_of = dict(zip(known.handed, handed, strict=True))
+        here = {renamed_part(condition, names_of): answer for condition, answer in known.asked.items()}
+        if any(self.answer(condition) != answer for condition, answer in here.items()):
+            return None
+        if self.records:
+            self.records[-1].asked.update(here)
+        return known
 
     def replay(self, known: Summary, handed: tuple[Loc, ...], node: Call | None, w: World) -> V:
         """Leave behind what a call like this one did."""

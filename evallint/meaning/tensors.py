@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
-from evallint.events import Call
+from evallint.events import Call, Const, Mix, Value
 from evallint.meaning.machine import Args
 from evallint.meaning.walk import names_in
 
@@ -18,6 +18,8 @@ OPERATIONS = frozenset(
 """Methods and functions of tensors whose result carries on the graph of what they are called on."""
 PAIRED = frozenset(("max", "min", "median"))
 """With a dimension they return the places as well."""
+RANKING = frozenset("topk sort kthvalue mode cummax cummin".split())
+"""These return the places always."""
 CHOOSING = frozenset(("builtins.sum", "builtins.min", "builtins.max"))
 INTEGERS = frozenset("long int int8 int16 int32 int64 uint8 bool short".split())
 OUTPUTS = frozenset(
@@ -40,6 +42,14 @@ def is_other(method: str, args: Args, node: Call) -> bool:
     if method in PAIRED:
         return bool(args.all())
     return method == "to" and any(name in INTEGERS for arg in (*node.args, *(v for _, v in node.keywords)) for name in names_in(arg))
+
+
+def gives_places(name: str, dims: Sequence[Value], node: Call) -> bool:
+    """Whether a function returns the values and their places, given what it is handed after the tensor: `torch.max(x, 1)`, `x.topk(3)`."""
+    if name in RANKING or (name in PAIRED and any(key == "dim" for key, _ in node.keywords)):
+        return True
+    first = dims[0] if dims else None
+    return name in PAIRED and (isinstance(first, Const) or (isinstance(first, Mix) and not first.items))  # -1 is written as a calculation
 
 
 def returns_loss(said: Sequence[str], losses: Container[str]) -> bool:

@@ -11,7 +11,24 @@ from evallint.meaning.facts import Forward
 from evallint.meaning.forwards import CONVERTERS, MADE_UP
 from evallint.meaning.machine import Args, Thing, is_below, last_name, made, text_of
 from evallint.meaning.switches import Switches
-from evallint.meaning.values import NO_IDS, OFF, ON, UNKNOWN, UNKNOWN_MODE, Ids, Mode, Modes, V, World, constants, flowed, join, of
+from evallint.meaning.tensors import gives_places
+from evallint.meaning.values import (
+    NO_IDS,
+    OFF,
+    ON,
+    UNKNOWN,
+    UNKNOWN_MODE,
+    Ids,
+    Mode,
+    Modes,
+    V,
+    World,
+    alive,
+    constants,
+    flowed,
+    join,
+    of,
+)
 from evallint.meaning.vocabulary import CLUSTERING, CUTTING, HIGHER_ORDER, HOLDERS, METRICS
 
 VAGUE_CLASSES = frozenset(
@@ -167,6 +184,8 @@ class TorchCalls(Switches):
         result = self.result(node, args)
         if tail in CUTTING or dotted.startswith(("numpy.", "np.")):
             return V(result.atoms, result.data)
+        if result.graph and dotted.startswith("torch.") and gives_places(tail, node.args[1:], node):
+            return self.with_places(node, V((), result.data, result.graph, alive(args.pos[0]) if args.pos and w.grad == ON else NO_IDS))
         return result
 
     def is_training_call(self, name: str, args: Args, written: str) -> bool:
