@@ -104,7 +104,7 @@ class Collected:
                         yield from self.parts_of(replace(spot, span=event.span), event.value)
         for met in calls_under(spot.method) if grown else ():
             func = met.call.func
-            if isinstance(func, ev.Attr) and func.name in ADDING and met.call.args:
+            if isinstance(func, ev.Attr) and (func.name in ADDING or func.name == "add_module") and met.call.args:
                 base = func.base.base if isinstance(func.base, ev.Sub) else func.base  # `self.layers[key].append(layer)`
                 if text_of(base) in grown:
                     yield from self.parts_of(replace(spot, put=met, span=met.call.span), met.call.args[-1])
@@ -160,7 +160,7 @@ class Collected:
             return
         collected = False
         for given in given_to(spot.method, name):
-            collected = collected or is_collection(given)
+            collected = collected or is_collection(given) or (isinstance(given, ev.Call) and last_name(given.func) in CONTAINERS)
             yield from self.parts_of(spot.deeper(), given)
         if collected:
             deeper = spot.deeper()

@@ -126,6 +126,10 @@ class Forward:
     """The index in `stops` of the function that turned recording off."""
     hushed: frozenset[Hush] = frozenset()
     """What had turned recording off, where that is known."""
+    cut: bool = False
+    """What it is handed has a graph, which ends in it."""
+    lost: bool = False
+    """A loss was taken of its output, and of nothing that has a graph."""
     loc: tuple[Any, ...] | None = None
     offbeat: bool = False
     """Met only when a parameter has another value than its default."""

@@ -97,6 +97,7 @@ class Forwards(Layers, Contexts):
             fact.grad |= w.grad
         if "off" in w.grad:
             fact.hushed |= w.grad_at[1]
+            fact.cut |= w.grad == OFF and any(v.graph for v in args.all())
         if any(f.function.mentions_forces for f in self.frames) and self.project.differentiates(self.path):
             fact.may_differentiate = True
         cls = self.thing(loc).cls

@@ -12,7 +12,7 @@ from evallint.meaning.claims import RANK, Claim, eval_claims, grad_rows
 from evallint.meaning.facts import Backward, Facts, Forward, Idle, Kept, Turned, wholes
 from evallint.meaning.regions import Region
 from evallint.meaning.signs import is_tested, is_unit_test
-from evallint.meaning.values import OFF, Hush
+from evallint.meaning.values import OFF, ON, Hush
 
 BESIDE = frozenset("teacher ema momentum target frozen reference ref old guide".split())
 """Words of models that training asks for their opinion, without training them."""
@@ -42,6 +42,8 @@ class Unrecorded:
     confidence: Confidence
     always: bool
     """Recording is off whenever the forward runs; else from the first call on of what turned it off."""
+    partly: bool = False
+    """Other parts of what is back-propagated have a graph."""
 
 
 def kept_graphs(facts: Facts) -> list[KeptGraph]:
@@ -114,6 +116,8 @@ def unrecorded_forward(backward: Backward, forward: Forward) -> Unrecorded | Non
     if forward.grad == OFF and not backward.recorded:
         together = backward.grad == OFF and bool(forward.hushed & backward.hushed)
         return Unrecorded(backward, forward, hush, confidence, True) if together or backward.pure else None
+    if forward.grad == OFF and forward.cut and forward.lost and backward.grad == ON:
+        return Unrecorded(backward, forward, hush, "medium", True, True)
     left = [h for h in forward.hushed & backward.hushed if h[3] == "call" and h[2] not in (forward.stops[-1].function, backward.function)]
     if left and "off" in backward.grad and forward.stepped:
         return Unrecorded(backward, forward, min(left), "medium", False)

@@ -94,12 +94,13 @@ class HiddenParts:
 
     def lapses_of(self, cls: Class, method: Function, kept: set[str]) -> Iterator[Lapse]:
         """The lapses in one method, which writes the collections `kept`."""
-        if method.called & REGISTERING and registers(method):
-            return
+        registering = method.called & REGISTERING
         for name in sorted(kept):
             parts = list(self.collected.parts_in(cls, method, name))
             worst = RANK[max((RANK.index(p.says) for p in parts), default=0)]
-            if worst not in ("handed", "parameters", "dependent") or self.is_cared_for(cls, method, name, worst):
+            if worst not in ("handed", "parameters", "dependent") or (registering and registers(method, name, worst)):
+                continue
+            if self.is_cared_for(cls, method, name, worst):
                 continue
             if worst == "handed" and not self.runs_what_it_is_handed(cls, name):
                 continue
@@ -255,13 +256,20 @@ def is_new(method: Function, value: Value) -> bool:
     return bool(given) and all(isinstance(v, ev.Call) and last_name(v.func)[:1].isupper() for v in given)
 
 
-def registers(method: Function) -> bool:
-    """Whether a method registers what it made before, perhaps what a collection holds: not `setattr(self, name, nn.Linear(8, 8))`."""
+def registers(method: Function, name: str, says: str) -> bool:
+    """Whether a method registers what it made before, perhaps what a collection holds: not `setattr(self, name, nn.Linear(8, 8))`.
+
+    Nor what it adds to a part that is itself in the collection; parameters alone are not enough for what depends on the mode.
+    """
     for met in calls_under(method):
-        if last_name(met.call.func) in REGISTERING:
-            given = [*met.call.args[1:], *(v for _, v in met.call.keywords)][-1:]
-            if not all(isinstance(v, ev.Const) or (isinstance(v, ev.Call) and last_name(v.func)[:1].isupper()) for v in given):
-                return True
+        called, func = last_name(met.call.func), met.call.func
+        if called not in REGISTERING or (called == "register_parameter" and says == "dependent"):
+            continue
+        if isinstance(func, ev.Attr) and isinstance(func.base, ev.Sub) and asked_of_self(func.base.base) == name:
+            continue
+        given = [*met.call.args[1:], *(v for _, v in met.call.keywords)][-1:]
+        if not all(isinstance(v, ev.Const) or (isinstance(v, ev.Call) and last_name(v.func)[:1].isupper()) for v in given):
+            return True
     return False
 
 

@@ -158,14 +158,22 @@ class Holding(Living):
         shown = dict(zip(names_given, node.args, strict=False)) | dict(node.keywords)
         if bound and isinstance(node.func, ev.Attr):
             shown[own] = node.func.base
-        value = (dict(zip(names_given, args.pos, strict=False)) | args.kw).get(keeping.param)
-        if value is None or not {keeping.param, keeping.holder} <= shown.keys() or not (keeping.how == "list" or w.grad == ON):
+        handed = dict(zip(names_given, args.pos, strict=False)) | args.kw
+        if keeping.holder not in shown or not (keeping.how == "list" or w.grad == ON):
             return
-        text, holder = text_of(shown[keeping.param]), text_of(shown[keeping.holder])
+        named = {p.name for p in fn.params}
+        several = any(p.name == keeping.param and p.kind == "**" for p in fn.params)  # `meter.update(loss=loss, n=8)`
+        for name in (key for key, _ in node.keywords if key not in named) if several else (keeping.param,):
+            if name in handed and name in shown:
+                self.hands_one(handed[name], shown[name], text_of(shown[keeping.holder]) + keeping.rest, keeping.how, node, w)
+
+    def hands_one(self, value: V, shown: Value, holder: str, how: str, node: Call, w: World) -> None:
+        """Note that a call hands this output to what keeps it in `holder`."""
+        text = text_of(shown)
         live = value.graph if self.starts_from(text) else alive(value)
-        if live or self.is_bare(value, shown[keeping.param]):
+        if live or self.is_bare(value, shown):
             table = f"{text}[…]" in self.started_here() or any(atom[0] == "d" for atom in value.atoms)
-            self.keep(holder + keeping.rest, keeping.how, node.span, node, live, w, f"{text}[…]" if table else text)
+            self.keep(holder, how, node.span, node, live, w, f"{text}[…]" if table else text)
 
     def keep(self, text: str, how: str, span: Span, node: ev.Assign | Call, live: Ids, w: World, given: str = "") -> None:
         """Note that a statement adds recorded outputs to what outlives a round of a loop around it, or a function that it hands `given`."""

@@ -43,7 +43,7 @@ def keepings(fn: Function) -> tuple[Keeping, ...]:
 
 def tensors(fn: Function) -> dict[str, str]:
     """The names in a function that stand for parameters as they were handed over, or for their items."""
-    found = {p.name: p.name for p in fn.params if p.kind in ("pos", "kw")}
+    found = {p.name: p.name for p in fn.params if p.kind != "*"}
     for event in every(fn.body):
         if isinstance(event, ev.Loop) and isinstance(call := event.source, ev.Call) and isinstance(call.func, ev.Attr):
             target = event.target

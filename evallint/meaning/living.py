@@ -40,14 +40,22 @@ class Living(Objects):
     def call_external(self, dotted: str, args: Args, node: Call, w: World) -> V:
         value = super().call_external(dotted, args, node, w)
         if value.graph and w.grad == ON:
-            tail = dotted.rsplit(".", 1)[-1]
+            tail = tail_of(dotted)
             known = (tail in OPERATIONS or tail == CHOSEN) and not (tail in PAIRED and len(args.all()) > 1)
             functional = dotted.startswith("torch.nn.functional.") and tail != "one_hot"
             if functional or (known and dotted.startswith("torch.")) or dotted in CHOOSING:
                 return enlivened(value, args.all())
             if not dotted.startswith(("torch.", "builtins.")) and returns_loss(names.words(tail), ("loss",)):
                 return enlivened(value, [*args.all(), *map(self.handed_out, args.all())])
+        elif value.data and dotted.startswith("torch.nn.functional.") and says_loss(tail_of(dotted)):
+            self.lose(value, w)
         return value
+
+    def lose(self, loss: V, w: World) -> None:
+        """Note of what a loss without a graph is made."""
+        if w.grad == ON and not loss.graph:
+            for number in loss.data:
+                self.forwards[number].lost = True
 
     def call_object(self, loc: Any, base: V, method: str, args: Args, node: Call, w: World) -> V:
         value = super().call_object(loc, base, method, args, node, w)
@@ -62,6 +70,8 @@ class Living(Objects):
                 return self.passed_on(value, own[1], args)
             if method in OPERATIONS and base.live and not is_other(method, args, node) and not made_by.startswith("numpy"):
                 return enlivened(value, [base, *args.all()])
+        elif value.data and self.is_loss_call(loc, method, node):
+            self.lose(value, w)
         return value
 
     def is_loss_call(self, loc: Any, method: str, node: Call) -> bool:
@@ -289,6 +299,11 @@ DATA = frozenset(
     "x y z input inputs image images img imgs target targets label labels data batch features feature gt mask masks src tgt text"
     " device args config cfg opt weight weights alpha beta gamma lam lambda idx index step epoch".split()
 )
+
+
+def tail_of(dotted: str) -> str:
+    """The last name of a dotted one."""
+    return dotted.rsplit(".", 1)[-1]
 
 
 def without(value: Value, models: set[str]) -> Value:

@@ -63,7 +63,9 @@ class TrainingWithoutGrad(Rule):
     turns recording off by a statement is called between two training steps and never undoes it. A statement of a file's
     body runs when the file is imported, and so holds for whoever imports it. A backward under `no_grad` of a loss that was
     recorded outside is right, and so are the forwards of teachers, targets and frozen backbones under `no_grad`, as long as
-    something recorded flows into the loss as well. The finding is at the forward call, or where the function that
+    something recorded flows into the loss as well. What has a graph itself, and is put through a network under `no_grad`, loses it
+    there: a perceptual loss of it has no gradient, whatever else is back-propagated beside it. That is a `warning`, where a loss is taken
+    of nothing else that has a graph. The finding is at the forward call, or where the function that
     back-propagates calls what makes it. It is an `error`.
 
     ## Fix safety
@@ -381,10 +383,13 @@ def fit(train_loader):
             what = f"{function}()" if function != "<module>" else f"the body of {Path(path).name}"
             when = "" if claim.always else f" once {what} has turned it off"
             lost = f"`{backward.text}()` (line {backward.span[0]}) has no gradient to give it"
+            if claim.partly:
+                lost = f"`{backward.text}()` (line {backward.span[0]}) gets no gradient from the loss that is taken of its output"
             message = f"`{forward.text}` runs with recording off{when}, so {lost}"
             stop, call = nearest(forward, backward)
             yield Finding(
-                place(stop.path, call), self.code, self.name, message, confidence=claim.confidence, severity="error",
+                place(stop.path, call), self.code, self.name, message,
+                confidence=claim.confidence, severity="warning" if claim.partly else "error",
                 function=stop.function, model=forward.text,
                 trail=(
                     Step(place(path, span), "recording is turned off here"),
