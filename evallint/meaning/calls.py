@@ -449,6 +449,7 @@ class Calls(Constructors):
         loc = ("param", fn.path, fn.qualname, param.name)
         thing = self.thing(loc)
         thing.name = param.name
+        thing.required |= param.default is None and fn.name == "__init__"
         value = of(("o", loc))
         self.annotate(value, param, fn.path)
         return value

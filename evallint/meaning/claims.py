@@ -66,6 +66,7 @@ def usual(facts: Facts) -> list[Forward]:
         if not f.framework
         and not (f.offbeat and (f.path, f.span) in default)
         and not is_measure(f.text)
+        and not names.is_transform_name(f.stops[-1].owner)
         and not is_construction(f)
         and not is_tested(f)
         and not is_foreign(f)

@@ -6,6 +6,7 @@ from typing import Any
 
 from evallint import events as ev
 from evallint.events import Value
+from evallint.meaning import names
 from evallint.meaning.containers import Containers
 from evallint.meaning.machine import Fork, last_name
 from evallint.meaning.values import V, World, constants
@@ -17,7 +18,9 @@ class Conditions(Containers):
     def is_something(self, atom: tuple[Any, ...]) -> bool:
         """Whether an atom is certainly not None."""
         if atom[0] == "o":
-            return bool(atom[1][0] == "new")
+            thing = self.things.get(atom[1])
+            kept = thing is not None and thing.required and names.is_optimizer_name(thing.name)  # a trainer is not built without
+            return bool(atom[1][0] == "new") or kept
         return atom[0] in ("f", "k", "q", "l", "d", "p", "m", "g")
 
     def key_of(self, value: V) -> tuple[Any, bool] | None:

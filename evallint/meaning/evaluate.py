@@ -9,15 +9,17 @@ from typing import Any
 from evallint import events as ev
 from evallint.events import Value
 from evallint.meaning import names
+from evallint.meaning.bound import given_to
 from evallint.meaning.conditions import Conditions
 from evallint.meaning.facts import LoopFact
 from evallint.meaning.machine import last_name
 from evallint.meaning.values import NO_IDS, NONE, ON, UNKNOWN, V, World, alive, const, constants, flowed, is_constant, join, of, united
-from evallint.meaning.walk import names_in
+from evallint.meaning.walk import attributes_set, names_in
 
 CUTS = frozenset(("data", "grad", "indices"))
 SHAPES = frozenset(("shape", "dtype", "device", "ndim", "is_cuda", "requires_grad"))
 """What is read of a tensor without looking at its numbers."""
+PHASE = frozenset(("train", "training"))
 SELF_ATTRIBUTES = frozenset(("module", "_orig_mod", "_fsdp_wrapped_module"))
 
 
@@ -172,7 +174,7 @@ class Evaluate(Conditions):
 
     def attribute_of_object(self, loc: tuple[Any, ...], name: str, w: World) -> V:
         found = w.attrs.get((loc, name))
-        if found is not None and is_setting(self.thing(loc).cls, found):
+        if found is not None and (is_setting(self.thing(loc).cls, found) or self.is_set_by_others(self.thing(loc).cls, name, found)):
             return of(("o", self.child(loc, name)))
         if found is not None:
             if not found.atoms:
@@ -200,6 +202,13 @@ class Evaluate(Conditions):
             if helper is not None and (part := self.thing(self.child(loc, name))).cls is None:
                 part.cls, part.kind = helper, "instance"
         return of(("o", self.child(loc, name)))
+
+    def is_set_by_others(self, cls: ev.Class | None, name: str, value: V) -> bool:
+        """Whether `self.in_train = False`, in a constructor, is but where callbacks begin: the class itself never changes it."""
+        if cls is None or not is_constant(value, "bool") or not names.has_words(name, PHASE) or self.project.is_module(cls):
+            return False
+        setting = [m for owner in self.project.mro(cls) for m in owner.methods.values() if name in attributes_set(m)]
+        return [m.name for m in setting] == ["__init__"] and all(isinstance(v, ev.Const) for v in given_to(setting[0], f"self.{name}"))
 
     def no_args(self) -> Any:
         from evallint.meaning.machine import Args

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from evallint.events import Span
@@ -98,9 +98,12 @@ def is_told(region: Region, forward: Forward, own: bool) -> bool:
 def unrecorded(facts: Facts) -> list[Unrecorded]:
     """Training steps whose forward runs with recording off."""
     found: dict[tuple[str, Span], Unrecorded] = {}
+    learning = {(f.path, f.span) for f in facts.forwards if f.trained and f.grad == ON} if facts.backwards else set[tuple[str, Span]]()
     for backward in facts.backwards:
         for forward in reversed(backward.forwards):
             claim = None if is_tested(forward) or forward.framework else unrecorded_forward(backward, forward)
+            if claim is not None and claim.always and (forward.path, forward.span) in learning:
+                claim = replace(claim, confidence="low")  # with recording off another flag keeps it from training
             key = (backward.path, backward.span)
             if claim is not None and (key not in found or RANK[claim.confidence] > RANK[found[key].confidence]):
                 found[key] = claim

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from evallint.events import Assign, Call, Class, Event, Function, Loop, Span, Value
@@ -52,10 +52,12 @@ class Thing:
     """For a module of torch.nn: the constructor's call."""
     misfit: bool = False
     """For a module of the program: its constructor, as it is in sight, cannot be called so."""
+    required: bool = False
+    """For a parameter of a constructor: it has no default."""
 
     def copy(self) -> Thing:
         """What is known now."""
-        return Thing(self.cls, self.made_by, self.kind, self.name, self.default, self.trains, self.opaque, self.call, self.misfit)
+        return replace(self)
 
 
 @dataclass(slots=True, eq=False)

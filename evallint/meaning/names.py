@@ -71,7 +71,7 @@ LEADING_VERBS = frozenset(
 PREPARING = frozenset("load get build create make prepare setup init initialize from restore resume model net network read fetch".split())
 TRANSFORM_WORDS = frozenset(
     "featurizer spectrogram mfcc fbank stft augmentation augmentations augment augmenter preprocessor preprocessing tokenizer"
-    " transform transforms".split()
+    " transform transforms blur".split()
 )
 JUDGING_WORDS = frozenset("eval evaluate validate validation test demo inference infer predict".split())
 ENVIRONMENT_WORDS = frozenset("env envs environment environments task game gym vecenv".split())
