@@ -22,6 +22,10 @@ CHAIN = 3
 """How many of the last calls tell objects apart that one line makes."""
 
 
+PLAIN = frozenset(("c", "x", "k", "m", "g", "b"))
+"""Atoms that name no object."""
+
+
 class Fork(Exception):
     """The run needs to know the truth of a condition that it met twice: run again with each answer."""
 
@@ -410,6 +414,22 @@ def is_below(loc: Loc, top: Loc) -> bool:
         if loc == top:
             return True
     return False
+
+
+def objects_in(part: Any, into: dict[Loc, None]) -> None:
+    """The objects that a value, or a part of one, speaks of; for a part of an object the whole."""
+    if isinstance(part, V):
+        for atom in part.atoms:
+            if atom[0] == "o":
+                into[top_of(atom[1])] = None
+            elif atom[0] not in PLAIN:
+                objects_in(atom[1:], into)
+    elif isinstance(part, tuple):
+        if part and part[0] in ("new", "ret", "child"):
+            into[top_of(part)] = None
+        else:
+            for inner in part:
+                objects_in(inner, into)
 
 
 def top_of(loc: Loc) -> Loc:

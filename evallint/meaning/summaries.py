@@ -14,15 +14,13 @@ from typing import Any
 from evallint.events import Call, Class, Function
 from evallint.meaning import names
 from evallint.meaning.annotations import Annotations
-from evallint.meaning.machine import CHAIN, MOST_FRAMES, Args, Thing, top_of
+from evallint.meaning.machine import CHAIN, MOST_FRAMES, PLAIN, Args, Thing, objects_in, top_of
 from evallint.meaning.values import Atom, GradAt, Loc, Modes, V, World
 
 MOST_ATTRIBUTES = 80
 CALLS_BELOW = 6
 """How many calls may still nest where the end of the stack is taken to be out of reach."""
 BEFORE = -1, 0
-PLAIN = frozenset(("c", "x", "k", "m", "g", "b"))
-"""Atoms that name no object."""
 
 
 @dataclass(slots=True)
@@ -244,22 +242,6 @@ def all_of(sorts: Iterable[Any]) -> tuple[Any, ...] | None:
     """All of them, or None if one is."""
     found = tuple(sorts)
     return None if None in found else found
-
-
-def objects_in(part: Any, into: dict[Loc, None]) -> None:
-    """The objects that a value, or a part of one, speaks of; for a part of an object the whole."""
-    if isinstance(part, V):
-        for atom in part.atoms:
-            if atom[0] == "o":
-                into[top_of(atom[1])] = None
-            elif atom[0] not in PLAIN:
-                objects_in(atom[1:], into)
-    elif isinstance(part, tuple):
-        if part and part[0] in ("new", "ret", "child"):
-            into[top_of(part)] = None
-        else:
-            for inner in part:
-                objects_in(inner, into)
 
 
 def renamed(value: V, names_of: dict[Loc, Loc]) -> V:

@@ -9,12 +9,20 @@ from evallint.events import Call, Value
 from evallint.meaning import names
 from evallint.meaning.facts import Turned
 from evallint.meaning.handed import Handed
-from evallint.meaning.machine import Args, holder, last_name, made
-from evallint.meaning.values import Mode, Modes, V, World, of
+from evallint.meaning.machine import Args, holder, last_name, made, objects_in
+from evallint.meaning.values import Loc, Mode, Modes, V, World, of
 
 
 class Switches(Handed):
     """Puts modules in modes, and autograd in its."""
+
+    def freeze_with_parts(self, container: V, args: Args, w: World) -> None:
+        """Freeze a container all of whose modules have been frozen: `nn.Sequential(*list(net.children())[:-1])`."""
+        held: dict[Loc, None] = {}
+        for value in args.all() if w.frozen else ():
+            objects_in(value, held)
+        if held and all(map(w.is_frozen, held)):
+            w.frozen |= frozenset(atom[1] for atom in container.atoms if atom[0] == "o")
 
     def switch(self, loc: Any, name: str, args: Args, node: Call, w: World, text: str) -> None:
         before = self.mode_of(w, loc)

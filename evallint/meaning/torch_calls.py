@@ -9,6 +9,7 @@ from evallint.events import Call, Value
 from evallint.meaning import names
 from evallint.meaning.facts import Forward
 from evallint.meaning.forwards import CONVERTERS, MADE_UP
+from evallint.meaning.layers import CONTAINERS
 from evallint.meaning.machine import Args, Thing, is_below, last_name, made, text_of
 from evallint.meaning.switches import Switches
 from evallint.meaning.tensors import gives_places
@@ -138,11 +139,10 @@ class TorchCalls(Switches):
             return self.new_model(dotted, "fresh" if left else "given", args, node, w)
         if self.project.libraries.matches("models_in_training_mode", dotted) and ".functional" not in dotted:
             made_here = self.new_model(dotted, "fresh", args, node, w)
-            if tail == "create_model_and_transforms":
-                return of(("q", (made_here, UNKNOWN, UNKNOWN)))
-            if dotted.startswith("esm.pretrained.") and "fold" not in tail:  # and the alphabet
-                return of(("q", (made_here, UNKNOWN)))
-            return made_here
+            if tail in CONTAINERS:
+                self.freeze_with_parts(made_here, args, w)
+            beside = 2 if tail == "create_model_and_transforms" else int(dotted.startswith("esm.pretrained.") and "fold" not in tail)
+            return of(("q", (made_here, *[UNKNOWN] * beside))) if beside else made_here  # the alphabet
         if (
             tail[:1].isupper()
             and names.is_model_name(tail)
