@@ -9,7 +9,7 @@ from evallint import events as ev
 from evallint.events import Call, Value
 from evallint.meaning.machine import Args
 from evallint.meaning.targets import Targets
-from evallint.meaning.values import UNKNOWN, Loc, V, World, constants, join, of
+from evallint.meaning.values import UNKNOWN, Loc, V, World, constants, flowed, join, of
 
 MOST_KEYS = 40
 BUILDERS = 30
@@ -95,6 +95,13 @@ class Containers(Targets):
         if atom[0] == "d" and name == "get" and args.pos:
             keys = constants(args.pos[0])
             return dict(atom[1]).get(keys[0], UNKNOWN) if keys and len(keys) == 1 else UNKNOWN
+        if atom[0] == "d" and name == "update" and isinstance(func.base, (ev.Name, ev.Attr)):
+            rows = [a[1] for v in args.pos for a in v.atoms]
+            if all(a[0] == "d" for v in args.pos for a in v.atoms) and len(rows) == len(args.pos) and not args.open:
+                flow = flowed([base, *args.all()])
+                items = {**dict(atom[1]), **{key: v for row in rows for key, v in row}, **args.kw}
+                self.bind(func.base, V((("d", tuple(items.items())),), flow.data, flow.graph), w)
+            return UNKNOWN
         if name == "pop":
             return self.item_of(of(atom), ("item", self.path, id(node)))
         return V((), base.data, base.graph)

@@ -9,6 +9,7 @@ from evallint import events as ev
 from evallint.events import Call, Class, Event, Function, Span, Value
 from evallint.meaning import names
 from evallint.meaning.facts import Kept, LoopFact
+from evallint.meaning.guarded import items_of
 from evallint.meaning.keepers import Keeping, keepings
 from evallint.meaning.living import Living
 from evallint.meaning.machine import Args, last_name, text_of
@@ -259,15 +260,30 @@ class Holding(Living):
 
     def is_state(self, text: str, node: ev.Assign | Call, loop: LoopFact) -> bool:
         """Whether what is added comes from the sum itself: the state of a solver or a recurrent network."""
-        added = reads(node.value if isinstance(node, ev.Assign) else node.args)
+        added = reads(*without_keys(node.value if isinstance(node, ev.Assign) else ev.Seq(tuple(node.args))))
         return text in sources((name for name in added if name != text), self.loop_events[id(loop)].body)
+
+
+def without_keys(value: Value) -> Iterator[Value]:
+    """The variables in a value, without those by which it takes items: `losses` in `losses[name]`."""
+    for part in [value.base] if isinstance(value, ev.Sub) else items_of(value):
+        yield from without_keys(part)
+    if isinstance(value, (ev.Name, ev.Attr)):
+        yield value
 
 
 def made_empty(body: Sequence[Event]) -> Iterator[set[str]]:
     """The names of the lists and dicts that a body begins."""
     for event in every(body):
-        if isinstance(event, ev.Assign) and not event.augmented and isinstance(event.value, (ev.Seq, ev.Map)):
+        if isinstance(event, ev.Assign) and not event.augmented and is_empty(event.value):
             yield {text_of(target) for target in event.targets if not isinstance(target, ev.Seq)}
+
+
+def is_empty(value: Value) -> bool:
+    """A list or dict that is written out, or a tensor of nothing: `torch.Tensor()`, `torch.tensor([])`."""
+    if isinstance(value, Call) and last_name(value.func) in ("Tensor", "FloatTensor", "tensor"):
+        return all(isinstance(arg, ev.Seq) and not arg.items for arg in value.args)
+    return isinstance(value, (ev.Seq, ev.Map))
 
 
 def is_deque(name: str, fn: Function) -> bool:

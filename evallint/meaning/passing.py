@@ -116,6 +116,9 @@ def carried_on(value: Value, known: Known) -> Names:
         for target, source, _ in value.loops:
             bind(target, source, inner)
         return carried_on(value.item, inner)
+    if isinstance(value, ev.Map) and value.items:
+        found = [carried_on(item, known) for _, item in value.items]
+        return found[0].intersection(*found)  # whichever item is taken
     if type(value) is ev.Mix or isinstance(value, ev.Seq):
         return NONE.union(*(carried_on(item, known) for item in value.items))
     if isinstance(value, Call):
