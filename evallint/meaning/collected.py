@@ -182,7 +182,9 @@ class Collected:
             for value in (*call.args, *(v for _, v in call.keywords)):
                 yield from self.parts_of(spot, value)
         elif isinstance(func, ev.Name) and name == "map" and len(call.args) > 1:
-            yield from self.parts_mapped(spot, call)
+            made = call.args[0]
+            last = made.function.body[-1] if isinstance(made, ev.Lambda) else ev.Return(ev.Call(made, call.args[1:], (), call.span))
+            yield from self.parts_of(spot, last.value or ev.NOTHING) if isinstance(last, ev.Return) else ()
         elif isinstance(func, ev.Attr) and isinstance(func.base, (ev.Call, ev.Name)) and name in PASSING | VIEWING:
             yield from self.parts_of(spot, func.base)
         elif name == "deepcopy" and call.args:
@@ -204,16 +206,6 @@ class Collected:
             says, layer = self.says_of(spot, call)
             if says != "none":
                 yield Part(says, call.span, text_of(func), layer)
-
-    def parts_mapped(self, spot: Spot, call: ev.Call) -> Iterator[Part]:
-        """The modules that `map` makes: by a class, or by a lambda."""
-        made = call.args[0]
-        if not isinstance(made, ev.Lambda):
-            yield from self.part_made(spot, ev.Call(made, call.args[1:], (), call.span))
-            return
-        for event in made.function.body:
-            if isinstance(event, ev.Return) and event.value is not None:
-                yield from self.parts_of(spot, event.value)
 
     # Helpers
 

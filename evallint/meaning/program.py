@@ -397,7 +397,7 @@ class Program(FrameworkHooks):
                 forward.offered, forward.midway = self.offered, self.midway
                 forward.unswitched = not forward.hidden and self.project.is_unswitched(forward.path)
             new = {forward.news() for forward in self.forwards}
-            stale = bool(new) and new <= self.told
+            stale = bool(new) and all(row in self.told for row in new)
             self.told |= new
             self.facts.forwards += self.forwards
             self.hand_in()
