@@ -35,6 +35,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "attributes aliased: wrong/b04_episodes_told_apart.py",
         "attributes aliased: wrong/b12_loaded_from_checkpoint.py",
         "attributes aliased: wrong/b20_decoding.py",
+        "attributes aliased: wrong/b33_metrics_of_outputs.py",
         "attributes aliased: wrong/b44_part_returned.py",
     ),
     "a switch of what does not run is told in the function that runs the other alone, and outside of `try`": (
@@ -59,6 +60,8 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "loops split: wrong/b33_loss_of_a_data_set.py",
         "loops split: wrong/b33_loss_of_a_part.py",
         "loops split: wrong/b33_meter.py",
+        "loops split: wrong/b33_meter_of_keywords.py",
+        "loops split: wrong/b33_metrics_of_outputs.py",
         "loops split: wrong/b33_samples_of_a_batch.py",
         "loops split: wrong/b33_scheduler_reads_it.py",
         "loops split: wrong/b33_own_predict.py",
@@ -73,6 +76,13 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "DataParallel: wrong/b42_own_class.py",
     ),
     "what a helper hands out beside other things is followed by its last statement": ("tails split: wrong/b43_helpers.py",),
+    "a list that a helper fills is not followed into the next one": (
+        "loops split: wrong/b43_other_helpers.py",
+        "tails split: wrong/b43_other_helpers.py",
+    ),
+    "what is added to a part is looked for under the name that the part has in the list": (
+        "what is built aliased: wrong/b43_parts_of_parts.py",
+    ),
     "`train()` after the last batch is understood in the loop itself only": ("loops split: right/a14_at_the_last_batch.py",),
     "a forward two calls below the loop is found both there and at the loop": ("loops split: wrong/b09_loader_feeds_helper.py",),
     "training step and evaluation in one helper, which a loop calls: the second round is not seen": (

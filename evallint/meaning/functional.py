@@ -30,6 +30,8 @@ SPELT = ("prenet", "adabn", "adaptivebn", "adaptivebatchnorm")
 """The same, however it is split into words: Tacotron's `PreNet` drops always, and a norm may adapt to what it is tested on."""
 NOISE_BY_DROPOUT = frozenset(("generator", "pix2pix"))
 """Words of classes that draw their noise by dropout where they ask for it outright: pix2pix has no other."""
+SAMPLING = frozenset(("sampling", "sampler", "uncertainty"))
+"""Words of methods that ask outright for dropout in order to draw from it."""
 TRAINING = frozenset("train training pretrain trainer fit finetune".split())
 """Words of functions that only train."""
 SWITCHING = frozenset("enable disable activate deactivate toggle on off".split())
@@ -86,7 +88,8 @@ class Functional:
                 continue
             if not module and not runs_in_forwards(self.project, f):
                 continue
-            if sort == "always" and signature.rate is not None and cls is not None and names.has_words(cls.name, NOISE_BY_DROPOUT):
+            noisy = f.name if names.has_words(f.name, SAMPLING) else cls.name if cls is not None else ""
+            if sort == "always" and signature.rate is not None and names.has_words(noisy, NOISE_BY_DROPOUT | SAMPLING):
                 continue
             if self.callers.is_run_by_mode(f):
                 return

@@ -86,7 +86,7 @@ class Holding(Living):
             listed = any(atom[0] in ("q", "l") for atom in added.atoms)
             if listed or w.grad == ON:
                 self.keep(text_of(target), "list" if listed else "sum", event.span, event, live, w)
-        elif isinstance(target, ev.Sub) and self.is_numbered(target.index):
+        elif isinstance(target, ev.Sub) and self.is_numbered(target.index) and not self.is_array(text_of(target.base)):
             self.keep(text_of(target.base), "item", event.span, event, live, w)
 
     def is_bare(self, value: V, node: Value) -> bool:
@@ -97,11 +97,16 @@ class Holding(Living):
         begun = self.started_here()
         found = {name for name in terms(node) if name in begun or f"{name}[…]" in begun}  # the loss, or what it is an item of
         event = self.loop_events.get(id(self.loops[-1][0])) if found or returned else None
-        if event is None or any(takes_number(event.body, name) for name in found):
+        if event is None or any(takes_number(event.body, name) or self.gets_number(event.body, name) for name in found):
             return False
         if self.loops[-1][0].repeater or any(steps(each.body) for each in self.loops_here()):
             return True  # perhaps once for several batches
         return any("step" in fn.called for fn in self.trainers_in(event.body))
+
+    def gets_number(self, body: Sequence[Event], name: str) -> bool:
+        """Whether a body binds a name to what a method gives that the program defines, and that is a number: `loss = loss.get()`."""
+        given = (e.value for e in every(body) if isinstance(e, ev.Assign) and name in written(*e.targets))
+        return any(isinstance(v, Call) and isinstance(v.func, ev.Attr) and self.gives_numbers(v.func.name) for v in given)
 
     def is_numbered(self, index: Value) -> bool:
         """Whether an index is another in each round of the innermost loop."""
@@ -190,7 +195,7 @@ class Holding(Living):
             if given:
                 fed = given not in self.begun_here()[1] and not self.starts_from(given.split("[")[0])
             else:
-                fed = name in differentiated(self.whole_body())
+                fed = name in differentiated(self.whole_body()) or name in self.handed_to_trainers(self.frame.function)
             fact = self.kept[key] = Kept(
                 self.path, span, text, how, self.frame.stop.function, loop, fed, given, id(loop) in self.streams, not live
             )
@@ -206,9 +211,18 @@ class Holding(Living):
         said = FLEETING.intersection(names.words(name))
         if said != {"history"}:
             return bool(said)
-        cls = self.frame.cls if name.startswith("self.") else None
-        bodies = (self.frame.function.body, *(m.body for m in (cls.methods.values() if cls is not None else ())))
-        return not any(name in targets for body in bodies for targets in made_empty(body))
+        return not any(name in targets for body in self.bodies_of(name) for targets in made_empty(body))
+
+    def is_array(self, name: str) -> bool:
+        """Whether what has this name is an array of NumPy, which takes the number of a tensor alone."""
+        given = (e for body in self.bodies_of(name) for e in every(body) if isinstance(e, ev.Assign) and name in map(text_of, e.targets))
+        return any(isinstance(e.value, Call) and text_of(e.value.func).split(".")[0] in ("np", "numpy") for e in given)
+
+    def bodies_of(self, name: str) -> Iterator[Sequence[Event]]:
+        """Where what has this name may be made: the running function, and for an attribute all methods of its class."""
+        yield self.frame.function.body
+        if name.startswith("self.") and self.frame.cls is not None:
+            yield from (method.body for method in self.frame.cls.methods.values())
 
     def carrying(self, text: str, live: Ids, summed: bool) -> LoopFact | None:
         """The innermost loop of the function that runs these forwards in every round and does not begin anew with `text`.

@@ -12,15 +12,19 @@ from evallint.events import Call, Class, Event, Function, Value
 from evallint.meaning import names
 from evallint.meaning.facts import Backward, LoopFact
 from evallint.meaning.machine import Args, last_name, text_of
+from evallint.meaning.methods import is_abstract
 from evallint.meaning.objects import Objects
 from evallint.meaning.passing import passes_on, says_loss
 from evallint.meaning.slices import (
     BACKWARD,
+    gives_number,
     handed_back,
     is_loss,
+    items_taken,
     losses_left,
     numbers_returned,
     reads,
+    sources,
     started,
     summands,
     takes_off,
@@ -62,6 +66,8 @@ class Living(Objects):
         if (base.data or args.pos) and value.graph and w.grad == ON:
             made_by = self.thing(loc).made_by
             if self.is_loss_call(loc, method, node):
+                if method != "__call__" and self.gives_numbers(method):
+                    return V(value.atoms, value.data)
                 if not flowed(args.all()).data:
                     return V(value.atoms, value.data, value.graph, value.graph)  # it has run a model that it was handed
                 return enlivened(value, [*args.all(), *map(self.handed_out, args.all())])
@@ -73,6 +79,11 @@ class Living(Objects):
         elif value.data and self.is_loss_call(loc, method, node):
             self.lose(value, w)
         return value
+
+    def gives_numbers(self, method: str) -> bool:
+        """Whether all methods of this name that the program defines give numbers."""
+        defined = [fn for _, fn in self.project.methods.get(method, ()) if not is_abstract(fn)]
+        return bool(defined) and all(map(gives_number, defined))
 
     def is_loss_call(self, loc: Any, method: str, node: Call) -> bool:
         """`criterion(x, y)`, `self.loss_fn(x, y)`: what a loss makes of an output can be back-propagated."""
@@ -129,6 +140,10 @@ class Living(Objects):
                 self.set_attr(w, loc, name, V((), value.data, value.graph, value.graph))
             if value.live and takes_off(fn):
                 return V(value.atoms, value.data, value.graph)
+            for place in (n for n, taken in enumerate(items_taken(fn)) if taken):
+                root = value.atoms[0][1]
+                for slot in (f"#{place}", f"[{place}]"):
+                    self.set_attr(w, root, slot, V((("o", self.child(root, slot)),), value.data))
         return value
 
     # What is back-propagated has a graph, however it was computed
@@ -189,6 +204,15 @@ class Living(Objects):
                 for target in event.targets:
                     items = target.items if isinstance(target, ev.Seq) else (target,)
                     yield from (text_of(item) for item, is_loss in zip(items, losses, strict=False) if is_loss)
+
+    def handed_to_trainers(self, fn: Function) -> frozenset[str]:
+        """What a function hands to functions that back-propagate themselves, and all that flows into that."""
+        found = self.handed_names.get(id(fn))
+        if found is None:
+            calls = [node for _, node in deep(fn.body) if isinstance(node, Call) and (node.args or node.keywords) and self.trainers(node)]
+            given = {name for node in calls for name in reads(node.args, node.keywords)}
+            found = self.handed_names[id(fn)] = sources(given, fn.body) if given else frozenset()
+        return found
 
     def trainers_in(self, body: Sequence[Event]) -> Iterator[Function]:
         """The functions that a body calls and that back-propagate themselves."""

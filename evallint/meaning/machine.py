@@ -131,8 +131,11 @@ class Machine(ABC):
         self.started_names: dict[int, tuple[frozenset[str], frozenset[str]]] = {}
         """For each loop and function, what it back-propagates, and what that is the sum of."""
         self.detached_names: dict[int, frozenset[str]] = {}
-        self.left_names: dict[int, frozenset[str]] = {}
         """For each function, the lists that it stacks, and takes off their graph."""
+        self.handed_names: dict[int, frozenset[str]] = {}
+        """For each function, what it hands to those that back-propagate."""
+        self.left_names: dict[int, frozenset[str]] = {}
+        """For each forward, the losses that it leaves on its module."""
         self.passes: dict[int, tuple[tuple[frozenset[str], ...], tuple[bool, ...]]] = {}
         """For each function, whose graphs the values that it returns carry on, and which of them are numbers."""
         self.losses_back: dict[int, tuple[bool, ...]] = {}

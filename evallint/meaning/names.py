@@ -138,7 +138,7 @@ def is_models_name(name: str) -> bool:
 
 def are_models(said: str) -> bool:
     """Whether what a loop goes through, as the names in it, are several models: what each is run on comes from the loop around it."""
-    return any(map(is_models_name, said.split())) and not has_words(said, DATA_WORDS)
+    return any(is_models_name(name) or words(name)[-1:] == ("agents",) for name in said.split()) and not has_words(said, DATA_WORDS)
 
 
 def prepares(name: str) -> bool:

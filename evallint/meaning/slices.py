@@ -209,12 +209,26 @@ def losses_left(fn: Function) -> frozenset[str]:
 
 def takes_off(fn: Function) -> bool:
     """Whether a function returns, on some way, what it takes off its graph: `return x.detach().cpu()`."""
-    for value in (event.value for event in every(fn.body) if isinstance(event, ev.Return)):
-        while isinstance(value, ev.Call) and isinstance(value.func, ev.Attr):
-            if value.func.name in NUMBERS:
-                return True
-            value = value.func.base
-    return False
+    returned = [event.value for event in every(fn.body) if isinstance(event, ev.Return)]
+    return any(is_off(value, "") for value in returned if isinstance(value, ev.Call) and isinstance(value.func, ev.Attr))
+
+
+def gives_number(fn: Function) -> bool:
+    """Whether all that a function returns is taken off its graph, or a number: `loss = self.total.item()` … `return loss`."""
+    returned = [event.value for event in every(fn.body) if isinstance(event, ev.Return) and event.value is not None]
+    return bool(returned) and all(is_taken(fn, value) for value in returned)
+
+
+def is_taken(fn: Function, value: Value) -> bool:
+    """Whether what a function returns is taken off its graph, there or where it gets its name; or is a number."""
+    return isinstance(value, ev.Const) or is_off(value, "") or (isinstance(value, ev.Name) and takes_number(fn.body, value.id))
+
+
+def items_taken(fn: Function) -> tuple[bool, ...]:
+    """For each value of the tuple that a function returns, whether it is taken off its graph; empty if it returns no tuple."""
+    returned = [event.value for event in every(fn.body) if isinstance(event, ev.Return)]
+    rows = [value.items for value in returned if isinstance(value, ev.Seq)]
+    return tuple(all(is_taken(fn, item) for item in column) for column in columns(rows)) if len(rows) == len(returned) else ()
 
 
 def numbers_returned(fn: Function) -> tuple[bool, ...]:
