@@ -453,10 +453,12 @@ class Flow(Machine):
             for decorator in outside:
                 self.value(decorator, w)
             w.grad, w.grad_at = before
+        elif self.project.is_defined_anew(self.path, event.function.name):
+            self.bind(ev.Name(event.function.name), of(("f", event.function, 0, None)), w)
         return w
 
     def define_class(self, event: ev.DefineClass, w: World) -> World | None:
-        if self.frame.function.name != "<module>":
+        if self.frame.function.name != "<module>" or self.project.is_defined_anew(self.path, event.cls.name):
             self.bind(ev.Name(event.cls.name), of(("k", event.cls)), w)
         return w
 

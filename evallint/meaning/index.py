@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
@@ -91,6 +91,7 @@ class Index:
         self._found: dict[tuple[str, str], Atom | None] = {}
         self._holders: dict[int, bool] = {}
         self._modules: dict[tuple[str, str, int], str | None] = {}
+        self._anew: dict[str, frozenset[str]] = {}
         self._silent: dict[str, Spot | None] = {}
         self._kept: dict[tuple[int, str], Class | None] = {}
 
@@ -99,6 +100,14 @@ class Index:
     def global_event(self, path: str, name: str) -> Event | None:
         """The event that defines a global name of a module, if it is there."""
         return self.globals.get(path, {}).get(name)
+
+    def is_defined_anew(self, path: str, name: str) -> bool:
+        """Whether a file defines functions or classes of this name one after the other: a call means the one that is there by then."""
+        if path not in self._anew:
+            body = self.files[path].body.body
+            said = Counter(e.function.name if isinstance(e, Define) else e.cls.name for e in body if isinstance(e, (Define, DefineClass)))
+            self._anew[path] = frozenset(each for each, count in said.items() if count > 1)
+        return name in self._anew[path]
 
     def find_module(self, path: str, dotted: str, level: int) -> str | None:
         """The file that `dotted`, imported in `path` with `level` leading dots, stands for; None outside the project."""

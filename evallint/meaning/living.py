@@ -235,7 +235,7 @@ class Living(Objects):
             own = self.project.method(self.frame.cls, name) if self.frame.cls is not None else None
             found = [own[1]] if own is not None else []
         elif isinstance(call.func, ev.Name):
-            atom = self.project.dotted(self.path, call.func)
+            atom = None if self.project.is_defined_anew(self.path, call.func.id) else self.project.dotted(self.path, call.func)
             found = [atom[1]] if atom is not None and atom[0] == "f" else []
         elif isinstance(call.func, ev.Attr) and isinstance(call.func.base, (ev.Name, ev.Attr)):
             found = [fn for _, fn in self.project.methods.get(call.func.name, ()) if self.project.reaches(self.path, fn)]
