@@ -196,6 +196,8 @@ class Kept:
     """The loop is over a generator that yields what is added: the forwards run there."""
     bare: bool = False
     """No forward was seen that made what is added, but the loop back-propagates it."""
+    stepping: bool = False
+    """The loop updates parameters: it trains, if only by a closure."""
     numbers: set[int] = field(default_factory=set)
     forwards: list[Forward] = field(default_factory=list)
     """The forwards whose graphs it keeps."""

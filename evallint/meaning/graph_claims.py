@@ -68,6 +68,8 @@ def kept_graph(kept: Kept, forward: Forward, useless: dict[int, list[tuple[Regio
     near = [pair for pair in useless.get(id(forward), ()) if kept.streamed or is_near(kept, pair[0])]
     if near and (kept.streamed or any(loop is kept.loop for loop in forward.loops)):
         own = any(s.module and s.function == kept.function for s in forward.stops)
+        if own and kept.stepping:
+            return None if kept.fed else KeptGraph(kept, forward, "medium", True)
         read = kept.how == "sum" and not forward.escapes and "item" in forward.uses  # as a number, by all that may read it
         told = [(each, (read or is_told(region, forward, own)) and not (own and kept.how == "item")) for region, each in near]
         sure: list[Confidence] = [each if is_sure else "low" for each, is_sure in told]

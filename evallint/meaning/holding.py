@@ -197,8 +197,9 @@ class Holding(Living):
             else:
                 fed = name in differentiated(self.whole_body()) or name in self.handed_to_trainers(self.frame.function)
             fact = self.kept[key] = Kept(
-                self.path, span, text, how, self.frame.stop.function, loop, fed, given, id(loop) in self.streams, not live
-            )
+                self.path, span, text, how, self.frame.stop.function, loop, fed, given, id(loop) in self.streams, not live,
+                updates(self.loop_events[id(loop)].body),
+            )  # fmt: skip
         fact.numbers |= live
 
     def whole_body(self) -> Sequence[Event]:
@@ -291,6 +292,12 @@ def made_empty(body: Sequence[Event]) -> Iterator[set[str]]:
     for event in every(body):
         if isinstance(event, ev.Assign) and not event.augmented and is_empty(event.value):
             yield {text_of(target) for target in event.targets if not isinstance(target, ev.Seq)}
+
+
+def updates(body: Sequence[Event]) -> bool:
+    """Whether a body has an optimizer take a step: not `logits, state = self.step(token, state)`."""
+    calls = (node.func for _, node in deep(body) if isinstance(node, Call) and isinstance(node.func, ev.Attr))
+    return any(func.name == "step" and names.is_optimizer_name(last_name(func.base)) for func in calls)
 
 
 def is_empty(value: Value) -> bool:
