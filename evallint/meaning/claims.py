@@ -33,6 +33,7 @@ from evallint.meaning.signs import (
     is_before_training,
     is_botched,
     is_built_in,
+    is_chosen_here,
     is_construction,
     is_converted,
     is_deliberate,
@@ -104,7 +105,6 @@ class Switch:
     """The other forwards that are trained after it."""
 
 
-"""First words of functions that make a model."""
 TOLD_USES = frozenset("item tolist numpy metric show".split())
 """Uses that tell a person or a log about an output, rather than go on computing with it."""
 HOOKS = frozenset(("prediction_step", "evaluation_step"))
@@ -156,6 +156,7 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
     teaching = {s.function for f in facts.forwards if f.trained for s in f.stops if s.owner}
     wishing = [f for f in facts.forwards if is_wished(f, serving)]
     wished = {maker(f) or id(f) for f in wishing}
+    steps = {(s.path, s.function) for f in facts.forwards if f.stepped for s in f.stops}
     for forward in usual(facts):
         learns = is_part_of(forward.loc, trained)
         is_trained = forward.trained and not is_silent_pass(forward)
@@ -178,6 +179,8 @@ def _eval_rows(facts: Facts) -> Iterator[tuple[Region, Forward, Confidence, list
             continue
         if (maker(forward) or id(forward)) in wished:
             continue  # here, or where another program runs what the same constructor has made
+        if forward.sorted_out and all(is_chosen_here(forward, m, steps) for m in bad):
+            continue  # dropout is to be live, batch norm is not
         if is_training_part(forward) or is_deliberate(forward) or chosen(forward, bad) or is_rollout(forward):
             continue
         if is_trial(forward, learns):

@@ -100,6 +100,8 @@ class Forward:
     """Parts of it were put back in training mode by themselves."""
     divided: bool = False
     """Parts of it are in eval mode, put there by themselves, while it is in training mode."""
+    sorted_out: bool = False
+    """Those of some kind are, whichever they be: `if isinstance(part, nn.BatchNorm2d): part.eval()`."""
     may_differentiate: bool = False
     """Its class is not known, and some module of the program differentiates inside its own methods."""
     trained: bool = False

@@ -117,6 +117,7 @@ class Forwards(Layers, Contexts):
         fact.may_differentiate |= any(names.has_words(k, DERIVATIVES) for k, _ in node.keywords)
         fact.partly |= any(m.mode == "eval" for m in modes) and self.has_part(loc, w, "train")
         fact.divided |= all(m.mode in ("train", "fresh") for m in modes) and self.has_part(loc, w, "eval")
+        fact.sorted_out |= self.has_sort_in_eval(loc, w)
         fact.carries_no_grad = self.carries_no_grad(loc, method)
         for frame in self.frames:
             frame.forwards.append(number)
@@ -204,6 +205,11 @@ class Forwards(Layers, Contexts):
         parts = [k for k in w.modes if k[0] == "child" and is_below(k, loc)] + [a[1] for v in held for a in v.atoms if a[0] == "o"]
         found = [{m.mode for m in w.modes[part]} for part in parts if w.modes.get(part)]
         return any(mode in modes and not modes & ({"train", "eval"} - {mode}) for modes in found)
+
+    def has_sort_in_eval(self, loc: Any, w: World) -> bool:
+        """Whether some of the module's parts, whichever they are, were put in eval mode."""
+        sorts = [k for k in w.modes if k[0] == "child" and k[2] in ("<child>", "<each>") and is_below(k, loc)]
+        return any(m.mode == "eval" and m.where is not None for k in sorts for m in w.modes[k])
 
     def carries_no_grad(self, loc: Any, method: str) -> bool:
         """Whether a library's method turns recording off itself."""

@@ -28,6 +28,8 @@ NO_FORWARD_PREFIXES = (
     "make_",
     "build",
 )
+RUN_BACKWARDS = frozenset(("reverse", "inverse", "invert"))
+"""Methods by which a flow is run the other way."""
 
 
 def is_part(name: str) -> bool:
@@ -47,7 +49,8 @@ def computes(fn: Function, cls: Class) -> bool:
     called = {n for r, n in fn.receivers if r == "self" and n not in cls.methods}
     if any(names.is_model_name(n) for n in called):
         return True
-    called |= {r for r, n in fn.receivers if n == fn.name and r not in ("self", "")}  # `self.flows.reverse(z)`, in `reverse`
+    if fn.name in RUN_BACKWARDS:
+        called |= {r for r, n in fn.receivers if n == fn.name and r not in ("self", "")}  # `self.flows.reverse(z)`, in `reverse`
     makers = {n for m in cls.methods.values() for n in m.called if n[:1].isupper()}
     return bool(called) and bool(called & {n for m in cls.methods.values() for n in held_names(m.body, makers)})
 

@@ -318,6 +318,8 @@ class Objects(Owned):
             some = any(a[0] == "f" and has_branch(a[1].body) for a in args.pos[0].atoms)
             if left == {"eval"} or (left == {"train"} and not some):  # some layers put in training mode are meant to be
                 self.set_mode(w, loc, modes)
+            elif "eval" in left:
+                w.modes[each] = modes  # those of some kind
             return V(base.atoms)
         if method in ("parameters", "named_parameters"):
             parameter = ("o", ("child", loc, "<parameter>"))

@@ -60,6 +60,11 @@ def is_deliberate(forward: Forward) -> bool:
     return any(word in text.lower() for text in around for word in names.DELIBERATE_WORDS)
 
 
+def is_chosen_here(forward: Forward, mode: Mode, steps: set[tuple[str, str]]) -> bool:
+    """Whether a function on the way to a forward, which takes no step of training, has set its mode."""
+    return any(mode.function == s.function and (s.path, s.function) not in steps for s in forward.stops)
+
+
 def is_own_wish(forward: Forward, region: Region, bad: list[Mode]) -> bool:
     """The function that evaluates calls `train()` itself, undoing no `eval()`, and does not say that it validates or tests."""
     own = all(m.path == region.path and m.function == region.function and not m.over for m in bad)
