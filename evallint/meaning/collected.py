@@ -322,7 +322,7 @@ class Collected:
         path = spot.method.path
         atom = self.project.dotted(path, call.func)
         name = last_name(call.func)
-        if isinstance(call.func, ev.Call) and last_name(call.func.func) == "getattr" and call.func.args and call.args:
+        if isinstance(call.func, ev.Call) and last_name(call.func.func) == "getattr" and call.func.args and len(call.args) > 1:
             if self.project.dotted(path, call.func.args[0]) == ("x", "torch.nn"):
                 return "parameters", ""  # `getattr(nn, kind)(before, after)`: a layer with sizes
         if atom is None or isinstance(call.func, ev.Sub):

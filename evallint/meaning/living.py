@@ -82,8 +82,11 @@ class Living(Objects):
 
     def gives_numbers(self, method: str) -> bool:
         """Whether all methods of this name that the program defines give numbers."""
-        defined = [fn for _, fn in self.project.methods.get(method, ()) if not is_abstract(fn)]
-        return bool(defined) and all(map(gives_number, defined))
+        found = self.number_methods.get(method)
+        if found is None:
+            defined = [fn for _, fn in self.project.methods.get(method, ()) if not is_abstract(fn)]
+            found = self.number_methods[method] = bool(defined) and all(map(gives_number, defined))
+        return found
 
     def is_loss_call(self, loc: Any, method: str, node: Call) -> bool:
         """`criterion(x, y)`, `self.loss_fn(x, y)`: what a loss makes of an output can be back-propagated."""
@@ -133,14 +136,15 @@ class Living(Objects):
     def forward_own(self, loc: Any, fn: Function, owner: Class, method: str, args: Args, node: Call, w: World, shown: Value) -> V:
         value = super().forward_own(loc, fn, owner, method, args, node, w, shown)
         if value.graph and w.grad == ON:
-            left = self.left_names.get(id(fn))
-            if left is None:
-                left = self.left_names[id(fn)] = losses_left(fn)
-            for name in left:
+            known = self.left_behind_by.get(id(fn))
+            if known is None:
+                known = self.left_behind_by[id(fn)] = losses_left(fn), takes_off(fn), items_taken(fn)
+            losses, is_taken_off, items = known
+            for name in losses:
                 self.set_attr(w, loc, name, V((), value.data, value.graph, value.graph))
-            if value.live and takes_off(fn):
+            if value.live and is_taken_off:
                 return V(value.atoms, value.data, value.graph)
-            for place in (n for n, taken in enumerate(items_taken(fn)) if taken):
+            for place in (n for n, taken in enumerate(items) if taken):
                 root = value.atoms[0][1]
                 for slot in (f"#{place}", f"[{place}]"):
                     self.set_attr(w, root, slot, V((("o", self.child(root, slot)),), value.data))

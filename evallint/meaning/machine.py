@@ -134,8 +134,10 @@ class Machine(ABC):
         """For each function, the lists that it stacks, and takes off their graph."""
         self.handed_names: dict[int, frozenset[str]] = {}
         """For each function, what it hands to those that back-propagate."""
-        self.left_names: dict[int, frozenset[str]] = {}
-        """For each forward, the losses that it leaves on its module."""
+        self.left_behind_by: dict[int, tuple[frozenset[str], bool, tuple[bool, ...]]] = {}
+        """For each forward, the losses that it leaves on its module, and what of its output it takes off the graph: all, or items."""
+        self.number_methods: dict[str, bool] = {}
+        """For each name of methods, whether all give numbers."""
         self.passes: dict[int, tuple[tuple[frozenset[str], ...], tuple[bool, ...]]] = {}
         """For each function, whose graphs the values that it returns carry on, and which of them are numbers."""
         self.losses_back: dict[int, tuple[bool, ...]] = {}

@@ -66,7 +66,10 @@ def follow(body: Sequence[Event], known: Known, rows: list[tuple[Names, ...]]) -
             follow(event.body, known, rows)
         elif isinstance(event, ev.With) and any(last_name(of_call(item)) in HUSHING for item, _ in event.items):
             for inner in every(event.body):
-                known.update(dict.fromkeys(written(*inner.targets), NONE) if isinstance(inner, ev.Assign) else {})
+                if isinstance(inner, ev.Assign):
+                    known.update(dict.fromkeys(written(*inner.targets), NONE))
+                elif isinstance(inner, ev.Return) and inner.value is not None:
+                    rows.append((NONE,) * (len(inner.value.items) if isinstance(inner.value, ev.Seq) else 1))
         else:
             for block in blocks(event):
                 if not follow(block, known, rows):

@@ -46,7 +46,7 @@ def is_other(method: str, args: Args, node: Call) -> bool:
 
 def gives_places(name: str, dims: Sequence[Value], node: Call) -> bool:
     """Whether a function returns the values and their places, given what it is handed after the tensor: `torch.max(x, 1)`, `x.topk(3)`."""
-    if name in RANKING or (name in PAIRED and any(key == "dim" for key, _ in node.keywords)):
+    if name in RANKING or (name in PAIRED and any(key in ("dim", "axis") for key, _ in node.keywords)):
         return True
     first = dims[0] if dims else None
     return name in PAIRED and (isinstance(first, Const) or (isinstance(first, Mix) and not first.items))  # -1 is written as a calculation
