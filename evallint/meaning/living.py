@@ -124,7 +124,7 @@ class Living(Objects):
         live = [NO_IDS.union(*(graphs.get(name, NO_IDS) for name in each)) for each in carried]
         if len(live) == 1:
             return V(value.atoms, value.data, value.graph, value.live | live[0])
-        if not any(numbers) and not any(live):
+        if not (any(numbers) or any(live)) or not value.atoms or value.atoms[0][0] != "o":
             return value
         live = live or [NO_IDS] * len(numbers)
         made = [V((("o", self.child(value.atoms[0][1], f"#{i}")),), value.data, value.graph, at) for i, at in enumerate(live)]
