@@ -76,6 +76,9 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "DataParallel: wrong/b42_own_class.py",
     ),
     "what a helper hands out beside other things is followed by its last statement": ("tails split: wrong/b43_helpers.py",),
+    "what a helper adds to a list of its caller is not followed into the caller's training step": (
+        "loops split: right/a33_handed_to_the_outer_step.py",
+    ),
     "a list that a helper fills is not followed into the next one": (
         "loops split: wrong/b43_other_helpers.py",
         "tails split: wrong/b43_other_helpers.py",
