@@ -13,6 +13,23 @@ import torch
 from torch import nn
 
 
+def conv(before, after):
+    return nn.Conv2d(before, after, 3, padding=1)
+
+
+def block(before, after, norm=True):
+    layers = [conv(before, after), nn.BatchNorm2d(after)] if norm else [conv(before, after)]
+    return nn.Sequential(*layers)
+
+
+def chosen(width, layer):
+    return layer(width)
+
+
+def table(width):
+    return torch.zeros(width, width)
+
+
 class Net(nn.Module):
     def __init__(self, parts=(), rate=0.1):
         super().__init__()
@@ -45,6 +62,7 @@ def message_of(built: str) -> tuple[str, str]:
         "self.layers = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.0), nn.Linear(8, 2))",
         "self.layers = nn.Sequential(nn.InstanceNorm2d(3), nn.Conv2d(3, 2, 1))",
         "self.layers = nn.LSTM(8, 2)",
+        "self.table = table(8); self.layers = nn.Sequential(conv(3, 8), nn.Softmax2d())",
     ],
 )
 def test_note_where_no_layer_depends_on_the_mode(built: str) -> None:
@@ -63,6 +81,7 @@ def test_note_where_no_layer_depends_on_the_mode(built: str) -> None:
         ("self.layers = nn.LSTM(8, 2, num_layers=2, dropout=0.3)", "LSTM"),
         ("parts = [nn.Linear(8, 8)]; parts.append(nn.BatchNorm1d(8)); self.layers = nn.Sequential(*parts)", "BatchNorm1d"),
         ("norm = nn.BatchNorm1d if parts else nn.LayerNorm; self.layers = nn.Sequential(nn.Linear(8, 8), norm(8))", "BatchNorm1d"),
+        ("self.layers = nn.Sequential(conv(3, 8), block(8, 8))", "BatchNorm2d"),
         ("drop = partial(nn.Dropout, rate); self.layers = nn.Sequential(nn.Linear(8, 8), drop())", "Dropout"),
     ],
 )
@@ -73,7 +92,8 @@ def test_warning_names_the_layer(built: str, layer: str) -> None:
     assert "is active here" in message
 
 
-def test_warning_where_the_layers_are_handed_in() -> None:
-    severity, message = message_of("self.layers = nn.Sequential(*parts)")
+@pytest.mark.parametrize("built", ["self.layers = nn.Sequential(*parts)", "self.layers = chosen(8, nn.Linear)"])
+def test_warning_where_the_layers_are_handed_in(built: str) -> None:
+    severity, message = message_of(built)
     assert severity == "warning"
     assert "depends on the mode" not in message

@@ -303,14 +303,37 @@ class Layers(Machine):
             return self.class_layers(atom[1], seen) if self.project.is_module(atom[1]) else ("none", "")
         if atom is not None and atom[0] == "x" and atom[1].startswith(("torch.nn.functional", "torch.nn.init", "math.", "numpy.")):
             return "none", ""
+        if atom is not None and atom[0] == "f":
+            return self.helper_layers(atom[1], seen)
         if name[:1].isupper() or (
-            atom is not None and atom[0] in ("x", "f") and name not in ("super", "len", "range", "zip", "print", "isinstance")
+            atom is not None and atom[0] == "x" and name not in ("super", "len", "range", "zip", "print", "isinstance", "deepcopy")
         ):
             if atom is not None and atom[0] == "x" and atom[1].startswith("torch.") and not atom[1].startswith("torch.nn."):
                 return "none", ""
             return "unknown", ""
         chosen = isinstance(node.func, (ev.Call, ev.Sub)) or (atom is None and any(k in ("dropout", "p") for k, _ in node.keywords))
         return ("unknown", "") if chosen else ("none", "")  # a class that was looked up by its name
+
+    def helper_layers(self, fn: Function, seen: set[int]) -> tuple[str, str]:
+        """What a function of the program says that a module calls: it may make layers, or nothing of the kind."""
+        if id(fn) in seen:
+            return "none", ""
+        seen.add(id(fn))
+        verdict = "none"
+        for _, node in deep(fn.body):
+            if isinstance(node, ev.Call):
+                found = ("unknown", "") if asks_for_layer(fn, node) else self.called_layer(fn.path, node, seen)
+                if found[0] == "some":
+                    return found
+                verdict = found[0] if found[0] == "unknown" else verdict
+        return verdict, ""
+
+
+def asks_for_layer(fn: Function, node: ev.Call) -> bool:
+    """Whether a helper calls what it is handed, which may be a class of layers: `norm_layer(width)`."""
+    return (
+        isinstance(node.func, ev.Name) and any(p.name == node.func.id for p in fn.params) and not names.has_words(node.func.id, FUNCTIONS)
+    )
 
 
 def parts_run(cls: Class) -> set[str]:
