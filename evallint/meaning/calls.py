@@ -367,11 +367,10 @@ class Calls(Constructors):
     _self_value: V | None = None
 
     def asks_for_graph(self, fn: Function) -> bool:
-        """Whether a function says itself that its graph is wanted, lets a flag decide, or has an attack made on what it evaluates."""
+        """Whether a function says itself that its graph is wanted, or lets a flag decide."""
         found = self.asking.get(id(fn))
         if found is None:
-            attacks = any(names.words(name)[-1:] in ATTACKING for name in fn.called)
-            found = self.asking[id(fn)] = "enable_grad" in decorator_names(fn) or is_told_to_record(fn) or attacks
+            found = self.asking[id(fn)] = "enable_grad" in decorator_names(fn) or is_told_to_record(fn)
         return found
 
     def bind_args(self, frame: Frame, fn: Function, args: Args, w: World) -> None:
@@ -454,10 +453,6 @@ class Calls(Constructors):
         value = of(("o", loc))
         self.annotate(value, param, fn.path)
         return value
-
-
-ATTACKING = frozenset((word,) for word in "attack attacker adversary perturb pgd fgsm deepfool".split())
-"""Last words of what computes gradients of the model that it is handed."""
 
 
 def is_small(fn: Function) -> bool:
