@@ -351,7 +351,7 @@ class Calls(Constructors):
         stop.told = not self.project.evaluation_functions.isdisjoint((fn.name, fn.qualname))
         stop.told |= node is not None and any(is_told(name, value) for name, value in node.keywords)
         stop.acts, stop.trains = steps_environment(fn), updates_by_hand(fn)
-        stop.wants_grad = self.asks_for_graph(fn)
+        stop.wants_grad, stop.attacks = self.asks_for_graph(fn), self.makes_attack(fn)
         frame = Frame(fn, self.new_act(act or self.owner(fn.path)), loc, cls, stop)
         frame.globals.clear()
         if cls is not None:
@@ -371,6 +371,13 @@ class Calls(Constructors):
         found = self.asking.get(id(fn))
         if found is None:
             found = self.asking[id(fn)] = "enable_grad" in decorator_names(fn) or is_told_to_record(fn)
+        return found
+
+    def makes_attack(self, fn: Function) -> bool:
+        """Whether a function has an attack made on what it evaluates: `pgd_attack(model, x, y)`."""
+        found = self.attacking.get(id(fn))
+        if found is None:
+            found = self.attacking[id(fn)] = any(names.words(name)[-1:] in ATTACKING for name in fn.called)
         return found
 
     def bind_args(self, frame: Frame, fn: Function, args: Args, w: World) -> None:
@@ -453,6 +460,10 @@ class Calls(Constructors):
         value = of(("o", loc))
         self.annotate(value, param, fn.path)
         return value
+
+
+ATTACKING = frozenset((word,) for word in "attack attacker adversary perturb pgd fgsm deepfool".split())
+"""Last words of what computes gradients of the model that it is handed."""
 
 
 def is_small(fn: Function) -> bool:

@@ -57,6 +57,8 @@ class Stop:
     """It is a unit test, whatever its file is called."""
     part: bool = False
     """Its class is built by the constructors of other modules alone: what it is a part of decides on its mode."""
+    attacks: bool = False
+    """It calls what is named for an attack, which computes gradients of the model that it evaluates."""
     shared: bool = False
     """A training step somewhere back-propagates through what this function returns, or the module's own `forward` does: it is no place
     for `no_grad`."""

@@ -126,6 +126,7 @@ class Machine(ABC):
         self.own_grad: dict[int, bool] = {}
         self.forward_methods: dict[int, frozenset[str]] = {}
         self.asking: dict[int, bool] = {}
+        self.attacking: dict[int, bool] = {}
         self._matters: dict[int, tuple[bool, bool]] = {}
         self._guards: dict[int, bool] = {}
         self.started_names: dict[int, tuple[frozenset[str], frozenset[str]]] = {}

@@ -75,7 +75,8 @@ class MissingNoGrad(Rule):
     ## Fix safety
     `--fix` puts the evaluation under `with torch.no_grad():`, as the file's imports spell it, or decorates the function that does
     nothing but evaluate. No figure changes by it. The fix is unsafe (`--unsafe-fixes`) where what is called on the way to the forward
-    serves training as well, and where the finding is of low confidence. There is none in a file that does not import torch: import it.
+    serves training as well, where an attack is made in the same function, and where the finding is of low confidence. There is none in
+    a file that does not import torch: import it.
     In a generator the forward alone is put under it, because the code that asks for the next item may train.
 
     ## References

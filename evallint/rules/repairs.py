@@ -28,6 +28,7 @@ def around(claim: Claim, kind: Literal["eval", "no-grad"], facts: Facts) -> Repa
         whole=claim.region.named and not here.shared and not _needs_graphs(here.path, here.function, facts),
         shared=any(stop.shared or stop.trains for forward, at in pairs for stop in forward.stops[at + 1 :]),
         both=any(f.trained and _is_in(f, claim.region) for f in facts.forwards),
+        doubtful=kind == "no-grad" and any(forward.stops[at].attacks for forward, at in pairs),  # an attack may need gradients there
     )
 
 
