@@ -42,6 +42,8 @@ class _Links:
     unsaved: dict[str, bytes] = field(default_factory=dict)
     to: dict[str, dict[str, frozenset[str]]] = field(default_factory=dict)
     back: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    beyond: dict[str, dict[str, frozenset[str]]] = field(default_factory=dict)
+    """What is imported by files that were looked at on their way, outside of those among which was searched."""
 
 
 Unsaved = tuple[tuple[str, bytes], ...]
@@ -107,7 +109,11 @@ def _reached(file: str, links: _Links) -> Iterator[str]:
 def _taken(file: str, links: _Links) -> dict[str, frozenset[str]]:
     """The files that `file` imports with the names that it takes, also beyond the files that were searched."""
     direct = links.to.get(file, {})
-    return {**_targets(file, None, links.unsaved), **direct} if file not in links.to or len(links.to) >= MOST_FILES else direct
+    if file in links.to and len(links.to) < MOST_FILES:
+        return direct
+    if file not in links.beyond:  # many files of a large package ask for what its `__init__.py` takes
+        links.beyond[file] = {**_targets(file, None, links.unsaved), **direct}
+    return links.beyond[file]
 
 
 # Folders
