@@ -14,7 +14,7 @@ from evallint.meaning.conditions import Conditions
 from evallint.meaning.facts import LoopFact
 from evallint.meaning.machine import last_name
 from evallint.meaning.values import NO_IDS, NONE, ON, UNKNOWN, V, World, alive, const, constants, flowed, is_constant, join, of, united
-from evallint.meaning.walk import attributes_set, names_in
+from evallint.meaning.walk import attributes_set, is_slice, names_in
 
 CUTS = frozenset(("data", "grad", "indices"))
 SHAPES = frozenset(("shape", "dtype", "device", "ndim", "is_cuda", "requires_grad"))
@@ -221,7 +221,7 @@ class Evaluate(Conditions):
         if isinstance(node.base, ev.Attr) and node.base.name in ("_modules", "__dict__"):
             return self.part_by_name(base, constants(index), w, modules=node.base.name == "_modules")
         found: V | None = None
-        slices = isinstance(node.index, ev.Mix) and isinstance(first := next(iter(node.index.items), None), ev.Mix) and not first.items
+        slices = is_slice(node.index)
         for atom in base.atoms:
             value = of(atom) if slices and atom[0] in ("q", "l") else self.item_at(atom, index, id(node), w)
             found = value if found is None else join(found, value)

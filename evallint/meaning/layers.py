@@ -316,17 +316,19 @@ class Layers(Machine):
 
     def helper_layers(self, fn: Function, seen: set[int]) -> tuple[str, str]:
         """What a function of the program says that a module calls: it may make layers, or nothing of the kind."""
-        if id(fn) in seen:
-            return "none", ""
+        known = self.layer_cache.get(id(fn))
+        if known is not None or id(fn) in seen:
+            return known or ("none", "")
         seen.add(id(fn))
-        verdict = "none"
-        for _, node in deep(fn.body):
-            if isinstance(node, ev.Call):
-                found = ("unknown", "") if asks_for_layer(fn, node) else self.called_layer(fn.path, node, seen)
-                if found[0] == "some":
-                    return found
-                verdict = found[0] if found[0] == "unknown" else verdict
-        return verdict, ""
+        found = ("none", "")
+        for node in (node for _, node in deep(fn.body) if isinstance(node, ev.Call)):
+            said = ("unknown", "") if asks_for_layer(fn, node) else self.called_layer(fn.path, node, seen)
+            if said[0] != "none":
+                found = said
+            if said[0] == "some":
+                break
+        self.layer_cache[id(fn)] = found
+        return found
 
 
 def asks_for_layer(fn: Function, node: ev.Call) -> bool:

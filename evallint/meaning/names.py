@@ -80,6 +80,14 @@ REHEARSAL_WORDS = frozenset(
 )
 
 
+def words_of_function(name: str) -> tuple[str, ...]:
+    """The words of a callable's name without those that only say that it is one: `loss_fn` gives loss."""
+    said = words(name)
+    while said[-1:] in (("fn",), ("func",), ("function",), ("f",)):
+        said = said[:-1]
+    return said
+
+
 @lru_cache(maxsize=20000)
 def is_model_name(name: str) -> bool:
     """Whether a variable of this name is usually a model."""

@@ -147,7 +147,4 @@ def carriers(call: Call) -> Iterator[Value]:
 
 def says_loss(name: str) -> bool:
     """Whether a function or module of this name makes a loss: `self.mse`, `criterion`, `loss_fn`."""
-    said = list(names.words(name))
-    while said and said[-1] in ("fn", "func", "function", "f"):
-        said.pop()
-    return returns_loss(said, LOSSES)
+    return returns_loss(names.words_of_function(name), LOSSES)

@@ -147,9 +147,7 @@ def is_construction(forward: Forward) -> bool:
 
 def is_measure(text: str) -> bool:
     """`self.metric`, `criterion(…)`: what is called is named for a loss or a metric, whatever it is made of."""
-    said = names.words(text.split("(")[0].rsplit(".", 1)[-1])
-    while said[-1:] in (("fn",), ("func",), ("function",), ("f",)):
-        said = said[:-1]
+    said = names.words_of_function(text.split("(")[0].rsplit(".", 1)[-1])
     return bool(said) and names.is_loss_name(said[-1])
 
 
